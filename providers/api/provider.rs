@@ -1,0 +1,211 @@
+//! The trait that each cloud implements.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{CapabilityMap, Cloud, Entitlement, LeaseId, Plan, ProviderError, Secret};
+
+/// One cloud's adapter.
+///
+/// The broker decides; a provider only does. It keeps no state that matters: every name is computed from the lease
+/// id, every cloud-side document is rendered from what the caller passes in, and every method may be called again
+/// after a crash.
+#[async_trait]
+pub trait Provider: fmt::Debug + Send + Sync {
+    /// Which cloud this is.
+    fn cloud(&self) -> Cloud;
+
+    /// What differs between clouds, as data, for one configured account.
+    ///
+    /// # Errors
+    /// `Config` when no such account is configured.
+    fn capabilities(&self, account: &str) -> Result<Capabilities, ProviderError>;
+
+    /// Computes the native grant. Pure.
+    ///
+    /// # Errors
+    /// `Unsupported` when the entitlement cannot be expressed; `Config` when the account is not configured.
+    fn plan(&self, entitlement: &Entitlement, map: &CapabilityMap) -> Result<Plan, ProviderError>;
+
+    /// The targets of a plan that are still configured, each with the deny scope in which its sessions are revoked.
+    ///
+    /// # Errors
+    /// `Config` when the account is no longer configured.
+    fn targets(&self, plan: &Plan) -> Result<Vec<Target>, ProviderError>;
+
+    /// What the session of this lease will be, before anything exists: its cloud-side name and worst-case end.
+    ///
+    /// # Errors
+    /// `Unsupported` when a documented limit would be broken, with the number that would be allowed.
+    fn place(&self, request: &IssueRequest<'_>) -> Result<Placement, ProviderError>;
+
+    /// Creates the session. Must be called only after the intent is on disk.
+    ///
+    /// # Errors
+    /// Any; [`ProviderError::may_have_happened`] tells whether the session must be presumed to exist.
+    async fn issue(&self, request: &IssueRequest<'_>) -> Result<Issued, ProviderError>;
+
+    /// Makes the cloud refuse exactly `entries` in `scope` - the complete list, rendered from the store. Idempotent:
+    /// one write for any number of revocations. Only the elected writer of the scope calls this.
+    ///
+    /// # Errors
+    /// `Conflict` when another writer interfered; it must then be called again with a fresh list.
+    async fn deny(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<RevokeReceipt, ProviderError>;
+
+    /// Asks the cloud what it refuses in `scope`, for the given entries, in their order. "Forbidden" proves nothing
+    /// and is an error, never a confirmation.
+    ///
+    /// # Errors
+    /// Any.
+    async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError>;
+
+    /// How each account is doing, for `status`.
+    fn health(&self) -> Vec<AccountHealth>;
+}
+
+/// What an account can do, as data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The shortest access that can be enforced to the second.
+    pub min_ttl: Duration,
+    /// The longest session.
+    pub max_ttl: Duration,
+    /// How long a revocation usually takes to be felt after the cloud accepted it.
+    pub expected_propagation: Duration,
+    /// How long it takes at worst.
+    pub worst_propagation: Duration,
+    /// How many leases one deny scope has room for, live and revoked-unexpired together.
+    pub scope_capacity: u32,
+    /// How long after the token's expiry an entry stays in the deny scope.
+    pub entry_grace: Duration,
+    /// How long to gather revocations before one write.
+    pub batch_window: Duration,
+}
+
+/// Where revocations of a set of sessions are written: on AWS one boundary policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DenyScope {
+    /// The cloud.
+    pub cloud: Cloud,
+    /// The configured account.
+    pub account: String,
+    /// The native name of the document.
+    pub name: String,
+}
+
+impl fmt::Display for DenyScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.cloud, self.account, self.name)
+    }
+}
+
+/// A native identity that can carry sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its native name: a role ARN.
+    pub name: String,
+    /// Where its sessions are revoked.
+    pub scope: DenyScope,
+}
+
+/// Everything that a session is made from.
+#[derive(Debug, Clone)]
+pub struct IssueRequest<'a> {
+    /// The lease; cloud-side names are computed from it.
+    pub lease: LeaseId,
+    /// A readable word for the session name, ours and not the caller's: the subject's configured name.
+    pub slug: &'a str,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Which of the plan's targets.
+    pub target: &'a str,
+    /// Now.
+    pub now: Timestamp,
+    /// When access must end, to the second.
+    pub access_until: Timestamp,
+    /// Session tags, where configuration allows them: grant id, resource.
+    pub tags: &'a [(String, String)],
+    /// The source identity, where configuration allows it: the subject's name.
+    pub source_identity: &'a str,
+}
+
+/// What is known of a session before it exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Its cloud-side name: the role session name.
+    pub session_name: String,
+    /// The latest moment at which its token can still be alive, if the call is made now.
+    pub token_until: Timestamp,
+}
+
+/// A session that exists.
+#[derive(Debug)]
+pub struct Issued {
+    /// The secret and its public parts.
+    pub credential: Credential,
+    /// When the cloud's token expires; access may end before that.
+    pub token_until: Timestamp,
+    /// The native name of the session, e.g. the assumed-role ARN.
+    pub native_id: String,
+    /// Native facts worth keeping in audit, e.g. the packed policy size. Never secret.
+    pub facts: Vec<(String, String)>,
+}
+
+/// A cloud credential, in memory only.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Credential {
+    /// An AWS session.
+    Aws {
+        /// Public by itself.
+        access_key_id: String,
+        /// Secret.
+        secret_access_key: Secret,
+        /// Secret.
+        session_token: Secret,
+    },
+}
+
+/// One session that the cloud must refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DenyEntry {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The cloud-side name under which it was, or may have been, issued.
+    pub session_name: String,
+    /// The native identity that carries it.
+    pub target: String,
+}
+
+/// The cloud took a deny document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokeReceipt {
+    /// The cloud's name of the version now in force, e.g. `v7`.
+    pub version: String,
+    /// Whether the cloud already held exactly this, so that nothing was written.
+    pub unchanged: bool,
+}
+
+/// What the cloud says of one revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The document in force refuses it.
+    InForce,
+    /// The document in force does not mention it (yet).
+    Absent,
+}
+
+/// How one account is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountHealth {
+    /// The cloud.
+    pub cloud: Cloud,
+    /// The configured account.
+    pub account: String,
+    /// The last error that has not been followed by a success.
+    pub last_error: Option<String>,
+}

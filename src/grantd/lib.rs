@@ -1,0 +1,1 @@
+//! The daemon that turns an approved grant into a short-lived credential.

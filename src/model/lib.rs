@@ -1,0 +1,1 @@
+//! The words of grantd as types: pure, no I/O, no clock.
