@@ -1,1 +1,3 @@
 //! The daemon that turns an approved grant into a short-lived credential.
+
+pub mod sys;
