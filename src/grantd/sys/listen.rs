@@ -64,18 +64,25 @@ pub fn bind(settings: &SocketSettings, owners: &Owners) -> Result<UnixListener, 
     lock_briefly(&directory, parent)?;
     remove_if_dead(path)?;
 
-    let failed =
-        |step: &'static str| move |source: io::Error| ListenError::Bind { path: settings.path.clone(), step, source };
-    let socket = new_socket().map_err(|errno| failed("create")(errno.into()))?;
-    fchmod(&socket, Mode::empty()).map_err(|errno| failed("protect")(errno.into()))?;
-    let address = SocketAddrUnix::new(path.as_path()).map_err(|errno| failed("name")(errno.into()))?;
-    bind_socket(&socket, &address).map_err(|errno| failed("bind")(errno.into()))?;
+    let socket = bind_closed(path)?;
     let listening = open_to_callers(settings, &socket);
-    if listening.is_err() {
+    if matches!(listening, Err(ListenError::Bind { .. })) {
         fs::remove_file(path).ok();
     }
     listening?;
     Ok(UnixListener::from(socket))
+}
+
+/// Gives the socket its name, with a mode that lets nobody in.
+fn bind_closed(path: &Path) -> Result<OwnedFd, ListenError> {
+    let failed = |step: &'static str| {
+        move |errno: Errno| ListenError::Bind { path: path.to_owned(), step, source: errno.into() }
+    };
+    let socket = new_socket().map_err(failed("create"))?;
+    fchmod(&socket, Mode::empty()).map_err(failed("protect"))?;
+    let address = SocketAddrUnix::new(path).map_err(failed("name"))?;
+    bind_socket(&socket, &address).map_err(failed("bind"))?;
+    Ok(socket)
 }
 
 /// The owner, then the mode, then a look at both, and only then listen(2).

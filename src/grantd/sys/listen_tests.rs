@@ -39,9 +39,7 @@ fn the_socket_has_its_group_and_mode() {
 fn nobody_can_connect_before_the_socket_has_its_mode() {
     let Place { settings, _dir } = place(0o666);
     // The first half of bind(), which stops short of giving anybody a right.
-    let socket = new_socket().unwrap();
-    fchmod(&socket, Mode::empty()).unwrap();
-    bind_socket(&socket, &SocketAddrUnix::new(settings.path.as_path()).unwrap()).unwrap();
+    let socket = bind_closed(&settings.path).unwrap();
     assert_eq!(fs::symlink_metadata(&settings.path).unwrap().mode() & 0o7777, 0, "the new name grants nothing");
     let refused = as_user(CALLER, || UnixStream::connect(&settings.path).unwrap_err());
     assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);

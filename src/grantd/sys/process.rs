@@ -264,8 +264,10 @@ mod tests {
     fn a_real_process_with_a_hostile_name_is_read_rightly() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("a) R 1 (");
-        fs::copy("/bin/sleep", &program).unwrap();
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
         let child = Running(Command::new(&program).arg("600").spawn().unwrap());
+        let comm = fs::read_to_string(format!("/proc/{}/comm", child.pid())).unwrap();
+        assert_eq!(comm, "a) R 1 (\n");
         let seen = stat(child.pid()).unwrap();
         assert_eq!(seen.ppid, i32::try_from(std::process::id()).unwrap());
         assert_eq!(seen.uid, rustix::process::geteuid().as_raw());
@@ -326,7 +328,8 @@ mod tests {
         // A set-uid program is not dumpable: root then owns its files in /proc, whoever runs it.
         let dir = tempfile::tempdir_in("/tmp").unwrap();
         let program = dir.path().join("sleep");
-        fs::copy("/bin/sleep", &program).unwrap();
+        // Copied by another process: a descriptor of ours could still be open for writing in a test's fork (ETXTBSY).
+        assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
         std::os::unix::fs::chown(&program, Some(61_236), Some(61_236)).unwrap();
         set_mode(&program, 0o4755);
         set_mode(dir.path(), 0o755);
