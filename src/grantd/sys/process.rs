@@ -266,8 +266,8 @@ mod tests {
         let program = dir.path().join("a) R 1 (");
         std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
         let child = Running(Command::new(&program).arg("600").spawn().unwrap());
-        let comm = fs::read_to_string(format!("/proc/{}/comm", child.pid())).unwrap();
-        assert_eq!(comm, "a) R 1 (\n");
+        let named = || fs::read_to_string(format!("/proc/{}/comm", child.pid())).unwrap() == "a) R 1 (\n";
+        until("the kernel has given the new program its name", named);
         let seen = stat(child.pid()).unwrap();
         assert_eq!(seen.ppid, i32::try_from(std::process::id()).unwrap());
         assert_eq!(seen.uid, rustix::process::geteuid().as_raw());
