@@ -19,7 +19,7 @@ use grantd::sys::files::Owners;
 use grantd::sys::harden::{HardenError, MemoryLock, harden};
 use grantd::sys::listen::adopt;
 use grantd::sys::notify::take_fds;
-use grantd::sys::peer::Peer;
+use grantd::sys::peer::{Peer, PeerError};
 use grantd::sys::process::{ancestors, stat};
 use grantd::sys::watch::Watch;
 use grantd::sys::{pidfd, users};
@@ -49,13 +49,19 @@ const SCENARIOS: &[Scenario] = &[
     ("p9_freed_memory_is_wiped", p9_freed_memory_is_wiped),
     ("p5_a_hardened_service_user_still_knows_its_callers", p5_a_hardened_service_user_still_knows_its_callers),
     ("p5_a_user_namespace_is_refused", p5_a_user_namespace_is_refused),
+    ("p5_a_caller_from_outside_our_pid_namespace_is_refused", p5_a_caller_from_outside_our_pid_namespace_is_refused),
+    ("p5_a_caller_that_proc_hides_is_refused", p5_a_caller_that_proc_hides_is_refused),
     ("p13_descriptors_come_back_from_systemd_once", p13_descriptors_come_back_from_systemd_once),
     ("descriptors_meant_for_another_process_are_left_alone", descriptors_meant_for_another_process_are_left_alone),
 ];
 
 /// Scenarios that only another scenario starts.
-const HELPERS: &[Scenario] =
-    &[("takes_descriptors", takes_descriptors), ("is_refused_for_its_ids", is_refused_for_its_ids)];
+const HELPERS: &[Scenario] = &[
+    ("takes_descriptors", takes_descriptors),
+    ("is_refused_for_its_ids", is_refused_for_its_ids),
+    ("refuses_a_caller_without_pid", refuses_a_caller_without_pid),
+    ("refuses_a_hidden_caller", refuses_a_hidden_caller),
+];
 
 fn main() -> ExitCode {
     if let Ok(name) = env::var(SCENARIO) {
@@ -235,6 +241,37 @@ fn p5_a_user_namespace_is_refused() {
 fn is_refused_for_its_ids() {
     let error = harden().unwrap_err();
     assert!(matches!(error, HardenError::MappedIds { path: "/proc/self/uid_map", .. }), "{error}");
+}
+
+fn p5_a_caller_from_outside_our_pid_namespace_is_refused() {
+    let (theirs, _ours) = UnixStream::pair().unwrap();
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--pid", "--fork"]).arg(env::current_exe().unwrap()).env(SCENARIO, "refuses_a_caller_without_pid");
+    assert!(unshare.stdin(Stdio::from(OwnedFd::from(theirs))).status().unwrap().success());
+}
+
+fn refuses_a_caller_without_pid() {
+    let error = Peer::of(&std::io::stdin()).unwrap_err();
+    assert!(matches!(error, PeerError::NoPid { pid: 0 }), "{error}");
+}
+
+fn p5_a_caller_that_proc_hides_is_refused() {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "sh", "-ec", "mount -t proc -o hidepid=2 proc /proc; exec \"$0\""]);
+    unshare.arg(env::current_exe().unwrap()).env(SCENARIO, "refuses_a_hidden_caller");
+    assert!(unshare.status().unwrap().success());
+}
+
+fn refuses_a_hidden_caller() {
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let connected = i32::try_from(std::process::id()).unwrap();
+    let refused = in_child(|| {
+        become_service();
+        let error = Peer::of(&ours).unwrap_err();
+        assert!(matches!(error, PeerError::Hidden { pid } if pid == connected), "{error}");
+        assert!(!error.is_callers_fault() && error.to_string().contains("ProtectProc="));
+    });
+    assert!(refused);
 }
 
 /// Starts a copy of this program as systemd starts a service: descriptors from 3 on, announced to its own pid.
