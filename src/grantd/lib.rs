@@ -1,1 +1,3 @@
-//! The daemon that turns an approved grant into a short-lived credential.
+//! The daemon that turns an approved grant into a short-lived credential, room by room.
+
+pub mod store;
