@@ -1,3 +1,4 @@
-//! The daemon that turns an approved grant into a short-lived credential.
+//! The daemon that turns an approved grant into a short-lived credential, room by room.
 
+pub mod store;
 pub mod sys;

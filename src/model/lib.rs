@@ -1,1 +1,35 @@
-//! The words of grantd as types: pure, no I/O, no clock.
+//! The words of grantd as types, and the rules between them. Pure: no I/O, no clock, no randomness.
+#![forbid(unsafe_code)]
+
+mod anchor;
+mod audit;
+mod decision;
+mod digest;
+mod grant;
+mod ids;
+mod lease;
+mod request;
+mod subject;
+
+pub use anchor::{Anchor, ProcessRef, RegisteredAnchor};
+pub use audit::{AuditDraft, AuditRecord, ChainError, ChainHead, verify_chain};
+pub use decision::{Action, Decision, Obligations, OnPolicyChange, PolicyVersion, Refusal, Verdict};
+pub use digest::{Digest, canonical_json};
+pub use grant::{Grant, GrantEnd, GrantEvent, GrantPhase, GrantState};
+pub use grantd_provider_api::LeaseId;
+pub use ids::{AnchorId, GrantId, NodeId};
+pub use lease::{Accepted, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
+pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
+pub use subject::{Actor, Subject, SubjectKind};
+
+/// The event does not apply to the state: `completed grant cannot be revoked`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{thing} that is {state} cannot take the event {event}")]
+pub struct TransitionError {
+    /// `a grant` or `a lease`.
+    pub thing: &'static str,
+    /// The state it is in.
+    pub state: &'static str,
+    /// The event that was offered.
+    pub event: &'static str,
+}

@@ -1,1 +1,26 @@
-//! The HTTP API's types and problem details; serde only.
+//! The HTTP API's types and problem details, version 1; serde only.
+//!
+//! Every time is RFC 3339 in UTC, every duration is in whole seconds. Unknown members of a request are refused.
+#![forbid(unsafe_code)]
+
+mod anchor;
+mod audit;
+mod grant;
+mod lease;
+mod problem;
+mod status;
+
+pub use anchor::{AnchorCreate, AnchorView};
+pub use audit::{AuditPage, AuditQuery};
+pub use grant::{
+    EndRequest, GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, SubjectView, TaskBody,
+};
+pub use lease::{AnchorChoice, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended};
+pub use problem::{Problem, ProblemKind};
+pub use status::{AccountStatus, RevocationStatus, Status};
+
+/// The media type of [`Problem`] (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The media type of a held vend: one JSON document a line.
+pub const NDJSON: &str = "application/x-ndjson";

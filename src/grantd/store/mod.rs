@@ -1,0 +1,147 @@
+//! Where grants, leases and their audit are kept: one trait, and state is never written without its record.
+
+mod error;
+mod transaction;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use grantd_model::{
+    AuditRecord, ChainHead, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, NodeId, PolicyVersion,
+    RegisteredAnchor,
+};
+use grantd_provider_api::DenyScope;
+use jiff::Timestamp;
+
+pub use error::{GuardFailure, StoreError};
+pub use transaction::{Committed, Guard, Transaction, Write};
+
+/// The store.
+///
+/// Every change goes through [`commit`](Store::commit), which makes state and audit durable together or not at all.
+/// The first I/O error poisons the store: from then on it refuses every commit until [`reopen`](Store::reopen) has
+/// verified what is on disk. Reading goes on as far as it can.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync {
+    /// The name of this daemon's state; made once, when the store is created.
+    fn node(&self) -> &NodeId;
+
+    /// Makes `transaction` durable. When this returns `Ok`, it has reached the disk.
+    ///
+    /// # Errors
+    /// `Stale` when a grant or lease changed meanwhile, `Guard` when a guard does not hold - in both cases nothing was
+    /// written and the store goes on; `Poisoned` or `Io` when nothing can be written any more.
+    async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError>;
+
+    /// Why the store refuses commits, if it does.
+    fn poisoned(&self) -> Option<String>;
+
+    /// After poisoning: opens the store anew and verifies the end of this node's audit chain.
+    ///
+    /// # Errors
+    /// When it still cannot be written, or the chain does not hold.
+    async fn reopen(&self) -> Result<(), StoreError>;
+
+    /// Takes or renews the exclusive right to `name` until `until`, if it is free, expired at `now`, or already ours.
+    /// Used to elect the one writer of a deny scope.
+    ///
+    /// # Errors
+    /// As for `commit`.
+    async fn claim(&self, name: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError>;
+
+    /// One grant.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError>;
+
+    /// Some grants, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn grants(&self, filter: GrantFilter) -> Result<Vec<Grant>, StoreError>;
+
+    /// One lease.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StoreError>;
+
+    /// Some leases, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn leases(&self, filter: LeaseFilter) -> Result<Vec<Lease>, StoreError>;
+
+    /// Every lease of `scope` that has a [deny entry](Lease::deny_entry) at `now`, oldest first, whatever its node.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn denied(&self, scope: &DenyScope, now: Timestamp) -> Result<Vec<Lease>, StoreError>;
+
+    /// How many places of `scope` are [taken](Lease::occupies_until) at `now`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn places(&self, scope: &DenyScope, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// The registered anchors of this node.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn anchors(&self) -> Result<Vec<RegisteredAnchor>, StoreError>;
+
+    /// How many members a one-shot counter has.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn counted(&self, counter: &str) -> Result<u64, StoreError>;
+
+    /// Audit records of this node after `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// The end of this node's audit chain.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn head(&self) -> Result<ChainHead, StoreError>;
+
+    /// A policy bundle that was in force once.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn bundle(&self, version: PolicyVersion) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// Which grants. Members left at their default do not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct GrantFilter {
+    /// In one of these phases.
+    pub phases: Option<Vec<GrantPhase>>,
+    /// Whose subject or requester has this `issuer:id`.
+    pub identity: Option<String>,
+    /// On this resource.
+    pub resource: Option<String>,
+    /// Active and over at or before this moment.
+    pub over_at: Option<Timestamp>,
+    /// At most this many.
+    pub limit: Option<u32>,
+}
+
+/// Which leases. Members left at their default do not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseFilter {
+    /// In one of these phases.
+    pub phases: Option<Vec<LeasePhase>>,
+    /// Under this grant.
+    pub grant: Option<GrantId>,
+    /// Of this user.
+    pub uid: Option<u32>,
+    /// Of this node only.
+    pub node: Option<NodeId>,
+    /// At most this many.
+    pub limit: Option<u32>,
+}

@@ -1,0 +1,98 @@
+//! What is written together.
+
+use grantd_model::{AnchorId, AuditDraft, ChainHead, Grant, GrantId, Lease, PolicyVersion, RegisteredAnchor};
+use grantd_provider_api::DenyScope;
+use jiff::Timestamp;
+
+/// Guards, writes and audit records that become durable together or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Transaction {
+    /// What must hold at the moment of writing, checked in order.
+    pub guards: Vec<Guard>,
+    /// What is written, in order.
+    pub writes: Vec<Write>,
+    /// What is recorded, in order.
+    pub audit: Vec<AuditDraft>,
+}
+
+/// A condition that is checked inside the transaction, so that nothing can come between the check and the write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// The grant is active at `at`, and not over.
+    GrantActive {
+        /// Which.
+        grant: GrantId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Fewer than `limit` anchors other than `anchor_key` hold an issuing or active lease under the grant.
+    OtherAnchorsBelow {
+        /// Under which grant.
+        grant: GrantId,
+        /// The anchor that is not counted.
+        anchor_key: String,
+        /// How many there may be with this one.
+        limit: u32,
+    },
+    /// The one-shot counter has `member` already, or fewer than `limit` members.
+    CounterBelow {
+        /// Which counter.
+        counter: String,
+        /// Who is to be counted.
+        member: String,
+        /// How many members it may have.
+        limit: u32,
+    },
+    /// Fewer than `limit` places of the deny scope are taken at `at`.
+    PlacesBelow {
+        /// Which scope.
+        scope: DenyScope,
+        /// When.
+        at: Timestamp,
+        /// How many places there are.
+        limit: u32,
+    },
+    /// The anchor is still registered.
+    AnchorRegistered {
+        /// Which.
+        anchor: AnchorId,
+    },
+}
+
+/// One change of state.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// A new grant; its id must be new.
+    InsertGrant(Grant),
+    /// A grant after one event: the stored version must be one less than the given one's.
+    UpdateGrant(Grant),
+    /// A new lease; its id must be new.
+    InsertLease(Lease),
+    /// A lease after one event: the stored version must be one less than the given one's.
+    UpdateLease(Lease),
+    /// A new anchor.
+    InsertAnchor(RegisteredAnchor),
+    /// An anchor that is over. No error when it is gone already.
+    RemoveAnchor(AnchorId),
+    /// Makes `member` a member of a one-shot counter. No error when it is one already.
+    Count {
+        /// Which counter.
+        counter: String,
+        /// Who is counted.
+        member: String,
+    },
+    /// Keeps a policy bundle for ever under its version. No error when it is kept already.
+    KeepBundle {
+        /// Its version.
+        version: PolicyVersion,
+        /// The bundle, as it was digested.
+        bytes: Vec<u8>,
+    },
+}
+
+/// A transaction is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The chain's head after it.
+    pub head: ChainHead,
+}

@@ -1,0 +1,189 @@
+//! What policy said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Digest;
+
+/// The digest of the whole bundle: policies, schema, catalogue, people, entitlement maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PolicyVersion(pub Digest);
+
+impl fmt::Display for PolicyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What is to be done, as policy knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Ask for a grant.
+    Request,
+    /// Take a credential under a grant.
+    Issue,
+    /// End somebody else's grant or lease.
+    Revoke,
+}
+
+impl Action {
+    /// The action's name in Cedar.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Issue => "issue",
+            Self::Revoke => "revoke",
+        }
+    }
+}
+
+/// What becomes of a live lease when the policy under it changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnPolicyChange {
+    /// It ends when the new policy would not issue it.
+    #[default]
+    End,
+    /// It is kept until its own end.
+    Keep,
+}
+
+/// The conditions under which something is allowed. Times are seconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Obligations {
+    /// How many people must approve, by capacity.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub approvals: BTreeMap<String, u32>,
+    /// The longest TTL of one lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_ttl: Option<u64>,
+    /// The longest grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<u64>,
+    /// How many tasks may hold a live lease under the grant at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u32>,
+    /// How many tasks may use the grant in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_uses: Option<u32>,
+    /// How long approvers have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approve_within: Option<u64>,
+    /// What becomes of live leases when the policy changes.
+    pub on_policy_change: OnPolicyChange,
+    /// Who is told.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub notify: BTreeSet<String>,
+}
+
+impl Obligations {
+    /// The strictest of both, member by member.
+    #[must_use]
+    pub fn strictest(mut self, other: Self) -> Self {
+        for (capacity, count) in other.approvals {
+            let mine = self.approvals.entry(capacity).or_default();
+            *mine = count.max(*mine);
+        }
+        self.max_ttl = least(self.max_ttl, other.max_ttl);
+        self.max_duration = least(self.max_duration, other.max_duration);
+        self.max_concurrent = least(self.max_concurrent, other.max_concurrent);
+        self.max_uses = least(self.max_uses, other.max_uses);
+        self.approve_within = least(self.approve_within, other.approve_within);
+        if other.on_policy_change == OnPolicyChange::End {
+            self.on_policy_change = OnPolicyChange::End;
+        }
+        self.notify.extend(other.notify);
+        self
+    }
+}
+
+/// The smaller of two limits, where none is no limit.
+fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Why not, who can fix it, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The rule or signal that refused, by its id; `default-deny` when nothing permitted it.
+    pub rule: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Who can change that.
+    pub who_can_fix: String,
+    /// What to do next, a command where there is one.
+    pub next: String,
+}
+
+/// Yes with conditions, or no with reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+#[must_use]
+pub enum Verdict {
+    /// Allowed, under these obligations.
+    Allow {
+        /// The strictest of all matching permits.
+        obligations: Obligations,
+    },
+    /// Denied.
+    Deny {
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// A verdict with everything it rests on, as the audit keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use]
+pub struct Decision {
+    /// What was decided on.
+    pub action: Action,
+    /// When.
+    pub at: Timestamp,
+    /// Under which policy.
+    pub policy: PolicyVersion,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The ids of the rules that determined it.
+    pub determining: Vec<String>,
+    /// Every fact that policy saw, as it saw it.
+    pub inputs: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strictest_obligation_wins() {
+        let a = Obligations {
+            max_ttl: Some(900),
+            max_uses: Some(3),
+            approvals: BTreeMap::from([("owner".to_owned(), 1)]),
+            on_policy_change: OnPolicyChange::Keep,
+            ..Obligations::default()
+        };
+        let b = Obligations {
+            max_ttl: Some(300),
+            max_concurrent: Some(1),
+            approvals: BTreeMap::from([("owner".to_owned(), 2), ("security".to_owned(), 1)]),
+            ..Obligations::default()
+        };
+        let both = a.clone().strictest(b.clone());
+        assert_eq!(both, b.strictest(a));
+        assert_eq!((both.max_ttl, both.max_uses, both.max_concurrent), (Some(300), Some(3), Some(1)));
+        assert_eq!(both.approvals, BTreeMap::from([("owner".to_owned(), 2), ("security".to_owned(), 1)]));
+        assert_eq!(both.on_policy_change, OnPolicyChange::End);
+    }
+}

@@ -1,0 +1,271 @@
+//! The approved authorisation and its life.
+
+use grantd_provider_api::Plan;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, GrantId, NodeId, Obligations, PolicyVersion, Request, Tier, TransitionError};
+
+/// A grant: a request, what it was planned to become, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its name.
+    pub id: GrantId,
+    /// The node on which it was requested.
+    pub node: NodeId,
+    /// When it was requested.
+    pub created_at: Timestamp,
+    /// What was asked.
+    pub request: Request,
+    /// What that is in the cloud.
+    pub plan: Plan,
+    /// How sensitive the resource was then.
+    pub tier: Tier,
+    /// Covers request, plan and tier.
+    pub digest: Digest,
+    /// The policy under which it was decided.
+    pub policy: PolicyVersion,
+    /// What that policy demanded.
+    pub obligations: Obligations,
+    /// Where it stands.
+    pub state: GrantState,
+    /// Grows by one with each transition.
+    pub version: u64,
+}
+
+/// Where a grant stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum GrantState {
+    /// Waits for approval.
+    Pending {
+        /// When it lapses without one.
+        lapses_at: Option<Timestamp>,
+    },
+    /// Approved, and waits for its time.
+    Scheduled {
+        /// When it becomes active.
+        not_before: Timestamp,
+    },
+    /// May be used.
+    Active {
+        /// Since when.
+        since: Timestamp,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Over: its time is up or its task is done.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        why: GrantEnd,
+    },
+    /// An approver said no.
+    Denied {
+        /// When.
+        at: Timestamp,
+        /// The approver's reason.
+        reason: String,
+    },
+    /// The requester took it back.
+    Cancelled {
+        /// When.
+        at: Timestamp,
+    },
+    /// Nobody approved in time.
+    Lapsed {
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody took it away.
+    Revoked {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a grant ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantEnd {
+    /// Its time was up.
+    Expired,
+    /// Its subject said that the task is done.
+    Completed,
+}
+
+/// The states by name only, as the store and the wire know them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is documented in GrantState")]
+pub enum GrantPhase {
+    Pending,
+    Scheduled,
+    Active,
+    Ended,
+    Denied,
+    Cancelled,
+    Lapsed,
+    Revoked,
+}
+
+impl GrantPhase {
+    /// The phase as text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Scheduled => "scheduled",
+            Self::Active => "active",
+            Self::Ended => "ended",
+            Self::Denied => "denied",
+            Self::Cancelled => "cancelled",
+            Self::Lapsed => "lapsed",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// What happens to a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantEvent {
+    /// The quorum is complete, or policy asks for none.
+    Approve {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its time has come.
+    Activate {
+        /// When.
+        at: Timestamp,
+    },
+    /// An approver says no.
+    Deny {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// The requester takes it back.
+    Cancel {
+        /// When.
+        at: Timestamp,
+    },
+    /// The time for approval is over.
+    Lapse {
+        /// When.
+        at: Timestamp,
+    },
+    /// The task is done.
+    Complete {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its time is up.
+    Expire {
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody takes it away.
+    Revoke {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl GrantEvent {
+    /// The event's name, as the audit writes it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Approve { .. } => "approve",
+            Self::Activate { .. } => "activate",
+            Self::Deny { .. } => "deny",
+            Self::Cancel { .. } => "cancel",
+            Self::Lapse { .. } => "lapse",
+            Self::Complete { .. } => "complete",
+            Self::Expire { .. } => "expire",
+            Self::Revoke { .. } => "revoke",
+        }
+    }
+}
+
+impl GrantState {
+    /// The state by name only.
+    #[must_use]
+    pub fn phase(&self) -> GrantPhase {
+        match self {
+            Self::Pending { .. } => GrantPhase::Pending,
+            Self::Scheduled { .. } => GrantPhase::Scheduled,
+            Self::Active { .. } => GrantPhase::Active,
+            Self::Ended { .. } => GrantPhase::Ended,
+            Self::Denied { .. } => GrantPhase::Denied,
+            Self::Cancelled { .. } => GrantPhase::Cancelled,
+            Self::Lapsed { .. } => GrantPhase::Lapsed,
+            Self::Revoked { .. } => GrantPhase::Revoked,
+        }
+    }
+
+    /// Whether nothing can happen to it any more.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Pending { .. } | Self::Scheduled { .. } | Self::Active { .. })
+    }
+
+    /// Until when it may be used, if it may be used at `now`.
+    #[must_use]
+    pub fn usable_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Active { until, .. } if now < *until => Some(*until),
+            _ => None,
+        }
+    }
+}
+
+impl Grant {
+    /// The grant after `event`.
+    ///
+    /// # Errors
+    /// When the event does not apply to the state it is in.
+    pub fn after(&self, event: &GrantEvent) -> Result<Self, TransitionError> {
+        let state = next(&self.state, event, &self.request)?;
+        Ok(Self { state, version: self.version.saturating_add(1), ..self.clone() })
+    }
+}
+
+/// The transition itself. Time before `not_before` or before the end of a grant makes the event inapplicable:
+/// nothing is activated or expired early.
+fn next(state: &GrantState, event: &GrantEvent, request: &Request) -> Result<GrantState, TransitionError> {
+    use GrantEvent as E;
+    use GrantState as S;
+    let activate = |at: Timestamp| {
+        let seconds = i64::try_from(request.duration_seconds).unwrap_or(i64::MAX);
+        let until = at.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+        S::Active { since: at, until }
+    };
+    Ok(match (state, event) {
+        (S::Pending { .. }, E::Approve { at }) => match request.not_before {
+            Some(not_before) if not_before > *at => S::Scheduled { not_before },
+            _ => activate(*at),
+        },
+        (S::Pending { .. }, E::Deny { at, reason }) => S::Denied { at: *at, reason: reason.clone() },
+        (S::Pending { .. } | S::Scheduled { .. }, E::Cancel { at }) => S::Cancelled { at: *at },
+        (S::Pending { lapses_at: Some(lapses_at) }, E::Lapse { at }) if at >= lapses_at => S::Lapsed { at: *at },
+        (S::Scheduled { not_before }, E::Activate { at }) if at >= not_before => activate(*at),
+        (S::Active { .. }, E::Complete { at }) => S::Ended { at: *at, why: GrantEnd::Completed },
+        (S::Active { until, .. }, E::Expire { at }) if at >= until => S::Ended { at: *at, why: GrantEnd::Expired },
+        (S::Pending { .. } | S::Scheduled { .. } | S::Active { .. }, E::Revoke { at, reason }) => {
+            S::Revoked { at: *at, reason: reason.clone() }
+        }
+        _ => return Err(TransitionError { thing: "a grant", state: state.phase().as_str(), event: event.name() }),
+    })
+}
+
+#[cfg(test)]
+#[path = "grant_tests.rs"]
+mod tests;

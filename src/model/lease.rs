@@ -1,0 +1,400 @@
+//! One credential session under a grant, and its life.
+
+use grantd_provider_api::{DenyEntry, DenyScope, LeaseId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Anchor, GrantId, NodeId, OnPolicyChange, Subject, TransitionError};
+
+/// A lease: everything about a session but its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Its name; the session's cloud-side name is computed from it.
+    pub id: LeaseId,
+    /// The grant it was taken under.
+    pub grant: GrantId,
+    /// The node that issued it and watches its anchor.
+    pub node: NodeId,
+    /// When the intent was written.
+    pub created_at: Timestamp,
+    /// Who uses it.
+    pub subject: Subject,
+    /// The user that called, as the kernel proved it.
+    pub uid: u32,
+    /// What ends it.
+    pub anchor: Anchor,
+    /// What becomes of it when the policy changes, as the policy that issued it said.
+    #[serde(default)]
+    pub on_policy_change: OnPolicyChange,
+    /// The native identity that carries it.
+    pub target: String,
+    /// Where it is revoked.
+    pub scope: DenyScope,
+    /// Its cloud-side name.
+    pub session_name: String,
+    /// When access ends at the latest, to the second (promise P3).
+    pub access_until: Timestamp,
+    /// When the cloud's token dies at the latest.
+    pub token_until: Timestamp,
+    /// Until when it, once ended early, needs a place in the deny scope.
+    pub place_until: Timestamp,
+    /// The native name of the session, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native_id: Option<String>,
+    /// Where it stands.
+    pub state: LeaseState,
+    /// Grows by one with each transition.
+    pub version: u64,
+}
+
+/// Where a lease stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum LeaseState {
+    /// The intent is on disk; whether a session exists is not known.
+    Issuing,
+    /// The session exists and was recorded.
+    Active,
+    /// It has to end; the cloud does not refuse it for certain yet.
+    Revoking {
+        /// Why.
+        reason: EndReason,
+        /// When that was decided and written.
+        requested_at: Timestamp,
+        /// When the cloud took the deny, and under which version.
+        accepted: Option<Accepted>,
+    },
+    /// The cloud refuses it.
+    Revoked {
+        /// Why.
+        reason: EndReason,
+        /// When the cloud was seen to refuse it.
+        confirmed_at: Timestamp,
+    },
+    /// It has to end, and will by itself sooner than a deny could take effect.
+    Expiring {
+        /// Why.
+        reason: EndReason,
+        /// When that was decided and written.
+        requested_at: Timestamp,
+    },
+    /// Its time was up.
+    Expired {
+        /// When.
+        at: Timestamp,
+        /// Why it was to end before that, if it was: its deny was never confirmed.
+        reason: Option<EndReason>,
+    },
+    /// The cloud refused to issue it: there never was a session.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// What the cloud said.
+        error: String,
+    },
+    /// The cloud did not take the deny; it is tried again for ever.
+    RevokeFailed {
+        /// Why it has to end.
+        reason: EndReason,
+        /// When that was decided and written.
+        requested_at: Timestamp,
+        /// How often it was tried.
+        attempts: u32,
+        /// What the cloud said last.
+        error: String,
+    },
+}
+
+/// The cloud took a deny.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// When.
+    pub at: Timestamp,
+    /// The version of the document.
+    pub version: String,
+}
+
+/// Why a lease ends before its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum EndReason {
+    /// The task said that it is done.
+    Completed,
+    /// Somebody took it away.
+    Revoked {
+        /// Why.
+        reason: String,
+    },
+    /// The grant under it ended.
+    GrantEnded,
+    /// The anchor process exited, or could not be proved to be the same after a restart.
+    AnchorExited,
+    /// The held connection closed.
+    ConnectionClosed,
+    /// The daemon stopped, or the cloud fell silent, while it was being issued: a session may exist.
+    Abandoned,
+    /// It was issued but could not be released: the record failed, or the caller or its grant was gone by then.
+    NotReleased {
+        /// What stood in the way.
+        reason: String,
+    },
+    /// The policy changed, and the new one would not issue it.
+    PolicyChanged {
+        /// The rule.
+        rule: String,
+    },
+}
+
+impl EndReason {
+    /// The reason's name, as the audit writes it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Revoked { .. } => "revoked",
+            Self::GrantEnded => "grant_ended",
+            Self::AnchorExited => "anchor_exited",
+            Self::ConnectionClosed => "connection_closed",
+            Self::Abandoned => "abandoned",
+            Self::NotReleased { .. } => "not_released",
+            Self::PolicyChanged { .. } => "policy_changed",
+        }
+    }
+}
+
+/// The states by name only, as the store and the wire know them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is documented in LeaseState")]
+pub enum LeasePhase {
+    Issuing,
+    Active,
+    Revoking,
+    Revoked,
+    Expiring,
+    Expired,
+    Failed,
+    RevokeFailed,
+}
+
+impl LeasePhase {
+    /// The phases that are not final, and those in which a deny entry may be needed.
+    pub const OPEN: [Self; 5] = [Self::Issuing, Self::Active, Self::Revoking, Self::Expiring, Self::RevokeFailed];
+
+    /// The phase as text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Issuing => "issuing",
+            Self::Active => "active",
+            Self::Revoking => "revoking",
+            Self::Revoked => "revoked",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+            Self::RevokeFailed => "revoke_failed",
+        }
+    }
+}
+
+/// What happens to a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseEvent {
+    /// The cloud issued it.
+    Issued {
+        /// The token's real end.
+        token_until: Timestamp,
+        /// How long after that its place in the deny scope stays taken, in seconds.
+        place_until: Timestamp,
+        /// The session's native name.
+        native_id: String,
+    },
+    /// The cloud refused, and nothing was created.
+    Refuse {
+        /// When.
+        at: Timestamp,
+        /// What it said.
+        error: String,
+    },
+    /// It has to end.
+    End {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: EndReason,
+        /// How long a deny takes to be felt, in seconds: no deny is written when less life than that remains.
+        propagation: u64,
+    },
+    /// The cloud took the deny.
+    Accept {
+        /// When.
+        at: Timestamp,
+        /// The version of the document.
+        version: String,
+    },
+    /// The cloud refuses the session.
+    Confirm {
+        /// When.
+        at: Timestamp,
+    },
+    /// The cloud did not take the deny.
+    RevocationFailed {
+        /// What it said.
+        error: String,
+    },
+    /// `access_until` has passed.
+    Expire {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl LeaseEvent {
+    /// The event's name, as the audit writes it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Issued { .. } => "issued",
+            Self::Refuse { .. } => "refused",
+            Self::End { .. } => "end",
+            Self::Accept { .. } => "revocation_accepted",
+            Self::Confirm { .. } => "revocation_confirmed",
+            Self::RevocationFailed { .. } => "revocation_failed",
+            Self::Expire { .. } => "expired",
+        }
+    }
+}
+
+impl LeaseState {
+    /// The state by name only.
+    #[must_use]
+    pub fn phase(&self) -> LeasePhase {
+        match self {
+            Self::Issuing => LeasePhase::Issuing,
+            Self::Active => LeasePhase::Active,
+            Self::Revoking { .. } => LeasePhase::Revoking,
+            Self::Revoked { .. } => LeasePhase::Revoked,
+            Self::Expiring { .. } => LeasePhase::Expiring,
+            Self::Expired { .. } => LeasePhase::Expired,
+            Self::Failed { .. } => LeasePhase::Failed,
+            Self::RevokeFailed { .. } => LeasePhase::RevokeFailed,
+        }
+    }
+
+    /// Why it ended early, if it did or is to.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<&EndReason> {
+        match self {
+            Self::Revoking { reason, .. }
+            | Self::Revoked { reason, .. }
+            | Self::Expiring { reason, .. }
+            | Self::RevokeFailed { reason, .. } => Some(reason),
+            Self::Expired { reason, .. } => reason.as_ref(),
+            Self::Issuing | Self::Active | Self::Failed { .. } => None,
+        }
+    }
+}
+
+impl Lease {
+    /// The lease after `event`.
+    ///
+    /// # Errors
+    /// When the event does not apply to the state it is in.
+    pub fn after(&self, event: &LeaseEvent) -> Result<Self, TransitionError> {
+        let mut lease = self.clone();
+        lease.state = next(self, event)?;
+        lease.version = self.version.saturating_add(1);
+        if let LeaseEvent::Issued { token_until, place_until, native_id } = event {
+            lease.token_until = *token_until;
+            lease.place_until = *place_until;
+            lease.native_id = Some(native_id.clone());
+        }
+        Ok(lease)
+    }
+
+    /// Until when it takes a place in its deny scope: a live one might need it, an ended one does.
+    #[must_use]
+    pub fn occupies_until(&self) -> Option<Timestamp> {
+        match self.state {
+            LeaseState::Failed { .. } | LeaseState::Expired { reason: None, .. } => None,
+            _ => Some(self.place_until),
+        }
+    }
+
+    /// The entry that the cloud has to refuse at `now`, if any: every lease that was ended by us, until its token
+    /// is dead for certain. An expiring one is left to expire.
+    #[must_use]
+    pub fn deny_entry(&self, now: Timestamp) -> Option<DenyEntry> {
+        let needed = match self.state {
+            LeaseState::Revoking { .. } | LeaseState::Revoked { .. } | LeaseState::RevokeFailed { .. } => true,
+            LeaseState::Expired { ref reason, .. } => reason.is_some(),
+            LeaseState::Issuing | LeaseState::Active | LeaseState::Expiring { .. } | LeaseState::Failed { .. } => false,
+        };
+        (needed && now < self.place_until).then(|| DenyEntry {
+            lease: self.id,
+            session_name: self.session_name.clone(),
+            target: self.target.clone(),
+        })
+    }
+
+    /// The latest moment at which the session may still be able to do something, if it may at all (promise P4).
+    #[must_use]
+    pub fn worst_case_until(&self) -> Option<Timestamp> {
+        match self.state {
+            LeaseState::Revoked { .. } | LeaseState::Expired { .. } | LeaseState::Failed { .. } => None,
+            _ => Some(self.access_until),
+        }
+    }
+}
+
+fn next(lease: &Lease, event: &LeaseEvent) -> Result<LeaseState, TransitionError> {
+    use LeaseEvent as E;
+    use LeaseState as S;
+    Ok(match (&lease.state, event) {
+        (S::Issuing, E::Issued { .. }) => S::Active,
+        (S::Issuing, E::Refuse { at, error }) => S::Failed { at: *at, error: error.clone() },
+        // Of a session that may or may not exist, only a deny is certain.
+        (S::Issuing, E::End { at, reason, .. }) => {
+            S::Revoking { reason: reason.clone(), requested_at: *at, accepted: None }
+        }
+        (S::Active, E::End { at, reason, propagation }) => {
+            let felt = at.checked_add(jiff::SignedDuration::from_secs(i64::try_from(*propagation).unwrap_or(i64::MAX)));
+            if felt.is_ok_and(|felt| felt < lease.access_until) {
+                S::Revoking { reason: reason.clone(), requested_at: *at, accepted: None }
+            } else {
+                S::Expiring { reason: reason.clone(), requested_at: *at }
+            }
+        }
+        (
+            S::Revoking { reason, requested_at, .. } | S::RevokeFailed { reason, requested_at, .. },
+            E::Accept { at, version },
+        ) => {
+            let accepted = Some(Accepted { at: *at, version: version.clone() });
+            S::Revoking { reason: reason.clone(), requested_at: *requested_at, accepted }
+        }
+        (S::Revoking { reason, accepted: Some(_), .. }, E::Confirm { at }) => {
+            S::Revoked { reason: reason.clone(), confirmed_at: *at }
+        }
+        (S::Revoking { reason, requested_at, .. }, E::RevocationFailed { error }) => {
+            S::RevokeFailed { reason: reason.clone(), requested_at: *requested_at, attempts: 1, error: error.clone() }
+        }
+        (S::RevokeFailed { reason, requested_at, attempts, .. }, E::RevocationFailed { error }) => S::RevokeFailed {
+            reason: reason.clone(),
+            requested_at: *requested_at,
+            attempts: attempts.saturating_add(1),
+            error: error.clone(),
+        },
+        (S::Active, E::Expire { at }) if *at >= lease.access_until => S::Expired { at: *at, reason: None },
+        (
+            S::Revoking { reason, .. } | S::RevokeFailed { reason, .. } | S::Expiring { reason, .. },
+            E::Expire { at },
+        ) if *at >= lease.access_until => S::Expired { at: *at, reason: Some(reason.clone()) },
+        (state, event) => {
+            return Err(TransitionError { thing: "a lease", state: state.phase().as_str(), event: event.name() });
+        }
+    })
+}
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;

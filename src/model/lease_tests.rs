@@ -1,0 +1,138 @@
+//! The lease machine: what may follow what, and random histories.
+
+use grantd_provider_api::{Cloud, Id};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::{ProcessRef, SubjectKind};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn issuing() -> Lease {
+    Lease {
+        id: Id::new(Uuid::from_u128(7)),
+        grant: Id::new(Uuid::from_u128(1)),
+        node: NodeId("n".to_owned()),
+        created_at: at(0),
+        subject: Subject {
+            kind: SubjectKind::Service,
+            issuer: "unix".to_owned(),
+            id: "1".to_owned(),
+            name: "svc".to_owned(),
+        },
+        uid: 1,
+        anchor: Anchor::Process { process: ProcessRef { boot_id: "b".to_owned(), pid: 2, start_time: 3 } },
+        on_policy_change: OnPolicyChange::End,
+        target: "arn:aws:iam::123456789012:role/r".to_owned(),
+        scope: DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: "boundary".to_owned() },
+        session_name: "svc-aaaaaaaaaa".to_owned(),
+        access_until: at(300),
+        token_until: at(960),
+        place_until: at(1860),
+        native_id: None,
+        state: LeaseState::Issuing,
+        version: 0,
+    }
+}
+
+fn issued() -> LeaseEvent {
+    LeaseEvent::Issued { token_until: at(900), place_until: at(1800), native_id: "arn".to_owned() }
+}
+
+fn end(seconds: i64, propagation: u64) -> LeaseEvent {
+    LeaseEvent::End { at: at(seconds), reason: EndReason::Completed, propagation }
+}
+
+#[test]
+fn p4_a_revocation_is_requested_then_accepted_then_confirmed() {
+    let active = issuing().after(&issued()).unwrap();
+    let revoking = active.after(&end(10, 10)).unwrap();
+    assert_eq!(revoking.worst_case_until(), Some(at(300)), "until confirmed, the worst case is the end of access");
+    assert!(revoking.after(&LeaseEvent::Confirm { at: at(11) }).is_err(), "not confirmed before it was accepted");
+    let accepted = revoking.after(&LeaseEvent::Accept { at: at(11), version: "v2".to_owned() }).unwrap();
+    assert_eq!(accepted.worst_case_until(), Some(at(300)));
+    let revoked = accepted.after(&LeaseEvent::Confirm { at: at(12) }).unwrap();
+    assert_eq!((revoked.worst_case_until(), revoked.state.phase()), (None, LeasePhase::Revoked));
+    assert!(revoked.deny_entry(at(1799)).is_some(), "the deny stays until the token is dead for certain");
+    assert!(revoked.deny_entry(at(1800)).is_none());
+}
+
+#[test]
+fn p2_an_intent_of_unknown_outcome_is_denied_and_not_forgotten() {
+    let orphan = LeaseEvent::End { at: at(5000), reason: EndReason::Abandoned, propagation: 10 };
+    let lease = issuing().after(&orphan).unwrap();
+    assert_eq!(lease.state.phase(), LeasePhase::Revoking, "of an unknown session only a deny is certain");
+    assert!(issuing().after(&LeaseEvent::Expire { at: at(5000) }).is_err(), "an intent is never dropped by age");
+}
+
+#[test]
+fn p4_less_life_than_a_deny_takes_is_left_to_expire_and_says_so() {
+    let active = issuing().after(&issued()).unwrap();
+    let expiring = active.after(&end(295, 10)).unwrap();
+    assert_eq!((expiring.state.phase(), expiring.worst_case_until()), (LeasePhase::Expiring, Some(at(300))));
+    assert!(expiring.deny_entry(at(296)).is_none());
+    assert!(expiring.after(&LeaseEvent::Confirm { at: at(296) }).is_err(), "nobody claims that it is revoked");
+}
+
+#[test]
+fn p4_a_failed_revocation_counts_its_attempts_and_can_still_succeed() {
+    let fail = || LeaseEvent::RevocationFailed { error: "throttled".to_owned() };
+    let lease = issuing().after(&issued()).unwrap().after(&end(1, 1)).unwrap();
+    let lease = lease.after(&fail()).unwrap().after(&fail()).unwrap();
+    assert!(matches!(lease.state, LeaseState::RevokeFailed { attempts: 2, .. }));
+    assert!(lease.deny_entry(at(2)).is_some(), "it stays in the document that is tried again");
+    let lease = lease.after(&LeaseEvent::Accept { at: at(3), version: "v3".to_owned() }).unwrap();
+    assert_eq!(lease.after(&LeaseEvent::Confirm { at: at(4) }).unwrap().state.phase(), LeasePhase::Revoked);
+}
+
+#[test]
+fn a_refused_session_needs_no_place_and_no_deny() {
+    let lease = issuing().after(&LeaseEvent::Refuse { at: at(1), error: "no".to_owned() }).unwrap();
+    assert_eq!((lease.occupies_until(), lease.deny_entry(at(1))), (None, None));
+}
+
+fn any_event() -> impl Strategy<Value = LeaseEvent> {
+    (0..7_u8, 0..400_i64, 0..400_u64).prop_map(|(which, seconds, propagation)| match which {
+        0 => issued(),
+        1 => LeaseEvent::Refuse { at: at(seconds), error: "no".to_owned() },
+        2 => end(seconds, propagation),
+        3 => LeaseEvent::Accept { at: at(seconds), version: "v".to_owned() },
+        4 => LeaseEvent::Confirm { at: at(seconds) },
+        5 => LeaseEvent::RevocationFailed { error: "e".to_owned() },
+        _ => LeaseEvent::Expire { at: at(seconds) },
+    })
+}
+
+proptest! {
+    /// Whatever happens in whatever order: a lease that may exist in the cloud and was ended keeps its deny entry
+    /// and its place until its token is dead; "revoked" is only ever reached through "accepted"; access never
+    /// reaches beyond `access_until`; nothing leaves a final state.
+    #[test]
+    fn p4_random_histories_of_a_lease(events in prop::collection::vec(any_event(), 0..40)) {
+        let mut lease = issuing();
+        let (mut accepted, mut ended, mut refused) = (false, false, false);
+        for event in events {
+            let Ok(next) = lease.after(&event) else { continue };
+            prop_assert_eq!(next.version, lease.version + 1);
+            prop_assert_eq!(next.access_until, at(300));
+            let was = lease.state.phase();
+            prop_assert!(!matches!(was, LeasePhase::Revoked | LeasePhase::Expired | LeasePhase::Failed));
+            accepted |= matches!(event, LeaseEvent::Accept { .. });
+            refused |= matches!(event, LeaseEvent::Refuse { .. });
+            ended |= matches!(event, LeaseEvent::End { .. });
+            let phase = next.state.phase();
+            if phase == LeasePhase::Revoked {
+                prop_assert!(accepted);
+            }
+            if ended && phase != LeasePhase::Expiring && !matches!(lease.state, LeaseState::Expiring { .. }) {
+                prop_assert!(next.deny_entry(at(500)).is_some());
+                prop_assert!(next.occupies_until().is_some());
+            }
+            prop_assert_eq!(refused, phase == LeasePhase::Failed);
+            lease = next;
+        }
+    }
+}
