@@ -74,7 +74,9 @@ impl FromStr for Capability {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let word = |s: &str| {
-            !s.is_empty() && s.len() <= 40 && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            !s.is_empty()
+                && s.len() <= 40
+                && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         };
         match text.split_once(':') {
             Some((kind, verb)) if word(kind) && word(verb) => Ok(Self { text: text.to_owned(), colon: kind.len() }),

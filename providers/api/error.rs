@@ -59,7 +59,11 @@ impl ProviderError {
     pub fn retryable(&self) -> bool {
         matches!(
             self.kind,
-            ErrorKind::Capacity | ErrorKind::Throttled | ErrorKind::Unknown | ErrorKind::Unreachable | ErrorKind::Conflict
+            ErrorKind::Capacity
+                | ErrorKind::Throttled
+                | ErrorKind::Unknown
+                | ErrorKind::Unreachable
+                | ErrorKind::Conflict
         )
     }
 
