@@ -17,10 +17,13 @@ use crate::query::{error_body, result_body, xml_text, xml_texts};
 /// An answer: status and body.
 pub(super) type Answer = (StatusCode, Bytes);
 
+/// All parameters of a read, in order.
+type Question = Vec<(String, String)>;
+
 /// Past answers and version numbers, by policy.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    answers: HashMap<Vec<(String, String)>, Vec<(Timestamp, Answer)>>,
+    answers: HashMap<Question, Vec<(Timestamp, Answer)>>,
     highest: HashMap<String, u64>,
     created: HashMap<(String, String), Timestamp>,
 }
@@ -84,6 +87,6 @@ impl History {
     }
 }
 
-fn key(record: &Record) -> Vec<(String, String)> {
+fn key(record: &Record) -> Question {
     record.parameters.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
