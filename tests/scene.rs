@@ -98,7 +98,6 @@ impl Scene {
     }
 
     /// Acts as `user`.
-    #[must_use]
     pub fn caller(&self, user: User) -> Caller<'_> {
         Caller::new(self, user)
     }
