@@ -163,12 +163,13 @@ impl RawResource {
 }
 
 /// A native name ends up in the resource position of a cloud policy, where `*` and `?` match anything and `${` starts a
-/// variable (IAM User Guide, "Policy elements: Resource" and "Variables"): one asset must be named, letter by letter.
+/// variable (IAM User Guide, "Policy elements: Resource" and "Variables"); entitlement maps have places in braces. One
+/// asset must be named, letter by letter.
 fn exact_native_name(native: &str) -> Result<(), String> {
     if native.is_empty() || native.len() > MAX_NATIVE {
         return Err(format!("write the exact native name, 1 to {MAX_NATIVE} characters"));
     }
-    let pattern = native.contains(['*', '?', '{', '}', '"']) || native.contains("${");
+    let pattern = native.contains(['*', '?', '{', '}', '"']);
     if pattern || native.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(
             "a pattern, quote or space is not an exact native name: write one asset, letter by letter".to_owned()

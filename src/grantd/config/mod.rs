@@ -8,5 +8,6 @@ mod settings;
 
 pub use catalog::{Catalog, Resource};
 pub use people::{Identity, People};
+pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, UserLookup, seconds};
 pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};

@@ -34,7 +34,7 @@ impl ConfigError {
 }
 
 /// Reads TOML. The error tells the line and never quotes it, because a cloud's table may hold a secret.
-pub(super) fn from_toml<T: DeserializeOwned>(file: &'static str, text: &str) -> Result<T, ConfigError> {
+pub(crate) fn from_toml<T: DeserializeOwned>(file: &'static str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count().saturating_add(1);

@@ -9,14 +9,18 @@ use jiff::Timestamp;
 
 use super::engine::Engine;
 use super::question::{AnchorKind, Facts, Isolation, Question};
-use crate::config::{Catalog, People, Resource, UserLookup};
+use crate::config::{Catalog, ConfigError, People, Resource, UserLookup, from_toml};
 
 const SCHEMA: &str = "schema.cedarschema";
 const CATALOG: &str = "catalog.toml";
 const PEOPLE: &str = "people.toml";
 const POLICIES: &str = "policies";
 const ENTITLEMENTS: &str = "entitlements";
-const CLOUDS: [(&str, Cloud); 3] = [("aws.toml", Cloud::Aws), ("azure.toml", Cloud::Azure), ("gcp.toml", Cloud::Gcp)];
+const MAPS: [(&str, Cloud); 3] = [
+    ("entitlements/aws.toml", Cloud::Aws),
+    ("entitlements/azure.toml", Cloud::Azure),
+    ("entitlements/gcp.toml", Cloud::Gcp),
+];
 
 /// A policy bundle that can be decided by.
 #[derive(Debug)]
@@ -45,6 +49,12 @@ pub struct BundleError {
     pub problem: String,
 }
 
+impl From<ConfigError> for BundleError {
+    fn from(error: ConfigError) -> Self {
+        Self { file: error.file.to_owned(), problem: format!("{}: {}", error.key, error.problem) }
+    }
+}
+
 impl Bundle {
     /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml` and those of
     /// `entitlements/{aws,azure,gcp}.toml` that are there.
@@ -71,19 +81,15 @@ impl Bundle {
         let text = |name: &str| {
             files.get(name).map(String::as_str).ok_or_else(|| error(name, "it is not there: every bundle has one"))
         };
-        let people =
-            People::parse(text(PEOPLE)?, lookup).map_err(|e| error(PEOPLE, format!("{}: {}", e.key, e.problem)))?;
-        let catalog =
-            Catalog::parse(text(CATALOG)?, &people).map_err(|e| error(CATALOG, format!("{}: {}", e.key, e.problem)))?;
+        let people = People::parse(text(PEOPLE)?, lookup)?;
+        let catalog = Catalog::parse(text(CATALOG)?, &people)?;
         let policies = files.iter().filter(|(name, _)| name.ends_with(".cedar")).map(|(n, t)| (n.as_str(), t.as_str()));
         let engine = Engine::new((SCHEMA, text(SCHEMA)?), policies).map_err(|(file, problem)| error(&file, problem))?;
         fit_to_schema(&engine, &people).map_err(|problem| error(SCHEMA, problem))?;
         let mut maps = BTreeMap::new();
-        for (file, cloud) in CLOUDS {
-            let name = format!("{ENTITLEMENTS}/{file}");
-            if let Some(text) = files.get(&name) {
-                let map: CapabilityMap = toml::from_str(text).map_err(|e| error(&name, e.to_string().trim_end()))?;
-                maps.insert(cloud, map);
+        for (name, cloud) in MAPS {
+            if let Some(text) = files.get(name) {
+                maps.insert(cloud, from_toml::<CapabilityMap>(name, text)?);
             }
         }
         let bytes = canonical_json(&files).map_err(|e| error(".", e.to_string()))?;
@@ -110,7 +116,7 @@ fn read_files(
     for name in visible(list(&dir.join(POLICIES)), POLICIES, |name| name.ends_with(".cedar"))? {
         names.push(format!("{POLICIES}/{name}"));
     }
-    let map = |name: &str| CLOUDS.iter().any(|(file, _)| *file == name);
+    let map = |name: &str| MAPS.iter().any(|(file, _)| *file == format!("{ENTITLEMENTS}/{name}"));
     for name in visible(list(&dir.join(ENTITLEMENTS)), ENTITLEMENTS, map)? {
         names.push(format!("{ENTITLEMENTS}/{name}"));
     }
