@@ -160,7 +160,6 @@ pub struct Issued {
 
 /// A cloud credential, in memory only.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Credential {
     /// An AWS session.
     Aws {

@@ -1,5 +1,7 @@
 //! What the kernel lets us watch for the end of a task.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,12 @@ pub struct ProcessRef {
     pub pid: i32,
     /// Its start time in clock ticks since boot (field 22 of `/proc/PID/stat`).
     pub start_time: u64,
+}
+
+impl fmt::Display for ProcessRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} started at tick {}", self.pid, self.start_time)
+    }
 }
 
 impl ProcessRef {

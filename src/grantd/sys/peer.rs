@@ -7,11 +7,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use grantd_model::ProcessRef;
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 
 use super::pidfd;
-use super::process::{ProcessError, ProcessRef, stat_through};
+use super::process::{ProcessError, stat_through};
 
 /// The uid that stands for "no uid that this kernel namespace can name" (`/proc/sys/kernel/overflowuid`), and
 /// `nobody` by convention. Whoever arrives with it could be anybody.

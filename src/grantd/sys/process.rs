@@ -3,14 +3,13 @@
 //! Everything is read through one open `/proc/PID` directory, so that two files cannot describe two processes. What
 //! is read is only evidence while the process lives: callers hold a pidfd and look at it afterwards.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
+use grantd_model::ProcessRef;
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use super::peer::Peer;
 use super::pidfd;
@@ -23,24 +22,6 @@ const WALK_ATTEMPTS: usize = 4;
 
 /// `/proc/PID/stat` and `/proc/PID/status` are well under a page; more than this is nothing we should parse.
 const PROC_FILE_LIMIT: u64 = 64 * 1024;
-
-/// One process, for as long as this kernel runs. The name survives a restart of the daemon.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProcessRef {
-    /// `/proc/sys/kernel/random/boot_id`: another boot, another process.
-    pub boot_id: String,
-    /// The pid in the daemon's pid namespace.
-    pub pid: i32,
-    /// When it started, in clock ticks (usually 10 ms) since boot: field 22 of `/proc/PID/stat`, proc_pid_stat(5).
-    pub start_time: u64,
-}
-
-impl fmt::Display for ProcessRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} started at tick {}", self.pid, self.start_time)
-    }
-}
 
 /// What the kernel says of a process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

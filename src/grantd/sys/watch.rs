@@ -3,13 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use grantd_model::ProcessRef;
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::peer::Peer;
 use super::pidfd;
-use super::process::{ProcessError, ProcessRef, boot_id, stat_through};
+use super::process::{ProcessError, boot_id, stat_through};
 
 /// A process that is known to be the right one and is waited for.
 #[derive(Debug)]
