@@ -13,11 +13,13 @@ mod caller;
 mod daemon;
 mod scene;
 mod user;
+mod world;
 
 pub use caller::{Answer, Caller, Credentials};
 pub use daemon::Daemon;
 pub use scene::Scene;
 pub use user::User;
+pub use world::{Setup, World};
 
 use std::thread;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use grantd::sys::harden::{self, Hardening};
 use grantd::sys::notify::{self, NamedFd, Notifier};
 use grantd::sys::{listen, users};
 use grantd::{run, startup};
-use grantd_provider_api::{Cloud, Provider, RandomIds, SystemClock};
+use grantd_provider_api::{Clock, Cloud, Provider, RandomIds, SystemClock};
 use tracing_subscriber::EnvFilter;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -53,7 +53,8 @@ fn start(cli: &Cli) -> Result<(), String> {
     let owners = Owners::root_and_self();
     let settings = startup::read_settings(&cli.config, &owners)?;
     let bundle = startup::read_bundle(&settings.policy_dir, &owners)?;
-    let providers = providers(&settings)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let providers = providers(&settings, &owners, &clock)?;
     if cli.check {
         println!("ok: policy {} with {} accounts", bundle.version, providers.len());
         return Ok(());
@@ -64,7 +65,7 @@ fn start(cli: &Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
-    runtime.block_on(serve(Ready { settings, bundle, providers, owners, hardening, fds }))
+    runtime.block_on(serve(Ready { settings, bundle, providers, clock, owners, hardening, fds }))
 }
 
 /// Everything that was read and found good.
@@ -72,20 +73,21 @@ struct Ready {
     settings: Settings,
     bundle: Bundle,
     providers: BTreeMap<Cloud, Arc<dyn Provider>>,
+    clock: Arc<dyn Clock>,
     owners: Owners,
     hardening: Hardening,
     fds: Vec<NamedFd>,
 }
 
 async fn serve(ready: Ready) -> Result<(), String> {
-    let Ready { settings, bundle, providers, owners, hardening, fds } = ready;
+    let Ready { settings, bundle, providers, clock, owners, hardening, fds } = ready;
     let _lock = listen::lock_state_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
     let broker = Broker::new(broker::Parts {
         store: Arc::new(store) as Arc<dyn Store>,
         providers,
         bundle: Arc::new(bundle),
-        clock: Arc::new(SystemClock::new()),
+        clock,
         ids: Arc::new(RandomIds),
         settings: broker::Settings {
             default_ttl: settings.default_ttl,
@@ -103,13 +105,20 @@ async fn serve(ready: Ready) -> Result<(), String> {
     server.await.map_err(|error| format!("the server ended badly: {error}"))
 }
 
-fn providers(settings: &Settings) -> Result<BTreeMap<Cloud, Arc<dyn Provider>>, String> {
+fn providers(
+    settings: &Settings,
+    owners: &Owners,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<Cloud, Arc<dyn Provider>>, String> {
     let mut providers: BTreeMap<Cloud, Arc<dyn Provider>> = BTreeMap::new();
     for (cloud, table) in &settings.providers {
         match cloud.as_str() {
             "aws" => {
-                let aws = grantd_provider_aws::Aws::from_toml(table.clone()).map_err(|error| error.to_string())?;
-                providers.insert(Cloud::Aws, Arc::new(aws));
+                let config: grantd_provider_aws::Config =
+                    table.clone().try_into().map_err(|error| format!("grantd.toml: {error}"))?;
+                startup::check_files(config.files(), owners)?;
+                let aws = grantd_provider_aws::AwsProvider::new(config, Arc::clone(clock));
+                providers.insert(Cloud::Aws, Arc::new(aws.map_err(|error| error.to_string())?));
             }
             other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
         }

@@ -41,15 +41,22 @@ pub fn read_bundle(dir: &Path, owners: &Owners) -> Result<Bundle, String> {
     Bundle::load(dir, &read, &list, &|name| users::uid(name).ok()).map_err(|error| error.to_string())
 }
 
+/// Checks files that an adapter reads by itself: base credentials, certificate authorities.
+///
+/// # Errors
+/// In words: who else could write one.
+pub fn check_files<'a>(paths: impl Iterator<Item = &'a Path>, owners: &Owners) -> Result<(), String> {
+    for path in paths {
+        files::trusted_file(path, owners).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
 /// The socket that systemd passed, or one of our own. Called last: from then on clients wait for an answer.
 ///
 /// # Errors
 /// In words.
-pub fn listener(
-    settings: &config::SocketSettings,
-    fds: Vec<NamedFd>,
-    owners: &Owners,
-) -> Result<UnixListener, String> {
+pub fn listener(settings: &config::SocketSettings, fds: Vec<NamedFd>, owners: &Owners) -> Result<UnixListener, String> {
     let listener = match fds.into_iter().find(|fd| fd.name == "grantd.socket") {
         Some(passed) => listen::adopt(passed.fd),
         None => {

@@ -23,11 +23,14 @@ pub struct LiveLease {
     pub served: u64,
 }
 
+/// The right to vend for one anchor under one grant.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// Everything that is only in memory.
 #[derive(Debug, Default)]
 pub struct Live {
     tables: Mutex<Tables>,
-    turns: Mutex<HashMap<(GrantId, String), Arc<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<HashMap<(GrantId, String), Turn>>,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +89,7 @@ impl Live {
 
     /// The lock that lets only one vend for an anchor under a grant happen at a time, so that the second is served from
     /// the lease of the first.
-    pub fn turn(&self, grant: GrantId, anchor_key: &str) -> Arc<tokio::sync::Mutex<()>> {
+    pub fn turn(&self, grant: GrantId, anchor_key: &str) -> Turn {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         // Locks that nobody holds or waits for are let go.
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
