@@ -163,6 +163,15 @@ async fn a_held_lease_tells_its_end() {
     let (answer, mut held) = client(&server).hold(&vend()).await.unwrap();
     assert_eq!(answer.value.lease.id, "lease-bbbb");
     assert_eq!(held.ended().await.unwrap(), "revoked");
+    assert!(!server.gone());
+    drop(held);
+    for _ in 0..500 {
+        if server.gone() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the connection is still open");
 }
 
 #[tokio::test]

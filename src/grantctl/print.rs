@@ -155,6 +155,14 @@ pub fn pretty(value: &serde_json::Value, indent: &str) -> String {
     text.lines().map(|line| format!("{indent}{}\n", clean(line))).collect()
 }
 
+/// At most `enough` characters of `text`, with a mark where it is cut.
+pub fn shortened(text: &str, enough: usize) -> String {
+    if text.chars().count() <= enough {
+        return text.to_owned();
+    }
+    text.chars().take(enough.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// `1 record`, `2 records`.
 pub fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
@@ -183,6 +191,11 @@ mod tests {
         table.row(["é".to_owned(), "10".to_owned()]);
         table.row(["longer".to_owned(), String::new()]);
         assert_eq!(table.text(" "), " NAME    N\n é       10\n longer\n");
+    }
+
+    #[test]
+    fn what_is_cut_is_marked() {
+        assert_eq!([shortened("abcd", 4), shortened("äbcde", 4)], ["abcd", "äbc…"]);
     }
 
     #[test]

@@ -28,8 +28,7 @@ pub enum Reply {
 pub struct TestServer {
     pub path: PathBuf,
     requests: Arc<Mutex<Vec<String>>>,
-    /// Whether the client of the last `Hold` or `Stall` went away.
-    pub left: Arc<Mutex<bool>>,
+    left: Arc<Mutex<bool>>,
     _directory: TempDir,
 }
 
@@ -54,6 +53,11 @@ impl TestServer {
     /// What was asked so far: `METHOD TARGET BODY`.
     pub fn asked(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// Whether the client of a `Hold` or `Stall` went away.
+    pub fn gone(&self) -> bool {
+        *self.left.lock().unwrap()
     }
 }
 

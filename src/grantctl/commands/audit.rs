@@ -13,13 +13,16 @@ use grantd_wire::{AuditPage, AuditQuery};
 use super::Context;
 use crate::client::{ClientError, MAX_BODY};
 use crate::exit::{Exit, Failure};
-use crate::print::{clean, count, to_second};
+use crate::print::{clean, count, shortened, to_second};
 
 /// Records asked for at once: some thousand bytes each, so far below the largest answer that is read.
 const PAGE: u32 = 1000;
 
 /// How long `tail -f` waits before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How many characters of one detail `tail` shows; `--json` shows all.
+const ENOUGH: usize = 80;
 
 /// Follows the daemon's chain from its first record to its head.
 pub(super) async fn verify(context: &mut Context<'_>) -> Result<(), Failure> {
@@ -203,7 +206,7 @@ fn line(value: &Value) -> String {
     }
     if let Value::Object(members) = &draft.detail {
         for (name, value) in members {
-            line.push_str(&format!("  {name}={value}"));
+            line.push_str(&format!("  {name}={}", shortened(&value.to_string(), ENOUGH)));
         }
     } else if !draft.detail.is_null() {
         line.push_str(&format!("  {}", draft.detail));

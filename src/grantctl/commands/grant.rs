@@ -9,7 +9,7 @@ use grantd_wire::{
 use super::{Context, lease};
 use crate::cli::{List, Request};
 use crate::exit::{Exit, Failure};
-use crate::print::{Facts, Table, absolute, count, pretty, relative, span};
+use crate::print::{Facts, Table, absolute, count, pretty, relative, shortened, span};
 
 /// Asks for a grant.
 pub(super) async fn request(context: &mut Context<'_>, asked: Request) -> Result<(), Failure> {
@@ -113,7 +113,8 @@ fn table(list: &GrantList, now: Timestamp) -> Option<String> {
     }
     let mut table = Table::new(["GRANT", "STATE", "RESOURCE", "CAN", "SUBJECT", "UNTIL", "WHY"]);
     for grant in &list.grants {
-        let until = grant.active_until.as_deref().map_or_else(|| "-".to_owned(), |at| relative(at, now));
+        let usable = matches!(grant.state.as_str(), "active" | "scheduled");
+        let until = grant.active_until.as_deref().filter(|_| usable).map_or("-".to_owned(), |at| relative(at, now));
         table.row([
             grant.id.clone(),
             grant.state.clone(),
@@ -121,25 +122,27 @@ fn table(list: &GrantList, now: Timestamp) -> Option<String> {
             grant.capability.clone(),
             grant.subject.name.clone(),
             until,
-            shortened(&grant.justification),
+            shortened(&grant.justification, 40),
         ]);
     }
     Some(table.text(""))
 }
 
-/// The state with its times and, when it is over, why.
+/// The state with the times that still mean something, or why it is over.
 pub(super) fn state(grant: &GrantView, now: Timestamp) -> String {
     let mut words = grant.state.clone();
-    if let Some(since) = &grant.active_since {
-        words.push_str(&format!(" since {}", absolute(since, now)));
-    }
-    if let Some(until) = &grant.active_until {
-        words.push_str(&format!(", until {}", absolute(until, now)));
-    }
     if let Some(reason) = &grant.reason {
         words.push_str(&format!(": {reason}"));
     }
-    words
+    let since = grant.active_since.as_ref().map(|at| format!("since {}", absolute(at, now)));
+    let until = grant.active_until.as_ref().map(|at| format!("until {}", absolute(at, now)));
+    match grant.state.as_str() {
+        "active" | "scheduled" => {
+            let times: Vec<String> = since.into_iter().chain(until).collect();
+            format!("{words} {}", times.join(", ")).trim_end().to_owned()
+        }
+        _ => since.map(|since| format!("{words}; it was active {since}")).unwrap_or(words),
+    }
 }
 
 fn narrowing(narrowing: &NarrowingBody) -> String {
@@ -170,13 +173,4 @@ fn limits(grant: &GrantView) -> String {
     let concurrent = grant.max_concurrent.map(|tasks| format!("{} at once", count(tasks.into(), "task")));
     let limits: Vec<String> = [ttl, uses, concurrent].into_iter().flatten().collect();
     if limits.is_empty() { "none by policy".to_owned() } else { limits.join("; ") }
-}
-
-/// Enough of a justification for a table.
-fn shortened(text: &str) -> String {
-    const ENOUGH: usize = 40;
-    if text.chars().count() <= ENOUGH {
-        return text.to_owned();
-    }
-    text.chars().take(ENOUGH.saturating_sub(1)).chain(['…']).collect()
 }

@@ -42,7 +42,7 @@ pub(super) fn table(list: &LeaseList, now: Timestamp, indent: &str) -> Option<St
             lease.grant.clone(),
             lease.subject.clone(),
             format!("{} {}", lease.anchor, lease.anchor_pid),
-            relative(lease.worst_case_until.as_ref().unwrap_or(&lease.access_until), now),
+            lease.worst_case_until.as_deref().map_or("-".to_owned(), |at| relative(at, now)),
         ]);
     }
     Some(table.text(indent))
