@@ -28,7 +28,7 @@ pub struct Global {
     /// The daemon's socket.
     #[arg(long, global = true, env = "GRANTD_SOCKET", value_name = "PATH", default_value = "/run/grantd/grantd.sock")]
     pub socket: PathBuf,
-    /// Talk to the daemon only if it runs as this user id.
+    /// Send nothing unless this user id opened the socket: the daemon's, or 0 when systemd opened it.
     #[arg(long, global = true, env = "GRANTD_OWNER", value_name = "UID")]
     pub expect_owner: Option<u32>,
     /// Print exactly what the daemon answered, as JSON.

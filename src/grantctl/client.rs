@@ -50,21 +50,43 @@ impl<T> fmt::Debug for Answer<T> {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum ClientError {
-    #[error("there is no socket at {path}: is grantd running? (systemctl status grantd.socket; --socket or GRANTD_SOCKET name another path)", path = path.display())]
+    #[error(
+        "there is no socket at {path}: is grantd running? (systemctl status grantd.socket; --socket or GRANTD_SOCKET \
+         name another path)",
+        path = path.display()
+    )]
     NoSocket { path: PathBuf },
-    #[error("not allowed to open {path}: is your user in the socket's group? (compare ls -l {path} with id)", path = path.display())]
+    #[error(
+        "not allowed to open {path}: is your user in the socket's group? (compare ls -l {path} with id)",
+        path = path.display()
+    )]
     NotAllowed { path: PathBuf },
     #[error("nobody listens at {path}: grantd is not running (systemctl status grantd)", path = path.display())]
     NobodyListens { path: PathBuf },
     #[error("cannot connect to {path}: {source}", path = path.display())]
     Connect { path: PathBuf, source: io::Error },
-    #[error("{path} is served by user {found}, not by user {expected}: nothing was sent (--expect-owner, GRANTD_OWNER)", path = path.display())]
+    #[error(
+        "{path} was opened by user {found}, not by user {expected}: nothing was sent (--expect-owner, GRANTD_OWNER)",
+        path = path.display()
+    )]
     WrongOwner { path: PathBuf, expected: u32, found: u32 },
-    #[error("grantd did not answer at {path} within {}s: what was asked may still happen (--timeout waits longer)", limit.as_secs_f64(), path = path.display())]
+    #[error(
+        "grantd did not answer at {path} within {}s: what was asked may still happen (--timeout waits longer)",
+        limit.as_secs_f64(),
+        path = path.display()
+    )]
     TimedOut { path: PathBuf, limit: Duration },
-    #[error("grantd closed the connection at {path} before it had answered: what was asked may have happened (systemctl status grantd)", path = path.display())]
+    #[error(
+        "grantd closed the connection at {path} before it had answered: what was asked may have happened (systemctl \
+         status grantd)",
+        path = path.display()
+    )]
     Closed { path: PathBuf },
-    #[error("what answers at {path} is not understood ({what}): is it grantd, and no older or newer than grantctl {}?", env!("CARGO_PKG_VERSION"), path = path.display())]
+    #[error(
+        "what answers at {path} is not understood ({what}): is it grantd, and no older or newer than grantctl {}?",
+        env!("CARGO_PKG_VERSION"),
+        path = path.display()
+    )]
     NotUnderstood { path: PathBuf, what: String },
     #[error("the answer is larger than {MAX_BODY} bytes: ask for less (--limit)")]
     TooLarge,
@@ -89,7 +111,7 @@ impl Client {
         Self { socket, timeout, owner: None }
     }
 
-    /// Speaks only to a daemon that runs as `owner` (by `SO_PEERCRED`: who began to listen).
+    /// Speaks only through a socket on which `owner` began to listen (`SO_PEERCRED`, unix(7)).
     #[must_use]
     pub fn expect_owner(self, owner: Option<u32>) -> Self {
         Self { owner, ..self }

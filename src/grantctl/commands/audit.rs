@@ -38,12 +38,13 @@ pub(super) async fn verify(context: &mut Context<'_>) -> Result<(), Failure> {
             continue;
         }
         if chain.head.seq != page.head_seq || chain.head.hash.to_string() != page.head_hash {
-            let (seq, claimed) = (chain.head.seq, page.head_seq);
+            let ChainHead { seq, hash } = chain.head;
+            let AuditPage { head_seq, head_hash, .. } = page;
             return Err(Failure::new(
                 Exit::Chain,
                 format!(
-                    "the chain ends at record {seq}, hash {}, but its head is said to be record {claimed}, hash {}: records are missing or were replaced",
-                    chain.head.hash, page.head_hash
+                    "the chain ends at record {seq}, hash {hash}, but its head is said to be record {head_seq}, hash \
+                     {head_hash}: records are missing or were replaced"
                 ),
             ));
         }

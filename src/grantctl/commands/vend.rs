@@ -28,7 +28,7 @@ pub(super) async fn vend(context: &mut Context<'_>, wanted: cli::Vend) -> Result
         let (answer, held) = tokio::select! {
             answer = context.client.hold(&request) => answer?,
             () = stop.signalled() => {
-                return Err(Failure::new(Exit::Unexpected, "stopped before grantd had answered; the lease ends with it"));
+                return Err(Failure::new(Exit::Unexpected, "stopped before grantd had answered"));
             }
         };
         let lease = deliver(context, answer, format)?;
