@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 # What the tests need beyond the product, such as --features grantd/failpoints.
-TEST_FEATURES ?=
+TEST_FEATURES ?= --features grantd/failpoints
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
 .PHONY: setup build fmt lint test

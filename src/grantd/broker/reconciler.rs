@@ -32,6 +32,7 @@ impl Broker {
             match lease.state {
                 LeaseState::Issuing => {
                     self.end_lease(lease.id, EndReason::Abandoned, daemon("reconciler")).await?;
+                    failpoint::hit("reconcile.orphan_ended");
                 }
                 LeaseState::Active => self.take_up(lease).await,
                 _ => {}
@@ -40,6 +41,7 @@ impl Broker {
             self.inner.live.set_deadline(lease.id, lease.access_until);
         }
         self.restore_anchors().await?;
+        failpoint::hit("reconcile.anchors");
         self.end_leases_of_ended_grants().await?;
         self.decide_again(&open).await;
         for scope in &scopes {

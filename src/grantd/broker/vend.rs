@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::watcher::HoldGuard;
 use super::{Broker, BrokerError, between};
 use crate::attest::Caller;
+use crate::failpoint;
 use crate::store::GrantFilter;
 
 /// What a caller asks when it wants a credential.
@@ -106,6 +107,7 @@ impl Broker {
         let turn = turn.lock().await;
         let before = self.inner.live.find(grant.id, &key);
         if let Some(vended) = before.as_ref().and_then(|live| self.hand_out_again(caller, live, ask.ttl)) {
+            failpoint::hit("renew.served");
             return Ok(vended);
         }
         let renewal = before.is_some();
