@@ -131,6 +131,11 @@ impl Stage {
         self.survivors.insert(lease.to_owned());
     }
 
+    /// Its task may end now.
+    pub fn may_end(&mut self, lease: &str) {
+        self.survivors.remove(lease);
+    }
+
     /// Has an agent request to read `resource`.
     pub fn grant(&self, agent: &mut Agent, resource: &str) -> String {
         let heard = agent.post("/v1/grants", asked(resource));
@@ -216,7 +221,8 @@ impl Stage {
             let name = &session.session_name;
             whole || state(name) == "active" || self.tried.get(name).is_none_or(|tried| tried != state(name))
         });
-        let again: Vec<Arc<Session>> = rest.iter().cycle().skip(self.turn).take(AGAIN.min(rest.len())).cloned().collect();
+        let again: Vec<Arc<Session>> =
+            rest.iter().cycle().skip(self.turn).take(AGAIN.min(rest.len())).cloned().collect();
         self.turn = (self.turn + AGAIN) % rest.len().max(1);
         let resources: BTreeMap<String, &str> = self
             .records
