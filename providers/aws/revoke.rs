@@ -140,12 +140,7 @@ impl Boundary {
     }
 
     /// Our entries, then as many foreign ones as fit, the youngest first.
-    fn merge(
-        &self,
-        memory: &Memory,
-        current: &Document,
-        wanted: &BTreeSet<String>,
-    ) -> Result<Document, ProviderError> {
+    fn merge(&self, memory: &Memory, current: &Document, wanted: &BTreeSet<String>) -> Result<Document, ProviderError> {
         let mut kept: Vec<_> = memory.foreign.iter().collect();
         kept.sort_by_key(|(suffix, at)| (std::cmp::Reverse(**at), suffix.as_str()));
         loop {
@@ -215,12 +210,13 @@ impl Boundary {
         Ok(())
     }
 
+    /// The version in force. The list of versions tells which, and is needed anyway: one right fewer for the daemon
+    /// than with `iam:GetPolicy`.
     async fn read(&self) -> Result<Found, ProviderError> {
-        let call = self.call("iam:GetPolicy");
-        let sent = self.iam.get_policy().policy_arn(self.arn.as_str()).send().await;
-        let policy = sent.map_err(|error| call.sdk(&error))?.policy;
-        let version = policy.and_then(|policy| number(policy.default_version_id.as_deref()));
-        self.read_version(version.ok_or_else(|| self.senseless("iam:GetPolicy", "it names no version"))?).await
+        let versions = self.versions().await?;
+        let in_force = versions.iter().find(|(_, default)| *default).map(|(version, _)| *version);
+        let nothing = || self.senseless("iam:ListPolicyVersions", "no version is in force");
+        self.read_version(in_force.ok_or_else(nothing)?).await
     }
 
     async fn read_version(&self, version: u64) -> Result<Found, ProviderError> {
@@ -249,8 +245,9 @@ impl Boundary {
         let request = self.iam.create_policy_version().policy_arn(self.arn.as_str());
         let sent = request.policy_document(text).set_as_default(true).send().await;
         let version = sent.map_err(|error| call.sdk(&error))?.policy_version;
-        number(version.and_then(|version| version.version_id).as_deref())
-            .ok_or_else(|| call.error(ErrorKind::Unknown, "the answer names no version; whether it was done is unknown"))
+        number(version.and_then(|version| version.version_id).as_deref()).ok_or_else(|| {
+            call.error(ErrorKind::Unknown, "the answer names no version; whether it was done is unknown")
+        })
     }
 
     fn conflict(&self, why: impl std::fmt::Display) -> ProviderError {
