@@ -163,7 +163,8 @@ impl Broker {
         let left = between(self.now(), lease.access_until);
         let whole = between(lease.created_at, lease.access_until);
         let fresh = left.saturating_mul(5) >= whole;
-        let long_enough = ttl.is_none_or(|ttl| ttl <= whole);
+        // The end of access was cut to the whole second: asking for the same again must find the same.
+        let long_enough = ttl.is_none_or(|ttl| ttl < whole.saturating_add(Duration::from_secs(1)));
         if !fresh || !long_enough || live.policy != self.bundle().version || lease.uid != caller.uid() {
             return None;
         }
