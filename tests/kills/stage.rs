@@ -264,8 +264,8 @@ pub fn vend(received: &Received, agent: &mut Agent, grant: &str, changes: Value)
         body.extend(changes);
     }
     let holds = body["anchor"] == "connection";
-    let heard = if holds { agent.hold("/v1/leases", body) } else { agent.post("/v1/leases", body) };
-    if heard.body["credential"].is_object() {
+    let mut heard = if holds { agent.hold("/v1/leases", body) } else { agent.post("/v1/leases", body) };
+    if heard.body["credential"].take().is_object() {
         received.lock().unwrap().insert(heard.body["lease"]["id"].as_str().unwrap().to_owned());
     }
     heard
@@ -275,7 +275,7 @@ pub fn vend(received: &Received, agent: &mut Agent, grant: &str, changes: Value)
 fn limits() -> String {
     let permit = |resource: &str, annotation: &str| {
         format!(
-            "@id(\"kills-{resource}\")\n{annotation}\npermit (\n  principal,\n  action == Grantd::Action::\"issue\",\n  \
+            "@id(\"kills-{resource}\")\n@max_duration(\"8h\")\n@max_ttl(\"1h\")\n{annotation}\npermit (\n  principal,\n  action == Grantd::Action::\"issue\",\n  \
              resource == Grantd::Resource::\"{resource}\"\n)\nwhen {{ resource.tier == Grantd::Tier::\"low\" && \
              context.self_subject }};\n\n"
         )
