@@ -122,7 +122,17 @@ impl Stage {
     pub fn hold_to_all(&mut self, after: &str, whole: bool) {
         let evidence = self.gather(whole);
         let broken = judge(&evidence);
-        let told: Vec<String> = broken.iter().map(ToString::to_string).collect();
+        let mut told: Vec<String> = broken.iter().map(ToString::to_string).collect();
+        // What is on record about the leases that are named.
+        for (name, lease) in &evidence.leases {
+            if broken.iter().any(|broken| broken.what.contains(name) || broken.what.contains(&lease.id)) {
+                let about = |r: &&AuditRecord| r.draft.lease.is_some_and(|id| id.to_string() == lease.id);
+                told.push(format!("{name} is {}:", lease.id));
+                told.extend(
+                    self.records.iter().filter(about).map(|r| format!("  {} {} {}", r.seq, r.draft.at, r.draft.kind)),
+                );
+            }
+        }
         assert!(broken.is_empty(), "after kill {} at {after}:\n{}", self.kills, told.join("\n"));
     }
 
