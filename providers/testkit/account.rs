@@ -109,8 +109,18 @@ impl Sight {
 /// # Errors
 /// The environment is missing or the script failed.
 pub fn probe(endpoint: &str, bucket: &str, key: &str, sessions: &[Arc<Session>]) -> io::Result<Vec<Sight>> {
-    let exposed: Vec<_> = sessions.iter().map(|session| session.exposed()).collect();
-    let input = json!({ "endpoint": endpoint, "bucket": bucket, "key": key, "sessions": exposed }).to_string();
+    let sessions: Vec<_> = sessions.iter().map(|session| (bucket, Arc::clone(session))).collect();
+    probe_each(endpoint, key, &sessions)
+}
+
+/// The same, each session in a bucket of its own.
+///
+/// # Errors
+/// As [`probe`].
+pub fn probe_each(endpoint: &str, key: &str, sessions: &[(&str, Arc<Session>)]) -> io::Result<Vec<Sight>> {
+    let task = |(bucket, session): &(&str, Arc<Session>)| json!({ "bucket": bucket, "session": session.exposed() });
+    let tasks: Vec<_> = sessions.iter().map(task).collect();
+    let input = json!({ "endpoint": endpoint, "key": key, "tasks": tasks }).to_string();
     let outcomes: Vec<String> = parse(&run(script("probe.py")?, &input, Duration::from_secs(300))?)?;
     if outcomes.len() != sessions.len() {
         return Err(io::Error::other(format!("{} outcomes for {} sessions", outcomes.len(), sessions.len())));
