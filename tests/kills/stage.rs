@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use grantd_model::{AuditRecord, ChainHead};
-use grantd_testkit::{Session, Sight, probe_each};
+use grantd_testkit::{Prober, Session, Sight};
 use grantd_tests::{Setup, User, World};
 use serde_json::{Value, json};
 
@@ -37,6 +37,7 @@ pub struct Stage {
     pub kills: usize,
     /// Whose credential was received.
     pub received: Received,
+    prober: Prober,
     survivors: BTreeSet<String>,
     records: Vec<AuditRecord>,
     tried: BTreeMap<String, String>,
@@ -50,7 +51,8 @@ impl Stage {
         world.scene.write("config/policy/policies/kills.cedar", &limits(), User::Root, 0o644);
         let (kills, received, turn) = (0, Received::default(), 0);
         let (survivors, records, tried) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        let mut stage = Self { world, kills, received, survivors, records, tried, turn };
+        let prober = Prober::start().unwrap();
+        let mut stage = Self { world, kills, received, prober, survivors, records, tried, turn };
         stage.start();
         stage
     }
@@ -253,7 +255,7 @@ impl Stage {
             let buckets = ["alpha", "beta"].into_iter().filter(|bucket| resource.is_none_or(|is| is == *bucket));
             tried.extend(buckets.map(|bucket| (bucket, Arc::clone(session))));
         }
-        let sights = probe_each(&self.world.stack.url(), "hello.txt", &tried).unwrap();
+        let sights = self.prober.look(&self.world.stack.url(), "hello.txt", &tried).unwrap();
         let sessions = tried.iter().map(|(_, session)| session.session_name.clone()).zip(sights).collect();
         self.tried = ledger.iter().map(|s| (s.session_name.clone(), state(&s.session_name).to_owned())).collect();
         sessions

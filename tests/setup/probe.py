@@ -1,7 +1,7 @@
 """Tries sessions: each reads one object once.
 
-Reads {"endpoint", "key", "tasks": [{"bucket", "session": {"access_key_id", "secret_access_key", "session_token"}}]} from
-standard input, prints a JSON list of "allowed", "refused CODE" or "unknown TEXT".
+For each line {"endpoint", "key", "tasks": [{"bucket", "session": {"access_key_id", "secret_access_key", "session_token"}}]}
+on standard input it prints a line with a JSON list of "allowed", "refused CODE" or "unknown TEXT".
 """
 
 import json
@@ -39,10 +39,12 @@ def look(boto, endpoint, key, bucket, session):
 
 
 def main():
-    asked = json.load(sys.stdin)
     boto = boto3.Session(region_name="eu-west-1")
-    where = asked["endpoint"], asked["key"]
-    print(json.dumps([look(boto, *where, task["bucket"], task["session"]) for task in asked["tasks"]]))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        where = asked["endpoint"], asked["key"]
+        outcomes = [look(boto, *where, task["bucket"], task["session"]) for task in asked["tasks"]]
+        print(json.dumps(outcomes), flush=True)
 
 
 if __name__ == "__main__":
