@@ -42,6 +42,8 @@ impl Default for Setup {
 /// is the resource `alpha` of tier low, `beta` is `beta` of tier low, and `ledger` is of tier high.
 #[derive(Debug)]
 pub struct World {
+    // First, so that it goes first and its output is still there to be shown.
+    daemon: Option<Daemon>,
     /// Users, directories, binaries.
     pub scene: Scene,
     /// The cloud.
@@ -51,7 +53,6 @@ pub struct World {
     /// What is in the cloud.
     pub account: Account,
     config: PathBuf,
-    daemon: Option<Daemon>,
 }
 
 impl World {

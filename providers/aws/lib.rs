@@ -1,1 +1,145 @@
-//! The AWS adapter.
+//! The AWS adapter: sessions by `AssumeRole` with an inline session policy, taken back by a permissions boundary.
+//!
+//! It never asks the environment: credentials, endpoints, proxies and certificate authorities come from grantd's
+//! own configuration or not at all.
+#![forbid(unsafe_code)]
+
+mod account;
+mod arn;
+mod base;
+mod config;
+mod document;
+mod endpoint;
+mod error;
+mod http;
+mod limits;
+mod map;
+mod narrow;
+mod plan;
+mod raw;
+mod revoke;
+mod session;
+#[cfg(test)]
+mod testing;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use grantd_provider_api::{
+    AccountHealth, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope, Entitlement,
+    ErrorKind, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
+};
+
+pub use crate::arn::{Arn, ArnError};
+pub use crate::config::{Config, ConfigError};
+pub use crate::map::check_map;
+
+use crate::account::{Account, Service};
+use crate::http::Http;
+use crate::limits::{ENTRY_GRACE, MIN_SESSION, SCOPE_CAPACITY};
+
+/// AWS, for every configured account.
+#[derive(Debug)]
+pub struct AwsProvider {
+    config: Config,
+    accounts: BTreeMap<String, Account>,
+}
+
+impl AwsProvider {
+    /// Sets up the clients. Reads the certificate authorities; sends nothing.
+    ///
+    /// # Errors
+    /// `Config` when there are no certificate authorities to trust.
+    pub fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ProviderError> {
+        let http = Http::new(&config)?;
+        let accounts = config
+            .accounts
+            .iter()
+            .map(|(name, account)| (name.clone(), Account::new(account.clone(), &config, &http, &clock)))
+            .collect();
+        Ok(Self { config, accounts })
+    }
+
+    fn account(&self, name: &str) -> Result<&Account, ProviderError> {
+        self.accounts.get(name).ok_or_else(|| {
+            ProviderError::new(ErrorKind::Config, format!("no aws account is configured under the name \"{name}\""))
+        })
+    }
+
+    fn scope_account(&self, scope: &DenyScope) -> Result<&Account, ProviderError> {
+        if scope.cloud == Cloud::Aws {
+            return self.account(&scope.account);
+        }
+        Err(ProviderError::new(ErrorKind::Config, format!("{scope} is not in aws")))
+    }
+}
+
+#[async_trait]
+impl Provider for AwsProvider {
+    fn cloud(&self) -> Cloud {
+        Cloud::Aws
+    }
+
+    fn capabilities(&self, account: &str) -> Result<Capabilities, ProviderError> {
+        let account = &self.account(account)?.config;
+        Ok(Capabilities {
+            min_ttl: std::time::Duration::from_secs(1),
+            max_ttl: account.roles.iter().map(|role| role.max_session).max().unwrap_or(MIN_SESSION),
+            expected_propagation: account.propagation.expected,
+            worst_propagation: account.propagation.worst,
+            scope_capacity: SCOPE_CAPACITY,
+            entry_grace: ENTRY_GRACE,
+            batch_window: self.config.batch_window,
+        })
+    }
+
+    fn plan(&self, entitlement: &Entitlement, map: &CapabilityMap) -> Result<Plan, ProviderError> {
+        plan::plan(&self.account(&entitlement.resource.account)?.config, entitlement, map)
+    }
+
+    fn targets(&self, plan: &Plan) -> Result<Vec<Target>, ProviderError> {
+        let account = &self.account(&plan.account)?.config;
+        let configured = |name: &String| account.roles.iter().find(|role| role.arn.as_str() == name.as_str());
+        let target = |role: &config::RoleConfig| Target {
+            name: role.arn.to_string(),
+            scope: DenyScope { cloud: Cloud::Aws, account: account.name.clone(), name: role.boundary.to_string() },
+        };
+        Ok(plan.targets.iter().filter_map(configured).map(target).collect())
+    }
+
+    fn place(&self, request: &IssueRequest<'_>) -> Result<Placement, ProviderError> {
+        let account = &self.account(&request.plan.account)?.config;
+        session::prepare(&self.config, account, request).map(|prepared| prepared.placement())
+    }
+
+    async fn issue(&self, request: &IssueRequest<'_>) -> Result<Issued, ProviderError> {
+        let account = self.account(&request.plan.account)?;
+        account.admit()?;
+        let outcome = session::issue(&self.config, account, request).await;
+        account.record(Service::Sts, &outcome);
+        outcome
+    }
+
+    async fn deny(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<RevokeReceipt, ProviderError> {
+        let account = self.scope_account(scope)?;
+        let outcome = account.boundary(&scope.name)?.deny(entries).await;
+        account.record(Service::Iam, &outcome);
+        outcome
+    }
+
+    async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {
+        let account = self.scope_account(scope)?;
+        let outcome = account.boundary(&scope.name)?.confirm(entries).await;
+        account.record(Service::Iam, &outcome);
+        outcome
+    }
+
+    fn health(&self) -> Vec<AccountHealth> {
+        self.accounts.values().map(Account::health).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "provider_tests.rs"]
+mod tests;

@@ -1,6 +1,15 @@
 //! Where grants, leases and their audit are kept: one trait, and state is never written without its record.
 
 mod error;
+mod postgres;
+mod sql;
+mod sql_read;
+mod sql_write;
+mod sqlite;
+mod sqlite_file;
+mod sqlite_readers;
+mod sqlite_writer;
+mod tail;
 mod transaction;
 
 use std::fmt;
@@ -14,6 +23,8 @@ use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
 
 pub use error::{GuardFailure, StoreError};
+pub use postgres::PostgresStore;
+pub use sqlite::SqliteStore;
 pub use transaction::{Committed, Guard, Transaction, Write};
 
 /// The store.
@@ -145,3 +156,10 @@ pub struct LeaseFilter {
     /// At most this many.
     pub limit: Option<u32>,
 }
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod postgres_tests;
+#[cfg(test)]
+mod sqlite_tests;

@@ -1,0 +1,280 @@
+//! One account's clients, health and breaker. Accounts share the HTTP connector and nothing else: what goes wrong in
+//! one does not touch another (promise P11).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_iam::config::IdentityCache as IamIdentityCache;
+use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use grantd_provider_api::{AccountHealth, Clock, Cloud, ErrorKind, ProviderError};
+use jiff::Timestamp;
+
+use crate::arn::Arn;
+use crate::base::Base;
+use crate::config::{AccountConfig, Config};
+use crate::http::Http;
+use crate::revoke::Boundary;
+
+/// After so many calls in a row without a usable answer, issuing fails at once for [`PAUSE`].
+const BREAK_AFTER: u32 = 5;
+
+/// How long issuing pauses; then one call tries whether the cloud is back.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// One account at work.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub config: AccountConfig,
+    pub clock: Arc<dyn Clock>,
+    pub base: Base,
+    /// Signed with the base; never retries by itself.
+    pub sts: aws_sdk_sts::Client,
+    iam: aws_sdk_iam::Client,
+    iam_credentials: Base,
+    write_interval: Duration,
+    boundaries: Mutex<BTreeMap<String, Arc<Boundary>>>,
+    health: Mutex<Health>,
+}
+
+/// Which of the account's two services a call went to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Service {
+    Sts,
+    Iam,
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    sts: Option<String>,
+    iam: Option<String>,
+    silent: u32,
+    paused_until: Option<Timestamp>,
+}
+
+impl Account {
+    /// Sets up the clients. Sends nothing.
+    pub fn new(config: AccountConfig, all: &Config, http: &Http, clock: &Arc<dyn Clock>) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(all.timeouts.connect)
+            .read_timeout(all.timeouts.read)
+            .operation_attempt_timeout(all.timeouts.attempt)
+            .operation_timeout(all.timeouts.operation)
+            .build();
+        let limit = all.timeouts.operation;
+        let sts = || {
+            aws_sdk_sts::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(config.region.clone()))
+                .endpoint_url(sts_endpoint(&config))
+                .http_client(http.client())
+                .timeout_config(timeouts.clone())
+                .identity_cache(IdentityCache::no_cache())
+        };
+        // Sessions of our own may be asked for twice: they are no lease's, and bounded by the base's own power.
+        let unsigned = aws_sdk_sts::Client::from_conf(sts().retry_config(retries(2)).build());
+        let base = Base::new(&config, http, unsigned, clock, limit);
+        let signed =
+            |retry| aws_sdk_sts::Client::from_conf(sts().credentials_provider(base.clone()).retry_config(retry).build());
+        let iam_credentials = match &config.revoker {
+            Some(role) => {
+                Base::revoker(&config.name, role.clone(), signed(retries(2)), base.clone(), clock, limit)
+            }
+            None => base.clone(),
+        };
+        let (iam_url, iam_region) = iam_endpoint(&config);
+        let iam = aws_sdk_iam::Config::builder()
+            .behavior_version(aws_sdk_iam::config::BehaviorVersion::latest())
+            .region(aws_sdk_iam::config::Region::new(iam_region))
+            .endpoint_url(iam_url)
+            .http_client(http.client())
+            .timeout_config(timeouts.clone())
+            .identity_cache(IamIdentityCache::no_cache())
+            .credentials_provider(iam_credentials.clone())
+            .retry_config(RetryConfig::disabled())
+            .build();
+        Self {
+            sts: signed(RetryConfig::disabled()),
+            iam: aws_sdk_iam::Client::from_conf(iam),
+            iam_credentials,
+            base,
+            clock: Arc::clone(clock),
+            write_interval: all.write_interval,
+            boundaries: Mutex::default(),
+            health: Mutex::default(),
+            config,
+        }
+    }
+
+    /// The boundary `name`: configured, or once configured and still needed to revoke what was issued under it.
+    ///
+    /// # Errors
+    /// `Config` when it is no policy of this account.
+    pub fn boundary(&self, name: &str) -> Result<Arc<Boundary>, ProviderError> {
+        let mut boundaries = self.boundaries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = boundaries.get(name) {
+            return Ok(Arc::clone(known));
+        }
+        let foreign = || {
+            let text = format!("account \"{}\": {name:?} is no managed policy of this account", self.config.name);
+            ProviderError::new(ErrorKind::Config, text)
+        };
+        let arn: Arn = name.parse().map_err(|_| foreign())?;
+        let own = arn.service() == "iam"
+            && arn.partition() == self.config.partition
+            && arn.account() == self.config.id
+            && arn.resource().starts_with("policy/");
+        if !own {
+            return Err(foreign());
+        }
+        let boundary = Arc::new(Boundary::new(
+            &self.config.name,
+            arn,
+            self.iam.clone(),
+            self.iam_credentials.clone(),
+            Arc::clone(&self.clock),
+            self.write_interval,
+        ));
+        boundaries.insert(name.to_owned(), Arc::clone(&boundary));
+        Ok(boundary)
+    }
+
+    /// Refuses at once while the account's STS is known to be silent. Revoking is never refused.
+    ///
+    /// # Errors
+    /// `Unreachable`: nothing is sent.
+    pub fn admit(&self) -> Result<(), ProviderError> {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        match health.paused_until {
+            Some(until) if now < until => Err(ProviderError::new(
+                ErrorKind::Unreachable,
+                format!(
+                    "account \"{}\": paused after {} calls without an answer, nothing was sent: {}",
+                    self.config.name,
+                    health.silent,
+                    health.sts.as_deref().unwrap_or("try again in a few seconds")
+                ),
+            )),
+            Some(_) => {
+                // This call tries; the others keep waiting.
+                health.paused_until = now.checked_add(PAUSE).ok();
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps what a call said about the account.
+    pub fn record<T>(&self, service: Service, outcome: &Result<T, ProviderError>) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = match outcome {
+            Ok(_) => None,
+            // These say something of the request, not of the account.
+            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Capacity) => return,
+            Err(error) => Some(error),
+        };
+        match service {
+            Service::Iam => health.iam = error.map(|error| error.message.clone()),
+            Service::Sts => {
+                health.sts = error.map(|error| error.message.clone());
+                let silent = error.is_some_and(|e| matches!(e.kind, ErrorKind::Unknown | ErrorKind::Unreachable));
+                health.silent = if silent { health.silent.saturating_add(1) } else { 0 };
+                let pause = health.silent >= BREAK_AFTER;
+                health.paused_until = if pause { self.clock.now().checked_add(PAUSE).ok() } else { None };
+            }
+        }
+    }
+
+    /// How the account is doing.
+    pub fn health(&self) -> AccountHealth {
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let errors: Vec<&str> = [&health.sts, &health.iam].into_iter().flatten().map(String::as_str).collect();
+        AccountHealth {
+            cloud: Cloud::Aws,
+            account: self.config.name.clone(),
+            last_error: (!errors.is_empty()).then(|| errors.join("; ")),
+        }
+    }
+}
+
+fn retries(attempts: u32) -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(Duration::from_millis(100))
+}
+
+/// Always given to the SDK in so many words, so that no environment variable can name another one.
+fn sts_endpoint(config: &AccountConfig) -> String {
+    match &config.endpoint {
+        Some(endpoint) => endpoint.as_str().to_owned(),
+        None => {
+            let suffix = if config.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+            format!("https://sts.{}.{suffix}", config.region)
+        }
+    }
+}
+
+/// IAM is global, and signed for one region of each partition (AWS General Reference, "IAM endpoints and quotas").
+fn iam_endpoint(config: &AccountConfig) -> (String, &'static str) {
+    let (url, region) = match config.partition.as_str() {
+        "aws-cn" => ("https://iam.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        "aws-us-gov" => ("https://iam.us-gov.amazonaws.com", "us-gov-west-1"),
+        _ => ("https://iam.amazonaws.com", "us-east-1"),
+    };
+    (config.endpoint.as_ref().map_or(url, |endpoint| endpoint.as_str()).to_owned(), region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn endpoints_follow_the_partition() {
+        let mut config = testing::config("").accounts.remove("prod").unwrap();
+        assert_eq!(sts_endpoint(&config), "https://sts.eu-west-1.amazonaws.com");
+        assert_eq!(iam_endpoint(&config), ("https://iam.amazonaws.com".to_owned(), "us-east-1"));
+        config.partition = "aws-cn".to_owned();
+        config.region = "cn-north-1".to_owned();
+        assert_eq!(sts_endpoint(&config), "https://sts.cn-north-1.amazonaws.com.cn");
+        assert_eq!(iam_endpoint(&config).1, "cn-north-1");
+    }
+
+    #[test]
+    fn p11_a_silent_account_is_not_asked_again_at_once() {
+        let clock = testing::TestClock::at("2026-11-21T12:00:00Z");
+        let account = testing::account(&testing::config(""), &clock);
+        let silent: Result<(), _> = Err(ProviderError::new(ErrorKind::Unknown, "no answer"));
+        for _ in 0..BREAK_AFTER {
+            account.admit().unwrap();
+            account.record(Service::Sts, &silent);
+        }
+        assert_eq!(account.admit().unwrap_err().kind, ErrorKind::Unreachable);
+        clock.advance(PAUSE);
+        account.admit().unwrap();
+        assert!(account.admit().is_err(), "only one call may try");
+        account.record(Service::Sts, &Ok(()));
+        account.admit().unwrap();
+        assert_eq!(account.health().last_error, None);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_met_says_nothing_of_the_account() {
+        let account = testing::account(&testing::config(""), &testing::TestClock::at("2026-11-21T12:00:00Z"));
+        account.record::<()>(Service::Iam, &Err(ProviderError::new(ErrorKind::Refused, "no")));
+        account.record::<()>(Service::Iam, &Err(ProviderError::new(ErrorKind::Capacity, "full")));
+        assert_eq!(account.health().last_error.as_deref(), Some("no"));
+        account.record(Service::Sts, &Ok(()));
+        assert_eq!(account.health().last_error.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn only_policies_of_the_account_are_boundaries() {
+        let account = testing::account(&testing::config(""), &testing::TestClock::at("2026-11-21T12:00:00Z"));
+        assert!(account.boundary("arn:aws:iam::123456789012:policy/old-boundary").is_ok());
+        for bad in ["arn:aws:iam::210987654321:policy/x", "arn:aws:iam::123456789012:role/x", "x"] {
+            assert_eq!(account.boundary(bad).unwrap_err().kind, ErrorKind::Config);
+        }
+    }
+}

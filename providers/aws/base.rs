@@ -1,0 +1,357 @@
+//! The daemon's own credentials in one account: fetched from the one configured source, kept until shortly before
+//! they expire, and never looked for anywhere else.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use grantd_provider_api::{Clock, ErrorKind, ProviderError};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::arn::Arn;
+use crate::config::{AccountConfig, BaseConfig};
+use crate::endpoint::Endpoint;
+use crate::error::Call;
+use crate::http::Http;
+
+/// Credentials are renewed when less life than this remains.
+const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
+
+/// Where credentials come from.
+pub(crate) enum Source {
+    /// Static keys in shared credentials files.
+    Profile { files: Vec<PathBuf>, profile: String },
+    /// A container credentials endpoint.
+    Container { http: Http, uri: Endpoint, token_file: Option<PathBuf> },
+    /// The EC2 instance metadata service, version 2.
+    InstanceMetadata { http: Http, endpoint: Endpoint },
+    /// `AssumeRoleWithWebIdentity`.
+    WebIdentity { sts: aws_sdk_sts::Client, role: Arn, token_file: PathBuf, session_name: String },
+    /// `AssumeRole` with the credentials of another source: the revoker.
+    Role { sts: aws_sdk_sts::Client, base: Base, role: Arn, external_id: Option<String> },
+}
+
+/// A source and what it gave last. Cheap to clone; clones share what was fetched.
+#[derive(Clone)]
+pub(crate) struct Base(Arc<Inner>);
+
+struct Inner {
+    account: String,
+    words: String,
+    source: Source,
+    clock: Arc<dyn Clock>,
+    limit: Duration,
+    fetching: tokio::sync::Mutex<()>,
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Clone)]
+struct Current {
+    credentials: Credentials,
+    expires: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of account \"{}\"", self.0.words, self.0.account)
+    }
+}
+
+impl Base {
+    /// The configured base identity of `account`. `sts` is used by the web identity source alone, unsigned.
+    pub fn new(
+        account: &AccountConfig,
+        http: &Http,
+        sts: aws_sdk_sts::Client,
+        clock: &Arc<dyn Clock>,
+        limit: Duration,
+    ) -> Self {
+        let (words, source) = match account.base.clone() {
+            BaseConfig::Profile { files, profile } => {
+                (format!("the base profile \"{profile}\""), Source::Profile { files, profile })
+            }
+            BaseConfig::Container { uri, token_file } => {
+                (format!("the base from {uri}"), Source::Container { http: http.clone(), uri, token_file })
+            }
+            BaseConfig::InstanceMetadata { endpoint } => (
+                "the base from instance metadata".to_owned(),
+                Source::InstanceMetadata { http: http.clone(), endpoint },
+            ),
+            BaseConfig::WebIdentity { role, token_file, session_name } => {
+                (format!("the base role {role}"), Source::WebIdentity { sts, role, token_file, session_name })
+            }
+        };
+        Self::from_source(&account.name, words, source, clock, limit)
+    }
+
+    /// The revoker role of an account, assumed by `base`.
+    pub fn revoker(
+        account: &str,
+        role: Arn,
+        sts: aws_sdk_sts::Client,
+        base: Self,
+        clock: &Arc<dyn Clock>,
+        limit: Duration,
+    ) -> Self {
+        let words = format!("the revoker role {role}");
+        Self::from_source(account, words, Source::Role { sts, base, role, external_id: None }, clock, limit)
+    }
+
+    fn from_source(account: &str, words: String, source: Source, clock: &Arc<dyn Clock>, limit: Duration) -> Self {
+        Self(Arc::new(Inner {
+            account: account.to_owned(),
+            words,
+            source,
+            clock: Arc::clone(clock),
+            limit,
+            fetching: tokio::sync::Mutex::new(()),
+            current: Mutex::new(None),
+        }))
+    }
+
+    /// Whose credentials they are, in words.
+    pub fn words(&self) -> &str {
+        &self.0.words
+    }
+
+    /// Makes sure that the SDK will find fresh credentials. Only this fetches; the SDK just takes what is there, so
+    /// that an error here proves that the call itself was never sent.
+    ///
+    /// # Errors
+    /// `Config`, `Refused`, `Throttled` or `Unreachable`; never one that means that a session may exist.
+    pub async fn refresh(&self) -> Result<(), ProviderError> {
+        if self.fresh() {
+            return Ok(());
+        }
+        let work = async {
+            let _one_at_a_time = self.0.fetching.lock().await;
+            if self.fresh() {
+                return Ok(());
+            }
+            let fetched = Box::pin(self.fetch()).await?;
+            *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
+            Ok(())
+        };
+        let outcome = tokio::time::timeout(self.0.limit, work).await;
+        outcome.unwrap_or_else(|_| Err(self.error(ErrorKind::Unreachable, "no answer in time"))).map_err(|error| {
+            // Whatever became of the fetch: the call that it was for has not been sent.
+            let kind = if error.may_have_happened() { ErrorKind::Unreachable } else { error.kind };
+            ProviderError::new(kind, error.message)
+        })
+    }
+
+    fn fresh(&self) -> bool {
+        let current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        match current.as_ref().map(|current| current.expires) {
+            // Files are cheap, and keys in them are replaced by hand: read them anew each time.
+            None | Some(None) => false,
+            Some(Some(expires)) => {
+                self.0.clock.now().checked_add(RENEW_BEFORE).is_ok_and(|soon| soon < expires)
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<Current, ProviderError> {
+        match &self.0.source {
+            Source::Profile { files, profile } => self.profile(files, profile).await,
+            Source::Container { http, uri, token_file } => {
+                let token = match token_file {
+                    Some(path) => Some(self.read(path).await?),
+                    None => None,
+                };
+                let headers: Vec<_> = token.iter().map(|token| ("authorization", token.trim_end())).collect();
+                self.parse(&self.get(http, "GET", uri, "", &headers).await?)
+            }
+            Source::InstanceMetadata { http, endpoint } => self.instance(http, endpoint).await,
+            Source::WebIdentity { sts, role, token_file, session_name } => {
+                let token = self.read(token_file).await?;
+                let sent = sts
+                    .assume_role_with_web_identity()
+                    .role_arn(role.as_str())
+                    .role_session_name(session_name)
+                    .web_identity_token(token.trim_end())
+                    .send()
+                    .await;
+                let out = sent.map_err(|error| self.call("sts:AssumeRoleWithWebIdentity", role.as_str()).sdk(&error))?;
+                self.assumed(out.credentials)
+            }
+            Source::Role { sts, base, role, external_id } => {
+                base.refresh().await?;
+                let sent = sts
+                    .assume_role()
+                    .role_arn(role.as_str())
+                    .role_session_name("grantd-revoker")
+                    .set_external_id(external_id.clone())
+                    .send()
+                    .await;
+                let call = Call { caller: base.words(), ..self.call("sts:AssumeRole", role.as_str()) };
+                self.assumed(sent.map_err(|error| call.sdk(&error))?.credentials)
+            }
+        }
+    }
+
+    async fn profile(&self, files: &[PathBuf], profile: &str) -> Result<Current, ProviderError> {
+        let mut section = Section::default();
+        for path in files {
+            let metadata = tokio::fs::metadata(path).await;
+            if metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o027 != 0) {
+                let text = format!("{} may be read by others or written by its group: chmod 0600 it", path.display());
+                return Err(self.error(ErrorKind::Config, text));
+            }
+            section.read(&self.read(path).await?, profile).map_err(|text| {
+                self.error(ErrorKind::Config, format!("{}: {text}", path.display()))
+            })?;
+        }
+        match (section.access_key_id, section.secret_access_key) {
+            (Some(id), Some(secret)) => {
+                let credentials = Credentials::new(id, secret, section.session_token, None, "grantd-profile");
+                Ok(Current { credentials, expires: None })
+            }
+            _ => Err(self.error(ErrorKind::Config, "no file has both its aws_access_key_id and aws_secret_access_key")),
+        }
+    }
+
+    async fn instance(&self, http: &Http, endpoint: &Endpoint) -> Result<Current, ProviderError> {
+        const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+        let ttl = [("x-aws-ec2-metadata-token-ttl-seconds", "60")];
+        let token = self.get(http, "PUT", endpoint, "/latest/api/token", &ttl).await?;
+        let token = String::from_utf8(token).map_err(|_| self.senseless())?;
+        let headers = [("x-aws-ec2-metadata-token", token.trim())];
+        let role = self.get(http, "GET", endpoint, ROLES, &headers).await?;
+        let role = String::from_utf8(role).map_err(|_| self.senseless())?;
+        let role = role.lines().next().unwrap_or_default().trim();
+        if role.is_empty() || !role.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@-_".contains(&b)) {
+            return Err(self.error(ErrorKind::Config, "the instance has no role: attach an instance profile"));
+        }
+        self.parse(&self.get(http, "GET", endpoint, &format!("{ROLES}{role}"), &headers).await?)
+    }
+
+    async fn get(
+        &self,
+        http: &Http,
+        method: &str,
+        endpoint: &Endpoint,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Vec<u8>, ProviderError> {
+        let call = self.call("credentials", endpoint.as_str());
+        let unsendable = |_| call.error(ErrorKind::Config, "the token or URI holds what cannot be sent");
+        let mut request = HttpRequest::get(format!("{endpoint}{path}")).map_err(unsendable)?;
+        request.set_method(method).map_err(unsendable)?;
+        let headers = headers.iter().copied().chain([("host", endpoint.authority())]);
+        for (name, value) in headers {
+            request.headers_mut().try_insert(name, value.to_owned()).map_err(unsendable)?;
+        }
+        http.fetch(&call, request).await
+    }
+
+    /// The answer of container and instance endpoints
+    /// (Amazon EC2 User Guide, "Retrieve security credentials from instance metadata").
+    fn parse(&self, body: &[u8]) -> Result<Current, ProviderError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Answer {
+            access_key_id: String,
+            secret_access_key: String,
+            token: String,
+            expiration: Timestamp,
+        }
+        // The parser's own error could quote the body.
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| self.senseless())?;
+        let (id, secret, token) = (answer.access_key_id, answer.secret_access_key, answer.token);
+        Ok(Current {
+            credentials: Credentials::new(id, secret, Some(token), None, "grantd-base"),
+            expires: Some(answer.expiration),
+        })
+    }
+
+    fn assumed(&self, credentials: Option<aws_sdk_sts::types::Credentials>) -> Result<Current, ProviderError> {
+        let taken = credentials.ok_or_else(|| self.senseless())?;
+        let expires = Timestamp::from_second(taken.expiration.secs()).map_err(|_| self.senseless())?;
+        let (id, secret, token) = (taken.access_key_id, taken.secret_access_key, taken.session_token);
+        let credentials = Credentials::new(id, secret, Some(token), None, "grantd-base");
+        Ok(Current { credentials, expires: Some(expires) })
+    }
+
+    async fn read(&self, path: &Path) -> Result<String, ProviderError> {
+        tokio::fs::read_to_string(path)
+            .await
+            .map_err(|error| self.error(ErrorKind::Config, format!("{} cannot be read: {error}", path.display())))
+    }
+
+    fn call<'a>(&'a self, action: &'static str, on: &'a str) -> Call<'a> {
+        Call { account: &self.0.account, action, on, caller: &self.0.words }
+    }
+
+    fn senseless(&self) -> ProviderError {
+        self.error(ErrorKind::Unreachable, "its source gives an answer that makes no sense")
+    }
+
+    fn error(&self, kind: ErrorKind, what: impl std::fmt::Display) -> ProviderError {
+        ProviderError::new(kind, format!("account \"{}\": {}: {what}", self.0.account, self.0.words))
+    }
+}
+
+impl ProvideCredentials for Base {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        future::ProvideCredentials::ready(match current.as_ref() {
+            Some(current) => Ok(current.credentials.clone()),
+            None => Err(CredentialsError::not_loaded("not fetched yet")),
+        })
+    }
+}
+
+/// The keys of one profile. No `Debug`: it holds a secret.
+#[derive(Default)]
+struct Section {
+    access_key_id: Option<String>,
+    secret_access_key: Option<String>,
+    session_token: Option<String>,
+}
+
+impl Section {
+    /// Reads the section `[profile]` or `[profile profile]` of a shared credentials file
+    /// (AWS SDKs and Tools Reference Guide, "Shared config and credentials files"). Static keys only: what would
+    /// start a process or look elsewhere is refused.
+    fn read(&mut self, text: &str, profile: &str) -> Result<(), String> {
+        let mut inside = false;
+        for line in text.lines() {
+            let line = line.trim();
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                let name = name.trim();
+                inside = name == profile || name.strip_prefix("profile ").is_some_and(|name| name.trim() == profile);
+                continue;
+            }
+            let Some((key, value)) = line.split_once('=') else { continue };
+            if !inside || line.starts_with(['#', ';']) {
+                continue;
+            }
+            let value = value.trim().to_owned();
+            match key.trim() {
+                "aws_access_key_id" => self.access_key_id = Some(value),
+                "aws_secret_access_key" => self.secret_access_key = Some(value),
+                "aws_session_token" => self.session_token = Some(value),
+                key @ ("role_arn" | "source_profile" | "credential_source" | "credential_process"
+                | "web_identity_token_file" | "sso_session" | "sso_start_url" | "login_session" | "endpoint_url") => {
+                    return Err(format!("{key} is not followed: name that source in grantd's own configuration"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "base_tests.rs"]
+mod tests;

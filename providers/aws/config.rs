@@ -1,0 +1,324 @@
+//! The `[aws]` table of the configuration: read, checked once, and never doubted again. Pure: it opens no file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use grantd_provider_api::{ErrorKind, ProviderError};
+use jiff::SignedDuration;
+use serde::Deserialize;
+
+use crate::arn::{Arn, is_account_id};
+use crate::endpoint::{Endpoint, container_uri};
+use crate::limits::{MAX_CHAINED_SESSION, MAX_SESSION, MIN_SESSION};
+use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawRole, RawTimeouts};
+use crate::session::{valid_external_id, valid_session_name};
+
+/// Everything that the adapter was told. Deserialises from the `[aws]` table and is valid once it exists.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "RawConfig")]
+pub struct Config {
+    pub(crate) accounts: BTreeMap<String, AccountConfig>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) batch_window: Duration,
+    pub(crate) write_interval: Duration,
+    pub(crate) clock_skew: Duration,
+    pub(crate) ca_bundle: Option<PathBuf>,
+}
+
+/// One account.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountConfig {
+    pub name: String,
+    pub id: String,
+    pub partition: String,
+    pub region: String,
+    /// For STS and IAM both; the partition's own endpoints otherwise.
+    pub endpoint: Option<Endpoint>,
+    pub base: BaseConfig,
+    /// The role that writes boundary documents; the base identity itself otherwise.
+    pub revoker: Option<Arn>,
+    /// Whether the base is itself an assumed role, so that no session lasts longer than an hour.
+    pub chained: bool,
+    pub propagation: Propagation,
+    pub roles: Vec<RoleConfig>,
+}
+
+/// Where the base credentials come from. Always named here, never found in the environment.
+#[derive(Debug, Clone)]
+pub(crate) enum BaseConfig {
+    Profile { files: Vec<PathBuf>, profile: String },
+    Container { uri: Endpoint, token_file: Option<PathBuf> },
+    WebIdentity { role: Arn, token_file: PathBuf, session_name: String },
+    InstanceMetadata { endpoint: Endpoint },
+}
+
+/// A role that carries sessions.
+#[derive(Debug, Clone)]
+pub(crate) struct RoleConfig {
+    pub arn: Arn,
+    /// The managed policy that is the role's permissions boundary, and in which its sessions are revoked.
+    pub boundary: Arn,
+    /// No longer than the role's `MaxSessionDuration`, nor an hour when chained.
+    pub max_session: Duration,
+    pub tags: bool,
+    pub source_identity: bool,
+    pub external_id: Option<String>,
+}
+
+/// How long a new version of a boundary takes to be felt. AWS documents no number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Propagation {
+    pub expected: Duration,
+    pub worst: Duration,
+}
+
+/// How long to wait for AWS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub connect: Duration,
+    pub read: Duration,
+    pub attempt: Duration,
+    pub operation: Duration,
+}
+
+/// Something in the `[aws]` table is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("aws: {0}")]
+pub struct ConfigError(String);
+
+impl From<ConfigError> for ProviderError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ErrorKind::Config, error)
+    }
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError(what.into()))
+}
+
+impl Config {
+    /// The names of the configured accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.accounts.keys().map(String::as_str)
+    }
+
+    /// Every file that the adapter will read. Whoever can write one of them can become the daemon's base identity
+    /// or its certificate authority: the daemon checks their owners.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let base = self.accounts.values().flat_map(|account| match &account.base {
+            BaseConfig::Profile { files, .. } => files.iter().collect(),
+            BaseConfig::Container { token_file, .. } => token_file.iter().collect(),
+            BaseConfig::WebIdentity { token_file, .. } => vec![token_file],
+            BaseConfig::InstanceMetadata { .. } => Vec::new(),
+        });
+        base.chain(&self.ca_bundle).map(PathBuf::as_path)
+    }
+}
+
+impl TryFrom<RawConfig> for Config {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawConfig) -> Result<Self, Self::Error> {
+        let propagation = match &raw.propagation {
+            Some(raw) => propagation(raw)?,
+            None => Propagation { expected: Duration::from_secs(10), worst: Duration::from_secs(120) },
+        };
+        let mut accounts = BTreeMap::new();
+        let (mut ids, mut boundaries) = (BTreeSet::new(), BTreeSet::new());
+        for raw in raw.account {
+            let account = account(raw, propagation)?;
+            if !ids.insert((account.partition.clone(), account.id.clone())) {
+                return wrong(format!("account id {} is configured twice: each account has one writer", account.id));
+            }
+            boundaries.extend(account.roles.iter().map(|role| role.boundary.clone()));
+            if let Some(twin) = accounts.insert(account.name.clone(), account) {
+                return wrong(format!("account name \"{}\" is used twice", twin.name));
+            }
+        }
+        if let Some(path) = raw.ca_bundle.as_deref() {
+            absolute("ca_bundle", path)?;
+        }
+        Ok(Self {
+            accounts,
+            timeouts: timeouts(raw.timeouts)?,
+            batch_window: bounded("batch_window", raw.batch_window, "200ms", Duration::ZERO, secs(10))?,
+            write_interval: bounded("write_interval", raw.write_interval, "1s", Duration::ZERO, secs(60))?,
+            clock_skew: bounded("clock_skew", raw.clock_skew, "60s", secs(1), secs(300))?,
+            ca_bundle: raw.ca_bundle,
+        })
+    }
+}
+
+fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountConfig, ConfigError> {
+    let name = raw.name;
+    let at = |error: ConfigError| ConfigError(format!("account \"{name}\": {}", error.0));
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return wrong(format!("account name {name:?} is 1 to 64 letters, digits, hyphens, underscores and full stops"));
+    }
+    if !is_account_id(&raw.id) {
+        return Err(at(ConfigError(format!("id {:?} is not twelve digits", raw.id))));
+    }
+    let partition = raw.partition.unwrap_or_else(|| "aws".to_owned());
+    if !matches!(partition.as_str(), "aws" | "aws-cn" | "aws-us-gov") {
+        return Err(at(ConfigError(format!("partition {partition:?} is none of aws, aws-cn, aws-us-gov"))));
+    }
+    let region_ok = raw.region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !region_ok || raw.region.split('-').count() < 3 || raw.region.len() > 32 {
+        return Err(at(ConfigError(format!("region {:?} does not look like eu-west-1", raw.region))));
+    }
+    let endpoint = raw.endpoint.map(|text| Endpoint::parse(&text, &[])).transpose().map_err(ConfigError).map_err(at)?;
+    let base = base(raw.base, &partition).map_err(at)?;
+    let chained = match (&base, raw.chained) {
+        (BaseConfig::WebIdentity { .. }, Some(false)) => {
+            return Err(at(ConfigError("chained = false is not true of a web_identity base".to_owned())));
+        }
+        (_, Some(chained)) => chained,
+        // Containers and instances have role credentials too; only long-lived keys are certainly no role.
+        (base, None) => !matches!(base, BaseConfig::Profile { .. }),
+    };
+    let propagation = raw.propagation.as_ref().map_or(Ok(propagation_default), propagation).map_err(at)?;
+    let owned = |what: &str, text: &str, kind: &str| -> Result<Arn, ConfigError> {
+        let arn = iam_arn(what, text, &partition, kind)?;
+        if arn.account() == raw.id {
+            return Ok(arn);
+        }
+        wrong(format!("{what} {arn} is not in account {}", raw.id))
+    };
+    let revoker =
+        raw.revoker.map(|revoker| owned("revoker.role_arn", &revoker.role_arn, "role/")).transpose().map_err(at)?;
+    let mut roles: Vec<RoleConfig> = Vec::new();
+    for raw in raw.role {
+        let role = role(&raw, &owned, chained).map_err(at)?;
+        if roles.iter().any(|other| other.arn == role.arn) {
+            return Err(at(ConfigError(format!("role {} is configured twice", role.arn))));
+        }
+        if revoker.as_ref() == Some(&role.arn) {
+            return Err(at(ConfigError(format!("role {} cannot both carry sessions and revoke them", role.arn))));
+        }
+        roles.push(role);
+    }
+    if roles.is_empty() {
+        return Err(at(ConfigError("it has no [[aws.account.role]], so nothing could ever be issued".to_owned())));
+    }
+    let (id, region) = (raw.id, raw.region);
+    Ok(AccountConfig { name, id, partition, region, endpoint, base, revoker, chained, propagation, roles })
+}
+
+fn role(
+    raw: &RawRole,
+    owned: &dyn Fn(&str, &str, &str) -> Result<Arn, ConfigError>,
+    chained: bool,
+) -> Result<RoleConfig, ConfigError> {
+    let arn = owned("role.arn", &raw.arn, "role/")?;
+    if arn.resource().starts_with("role/aws-reserved/") || arn.resource().starts_with("role/aws-service-role/") {
+        return wrong(format!("role {arn} belongs to AWS: it takes no boundary, so its sessions could not be revoked"));
+    }
+    let boundary = owned("role.boundary", &raw.boundary, "policy/")?;
+    let asked = bounded("role.max_session", raw.max_session, "1h", MIN_SESSION, MAX_SESSION)?;
+    let max_session = if chained { asked.min(MAX_CHAINED_SESSION) } else { asked };
+    if raw.external_id.as_deref().is_some_and(|id| !valid_external_id(id)) {
+        return wrong(format!("role {arn}: external_id is 2 to 1224 letters, digits and +=,.@:/-_"));
+    }
+    let external_id = raw.external_id.clone();
+    Ok(RoleConfig { arn, boundary, max_session, tags: raw.tags, source_identity: raw.source_identity, external_id })
+}
+
+fn base(raw: RawBase, partition: &str) -> Result<BaseConfig, ConfigError> {
+    Ok(match raw {
+        RawBase::Profile { files, profile } => {
+            if files.is_empty() || profile.is_empty() {
+                return wrong("base: a profile needs its files and its name; the environment is never asked");
+            }
+            files.iter().try_for_each(|path| absolute("base.files", path))?;
+            BaseConfig::Profile { files, profile }
+        }
+        RawBase::Container { uri, token_file } => {
+            token_file.as_deref().map_or(Ok(()), |path| absolute("base.token_file", path))?;
+            BaseConfig::Container { uri: container_uri(&uri).map_err(ConfigError)?, token_file }
+        }
+        RawBase::WebIdentity { role_arn, token_file, session_name } => {
+            absolute("base.token_file", &token_file)?;
+            if !valid_session_name(&session_name) {
+                return wrong(format!("base.session_name {session_name:?} is 2 to 64 letters, digits and +=,.@-_"));
+            }
+            let role = iam_arn("base.role_arn", &role_arn, partition, "role/")?;
+            BaseConfig::WebIdentity { role, token_file, session_name }
+        }
+        RawBase::InstanceMetadata { allow_instance_metadata_reachable: false, .. } => {
+            return wrong(
+                "base: instance_metadata gives the host's role to any process that can reach 169.254.169.254, \
+                 so every job could take what grantd exists to guard: use another base, or block it for all uids \
+                 but the daemon's and then write allow_instance_metadata_reachable = true",
+            );
+        }
+        RawBase::InstanceMetadata { endpoint, .. } => {
+            let text = endpoint.as_deref().unwrap_or("http://169.254.169.254");
+            let endpoint = Endpoint::parse(text, &["169.254.169.254"]).map_err(ConfigError)?;
+            BaseConfig::InstanceMetadata { endpoint }
+        }
+    })
+}
+
+fn iam_arn(what: &str, text: &str, partition: &str, kind: &str) -> Result<Arn, ConfigError> {
+    let arn: Arn = text.parse().map_err(|error| ConfigError(format!("{what}: {error}")))?;
+    let fits = arn.partition() == partition
+        && arn.service() == "iam"
+        && arn.region().is_empty()
+        && !arn.account().is_empty()
+        && arn.resource().starts_with(kind)
+        && !arn.name().is_empty();
+    if fits { Ok(arn) } else { wrong(format!("{what} {arn} is not arn:{partition}:iam::<account id>:{kind}<name>")) }
+}
+
+fn absolute(what: &str, path: &Path) -> Result<(), ConfigError> {
+    if path.is_absolute() { Ok(()) } else { wrong(format!("{what}: {} is not an absolute path", path.display())) }
+}
+
+fn propagation(raw: &RawPropagation) -> Result<Propagation, ConfigError> {
+    let expected = bounded("propagation.expected", Some(raw.expected), "", Duration::ZERO, secs(900))?;
+    let worst = bounded("propagation.worst", Some(raw.worst), "", expected, secs(3_600))?;
+    Ok(Propagation { expected, worst })
+}
+
+fn timeouts(raw: Option<RawTimeouts>) -> Result<Timeouts, ConfigError> {
+    let raw = raw.unwrap_or(RawTimeouts { connect: None, read: None, attempt: None, operation: None });
+    let most = secs(60);
+    let least = Duration::from_millis(50);
+    let attempt = bounded("timeouts.attempt", raw.attempt, "6s", least, most)?;
+    Ok(Timeouts {
+        connect: bounded("timeouts.connect", raw.connect, "2s", least, most)?,
+        read: bounded("timeouts.read", raw.read, "5s", least, most)?,
+        attempt,
+        operation: bounded("timeouts.operation", raw.operation, "12s", attempt, most)?,
+    })
+}
+
+fn bounded(
+    what: &str,
+    given: Option<SignedDuration>,
+    default: &str,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, ConfigError> {
+    let given = match given {
+        Some(given) => given,
+        None => default.parse().map_err(|error| ConfigError(format!("{what}: {error}")))?,
+    };
+    match Duration::try_from(given) {
+        Ok(duration) if duration >= least && duration <= most => Ok(duration),
+        _ => {
+            let (least, most) = (SignedDuration::try_from(least), SignedDuration::try_from(most));
+            let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+            wrong(format!("{what} = {given:#} is not between {least:#} and {most:#}"))
+        }
+    }
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;
