@@ -1,7 +1,7 @@
 //! The daemon's program: harden, configure, wire, run. The only place that names a concrete adapter.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use grantd::policy::Bundle;
 use grantd::store::{SqliteStore, Store};
 use grantd::sys::files::Owners;
 use grantd::sys::harden::{self, Hardening};
+use grantd::sys::listen;
 use grantd::sys::notify::{self, NamedFd, Notifier};
-use grantd::sys::{listen, users};
 use grantd::{run, startup};
 use grantd_provider_api::{Clock, Cloud, Provider, RandomIds, SystemClock};
 use tracing_subscriber::EnvFilter;
