@@ -114,8 +114,7 @@ fn p10_what_a_shell_took_ends_with_the_shell() {
     let mut command = world.alice().env("GRANTD_SOCKET", socket).command("sh");
     let grantctl = world.scene.bin("grantctl");
     let script = format!(
-        "set -e; {0} attach >&2; {0} credential-process {grant}; {0} credential-process {grant}; exec </dev/null; \
-         sleep 600; true",
+        "set -e; {0} attach >&2; {0} credential-process {grant}; {0} credential-process {grant}; sleep 600; true",
         grantctl.display()
     );
     command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -138,5 +137,7 @@ fn p10_what_a_shell_took_ends_with_the_shell() {
     assert_eq!(world.lease(lease)["reason"], "anchor_exited");
     assert!(!world.can_read(&credentials, "alpha"));
     assert_eq!(world.allowed(&[world.session_of(&neighbour)]), [true]);
+    let group = nix::unistd::Pid::from_raw(i32::try_from(shell.id()).unwrap());
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
     eventually("the anchor's exit is on record", Duration::from_secs(5), || world.audited("anchor.exit").len() == 1);
 }

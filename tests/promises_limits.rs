@@ -139,9 +139,11 @@ fn p3_a_completed_or_revoked_grant_and_one_that_never_was_give_nothing() {
     assert_eq!(world.root().curl("POST", &format!("/v1/grants/{revoked}/revoke"), Some(&reason)).status, 200);
     world.vend(&world.alice(), &completed, json!({})).is_problem(409, "state", &[&completed, "ended"]);
     world.vend(&world.alice(), &revoked, json!({})).is_problem(409, "state", &[&revoked, "revoked"]);
+    // A well-formed id that was never given.
+    let middle = completed.len() / 2;
     let mut never = completed.clone();
-    let last = if never.ends_with('0') { "1" } else { "0" };
-    never.replace_range(never.len() - 1.., last);
+    let other = if never[middle..].starts_with('a') { "b" } else { "a" };
+    never.replace_range(middle..=middle, other);
     world.vend(&world.alice(), &never, json!({})).is_problem(404, "not-found", &[&never]);
     world.vend(&world.alice(), "no grant at all", json!({})).is_problem(400, "bad-request", &[]);
     world.vend(&world.alice(), "auto", json!({})).is_problem(
