@@ -117,7 +117,10 @@ fn allow_all() -> Value {
 fn denied_suffixes(statement: &Value) -> Option<BTreeSet<String>> {
     let fields = statement.as_object()?;
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    if fields.len() != 4 || text("Effect") != Some("Deny") || text("Action") != Some("*") || text("Resource") != Some("*")
+    if fields.len() != 4
+        || text("Effect") != Some("Deny")
+        || text("Action") != Some("*")
+        || text("Resource") != Some("*")
     {
         return None;
     }
@@ -142,7 +145,8 @@ mod tests {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
     fn of(count: usize) -> Document {
-        let denied = (0..count).map(|n| format!("{n:0>10}").replace('0', "a").replace('1', "b").replace('8', "c").replace('9', "d"));
+        let denied = (0..count)
+            .map(|n| format!("{n:0>10}").replace('0', "a").replace('1', "b").replace('8', "c").replace('9', "d"));
         Document { others: vec![allow_all()], denied: denied.collect() }
     }
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_sdk_sts::types::Tag;
 use aws_smithy_types::error::operation::BuildError;
-use grantd_provider_api::{
-    Cloud, Credential, ErrorKind, IssueRequest, Issued, Placement, ProviderError, Secret,
-};
+use grantd_provider_api::{Cloud, Credential, ErrorKind, IssueRequest, Issued, Placement, ProviderError, Secret};
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::{Value, json};
 
