@@ -1,5 +1,6 @@
 //! Real sockets in real directories, and a second daemon at the door.
 
+use std::fs::File;
 use std::os::unix::net::UnixStream;
 
 use super::*;
