@@ -140,12 +140,7 @@ impl Boundary {
     }
 
     /// Our entries, then as many foreign ones as fit, the youngest first.
-    fn merge(
-        &self,
-        memory: &Memory,
-        current: &Document,
-        wanted: &BTreeSet<String>,
-    ) -> Result<Document, ProviderError> {
+    fn merge(&self, memory: &Memory, current: &Document, wanted: &BTreeSet<String>) -> Result<Document, ProviderError> {
         let mut kept: Vec<_> = memory.foreign.iter().collect();
         kept.sort_by_key(|(suffix, at)| (std::cmp::Reverse(**at), suffix.as_str()));
         loop {
@@ -249,8 +244,9 @@ impl Boundary {
         let request = self.iam.create_policy_version().policy_arn(self.arn.as_str());
         let sent = request.policy_document(text).set_as_default(true).send().await;
         let version = sent.map_err(|error| call.sdk(&error))?.policy_version;
-        number(version.and_then(|version| version.version_id).as_deref())
-            .ok_or_else(|| call.error(ErrorKind::Unknown, "the answer names no version; whether it was done is unknown"))
+        number(version.and_then(|version| version.version_id).as_deref()).ok_or_else(|| {
+            call.error(ErrorKind::Unknown, "the answer names no version; whether it was done is unknown")
+        })
     }
 
     fn conflict(&self, why: impl std::fmt::Display) -> ProviderError {
