@@ -37,6 +37,9 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// `Config` when the account is no longer configured.
     fn targets(&self, plan: &Plan) -> Result<Vec<Target>, ProviderError>;
 
+    /// Every deny scope that is configured, whether or not it is in use.
+    fn scopes(&self) -> Vec<DenyScope>;
+
     /// What the session of this lease will be, before anything exists: its cloud-side name and worst-case end.
     ///
     /// # Errors
@@ -157,7 +160,6 @@ pub struct Issued {
 
 /// A cloud credential, in memory only.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Credential {
     /// An AWS session.
     Aws {

@@ -108,6 +108,18 @@ impl Provider for AwsProvider {
         Ok(plan.targets.iter().filter_map(configured).map(target).collect())
     }
 
+    fn scopes(&self) -> Vec<DenyScope> {
+        let of = |account: &Account| -> Vec<DenyScope> {
+            let name = &account.config.name;
+            let scope = |boundary: String| DenyScope { cloud: Cloud::Aws, account: name.clone(), name: boundary };
+            account.config.roles.iter().map(|role| scope(role.boundary.to_string())).collect()
+        };
+        let mut scopes: Vec<DenyScope> = self.accounts.values().flat_map(of).collect();
+        scopes.sort();
+        scopes.dedup();
+        scopes
+    }
+
     fn place(&self, request: &IssueRequest<'_>) -> Result<Placement, ProviderError> {
         let account = &self.account(&request.plan.account)?.config;
         session::prepare(&self.config, account, request).map(|prepared| prepared.placement())

@@ -210,12 +210,13 @@ impl Boundary {
         Ok(())
     }
 
+    /// The version in force. The list of versions tells which, and is needed anyway: one right fewer for the daemon
+    /// than with `iam:GetPolicy`.
     async fn read(&self) -> Result<Found, ProviderError> {
-        let call = self.call("iam:GetPolicy");
-        let sent = self.iam.get_policy().policy_arn(self.arn.as_str()).send().await;
-        let policy = sent.map_err(|error| call.sdk(&error))?.policy;
-        let version = policy.and_then(|policy| number(policy.default_version_id.as_deref()));
-        self.read_version(version.ok_or_else(|| self.senseless("iam:GetPolicy", "it names no version"))?).await
+        let versions = self.versions().await?;
+        let in_force = versions.iter().find(|(_, default)| *default).map(|(version, _)| *version);
+        let nothing = || self.senseless("iam:ListPolicyVersions", "no version is in force");
+        self.read_version(in_force.ok_or_else(nothing)?).await
     }
 
     async fn read_version(&self, version: u64) -> Result<Found, ProviderError> {

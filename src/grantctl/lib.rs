@@ -1,1 +1,20 @@
 //! The command line of grantd and its client library.
+//!
+//! Light on purpose: no SDK, no store, no policy engine. It decides nothing; it asks the daemon over its Unix socket
+//! and says what came back. A credential goes to standard output and nowhere else (promise P9).
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod client;
+pub mod clock;
+mod commands;
+pub mod exit;
+mod print;
+mod transport;
+
+#[cfg(test)]
+mod output_tests;
+#[cfg(test)]
+mod testserver;
+
+pub use commands::{Context, run};

@@ -1,5 +1,7 @@
 //! What the kernel lets us watch for the end of a task.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,12 @@ pub struct ProcessRef {
     pub pid: i32,
     /// Its start time in clock ticks since boot (field 22 of `/proc/PID/stat`).
     pub start_time: u64,
+}
+
+impl fmt::Display for ProcessRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} started at tick {}", self.pid, self.start_time)
+    }
 }
 
 impl ProcessRef {
@@ -35,7 +43,7 @@ pub enum Anchor {
     Connection {
         /// The process that opened it.
         process: ProcessRef,
-        /// Which of its connections.
+        /// Which of its connections: a number that is never used twice under one start of the daemon.
         connection: u64,
     },
     /// Nothing is watched: the TTL alone ends the lease. The process only says who may be handed it again.
@@ -51,9 +59,7 @@ impl Anchor {
     pub fn key(&self, uid: u32) -> String {
         match self {
             Self::Process { process } => format!("process:{uid}:{}", process.key()),
-            // The number of the connection is left out: after a restart of the daemon the same process
-            // takes its lease up again over a new connection.
-            Self::Connection { process, .. } => format!("connection:{uid}:{}", process.key()),
+            Self::Connection { process, connection } => format!("connection:{uid}:{}:{connection}", process.key()),
             Self::Unwatched { process } => format!("unwatched:{uid}:{}", process.key()),
         }
     }

@@ -4,7 +4,7 @@ use grantd_provider_api::{DenyEntry, DenyScope, LeaseId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Anchor, GrantId, NodeId, Subject, TransitionError};
+use crate::{Anchor, GrantId, NodeId, OnPolicyChange, Subject, TransitionError};
 
 /// A lease: everything about a session but its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Lease {
     pub uid: u32,
     /// What ends it.
     pub anchor: Anchor,
+    /// What becomes of it when the policy changes, as the policy that issued it said.
+    #[serde(default)]
+    pub on_policy_change: OnPolicyChange,
     /// The native identity that carries it.
     pub target: String,
     /// Where it is revoked.
@@ -140,8 +143,6 @@ pub enum EndReason {
         /// The rule.
         rule: String,
     },
-    /// The same task took a new one in its place.
-    Superseded,
 }
 
 impl EndReason {
@@ -157,7 +158,6 @@ impl EndReason {
             Self::Abandoned => "abandoned",
             Self::NotReleased { .. } => "not_released",
             Self::PolicyChanged { .. } => "policy_changed",
-            Self::Superseded => "superseded",
         }
     }
 }

@@ -1,0 +1,37 @@
+# `make test` is all that must hold; `.ci/run` calls it. Needs Linux, root, and the toolchain of rust-version.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := build
+
+# What the tests need beyond the product, such as --features grantd/failpoints.
+TEST_FEATURES ?=
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+.PHONY: setup build fmt lint test
+
+## Installs what tests and demo stand on. Needs root.
+setup:
+	@tests/setup/install.sh
+
+## Builds the binaries that the tests drive, and those that they drive them with.
+build:
+	cargo build --locked --workspace --bins $(TEST_FEATURES)
+
+## Formats the code.
+fmt:
+	cargo fmt --all
+
+## Everything that can be said without running the code.
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets $(TEST_FEATURES) -- -D warnings
+	cargo deny --log-level warn --all-features check --hide-inclusion-graph bans licenses sources
+	tests/setup/one-tls-stack.sh
+	@if grep -rnE '^\s*#\[ignore' --include='*.rs' src providers tests; then echo 'lint: a test that is ignored tests nothing' >&2; exit 1; fi
+
+## Everything.
+test: setup lint build
+	GRANTD_BIN_DIR=$(TARGET_DIR)/debug cargo nextest run --locked --workspace --no-fail-fast $(TEST_FEATURES)
+	cargo test --locked --workspace --doc $(TEST_FEATURES)

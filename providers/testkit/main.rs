@@ -1,0 +1,42 @@
+//! The proxy and the fake as programs, for the demo, benchmarks and tests in other languages.
+//!
+//! `grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]]` and `grantd-testkit fakests [LISTEN]`, addresses as `127.0.0.1:PORT`.
+//! Prints one line of JSON with the URLs, then runs until its standard input ends.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+use grantd_testkit::{FakeSts, FakeStsSettings, FaultProxy};
+use serde_json::json;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["proxy", upstream, rest @ ..] if rest.len() <= 2 => {
+            let (listen, admin) = (address(rest.first())?, address(rest.get(1))?);
+            let proxy = FaultProxy::start_on(upstream.parse()?, listen, admin)?;
+            announce(&json!({ "url": proxy.url(), "admin_url": proxy.admin_url() }))
+        }
+        ["fakests", rest @ ..] if rest.len() <= 1 => {
+            let fake = FakeSts::start_on(FakeStsSettings::default(), address(rest.first())?)?;
+            announce(&json!({ "url": fake.url() }))
+        }
+        _ => Err("usage: grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]] | grantd-testkit fakests [LISTEN]".into()),
+    }
+}
+
+fn address(given: Option<&&str>) -> Result<SocketAddr, Box<dyn Error>> {
+    Ok(given.copied().unwrap_or("127.0.0.1:0").parse()?)
+}
+
+/// Tells where the server is and keeps it until standard input ends.
+fn announce(urls: &serde_json::Value) -> Result<(), Box<dyn Error>> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{urls}")?;
+    stdout.flush()?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}

@@ -1,0 +1,401 @@
+//! The command line. What can be known to be wrong is refused here, before anything is sent.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use grantd_wire::AnchorChoice;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::exit::EXIT_CODES;
+
+/// Ask grantd for access to one cloud resource, use it, and give it back.
+#[derive(Debug, Parser)]
+#[command(name = "grantctl", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The daemon's socket.
+    #[arg(long, global = true, env = "GRANTD_SOCKET", value_name = "PATH", default_value = "/run/grantd/grantd.sock")]
+    pub socket: PathBuf,
+    /// Send nothing unless this user id opened the socket: the daemon's, or 0 when systemd opened it.
+    #[arg(long, global = true, env = "GRANTD_OWNER", value_name = "UID")]
+    pub expect_owner: Option<u32>,
+    /// Print exactly what the daemon answered, as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How long to wait for an answer.
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = patience)]
+    pub timeout: Duration,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask for a grant.
+    Request(Box<Request>),
+    /// Show a grant with its plan and its leases, or a lease.
+    Show {
+        /// A grant's or a lease's id.
+        id: Thing,
+    },
+    /// List grants, newest first.
+    List(List),
+    /// Take a credential under a grant.
+    Vend(Vend),
+    /// Take a credential in the form that AWS clients read (`credential_process = grantctl credential-process auto`).
+    CredentialProcess(CredentialProcess),
+    /// Have a process watched: leases taken by it, or by what it starts, end when it exits. Prints the anchor.
+    Attach {
+        /// An ancestor of this command, of the same user; the calling shell when left out.
+        #[arg(long)]
+        pid: Option<i32>,
+    },
+    /// Stop watching a process.
+    Detach {
+        /// The anchor that `attach` printed.
+        anchor: AnchorName,
+    },
+    /// Say that the work is done: end a grant with its leases, or one lease.
+    Complete {
+        /// A grant's or a lease's id.
+        id: Thing,
+    },
+    /// Take a grant with its leases, or one lease, away.
+    Revoke {
+        /// A grant's or a lease's id.
+        id: Thing,
+        /// Why; the audit keeps it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// List leases, newest first.
+    Leases(Leases),
+    /// Say how the daemon is.
+    Status,
+    /// Read and check the audit.
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+/// Ask for a grant.
+#[derive(Debug, Args)]
+pub struct Request {
+    /// The catalogue's name of the resource.
+    #[arg(long)]
+    pub resource: String,
+    /// What is wanted on it, e.g. `object-storage:read`.
+    #[arg(long = "can", value_name = "CAPABILITY")]
+    pub capability: String,
+    /// How long, e.g. `30m` or `1h 30m`.
+    #[arg(long = "for", value_name = "DURATION", value_parser = whole_seconds)]
+    pub duration_seconds: u64,
+    /// Why, in a sentence.
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+    /// Only keys that start with this.
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// Only from this network; may be given more than once.
+    #[arg(long = "source-network", value_name = "CIDR")]
+    pub source_networks: Vec<String>,
+    /// The ticket it is for.
+    #[arg(long)]
+    pub ticket: Option<String>,
+    /// Not before this moment, e.g. `2026-11-22T09:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub not_before: Option<Timestamp>,
+    /// Who will use it, by the configured name; yourself when left out.
+    #[arg(long, value_name = "NAME")]
+    pub subject: Option<String>,
+    /// The system that runs the work, e.g. `github`.
+    #[arg(long, value_name = "SYSTEM", requires = "task_run")]
+    pub task_system: Option<String>,
+    /// Its run.
+    #[arg(long, value_name = "RUN", requires = "task_system")]
+    pub task_run: Option<String>,
+    /// Which attempt of the run.
+    #[arg(long, value_name = "ATTEMPT", requires = "task_run")]
+    pub task_attempt: Option<String>,
+    /// Which job of the run.
+    #[arg(long, value_name = "JOB", requires = "task_run")]
+    pub task_job: Option<String>,
+}
+
+/// List grants.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Those of everybody; for administrators and auditors.
+    #[arg(long)]
+    pub all: bool,
+    /// Only these states, separated by commas.
+    #[arg(long)]
+    pub state: Option<String>,
+    /// Only this resource.
+    #[arg(long)]
+    pub resource: Option<String>,
+    /// At most this many.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+}
+
+/// Take a credential.
+#[derive(Debug, Args)]
+pub struct Vend {
+    /// Under which grant, and for how long.
+    #[command(flatten)]
+    pub what: Wanted,
+    /// Tie the lease to this command: it ends when standard input closes, on SIGTERM or SIGINT, or when this command
+    /// dies.
+    #[arg(long, conflicts_with = "anchor")]
+    pub hold: bool,
+    /// What ends the lease early.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub anchor: AnchorArg,
+    /// How to print it. To a terminal a credential is printed only when this or --json says so; elsewhere it is `json`
+    /// when left out.
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+}
+
+/// Take a credential for an AWS client.
+#[derive(Debug, Args)]
+pub struct CredentialProcess {
+    /// Under which grant, and for how long.
+    #[command(flatten)]
+    pub what: Wanted,
+}
+
+/// Under which grant, and for how long.
+#[derive(Debug, Args)]
+pub struct Wanted {
+    /// The grant's id, or `auto` for the one active grant that matches you.
+    pub grant: GrantChoice,
+    /// How long, e.g. `5m`; the daemon's default when left out. More than is allowed is refused, never shortened.
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
+    pub ttl: Option<u64>,
+    /// With `auto`: only a grant on this resource.
+    #[arg(long)]
+    pub resource: Option<String>,
+}
+
+/// List leases.
+#[derive(Debug, Args)]
+pub struct Leases {
+    /// Only those of this grant.
+    #[arg(long)]
+    pub grant: Option<GrantName>,
+    /// Ended ones too.
+    #[arg(long)]
+    pub ended: bool,
+    /// Those of everybody; for administrators and auditors.
+    #[arg(long)]
+    pub all: bool,
+    /// At most this many.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+}
+
+/// Read and check the audit.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Check the chain of records from the first to the last.
+    Verify {
+        /// Check the records in this file (JSON lines; `-` for standard input) and not the daemon's.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the last records, one a line.
+    Tail {
+        /// Go on printing records as they are written.
+        #[arg(short, long)]
+        follow: bool,
+        /// How many records to begin with.
+        #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 10)]
+        lines: u64,
+    },
+}
+
+/// How to print a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The daemon's answer: lease, notes and credential.
+    Json,
+    /// Lines for `eval` in a shell.
+    Env,
+}
+
+/// What ends a lease early, as the command line says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AnchorArg {
+    /// The process that `attach` registered, else nothing but the TTL.
+    Auto,
+    /// This command itself, which ends as soon as it has printed.
+    Caller,
+    /// As `auto`; without a registered process the lease may be handed again to commands of the same parent.
+    Parent,
+}
+
+impl From<AnchorArg> for AnchorChoice {
+    fn from(anchor: AnchorArg) -> Self {
+        match anchor {
+            AnchorArg::Auto => Self::Auto,
+            AnchorArg::Caller => Self::Caller,
+            AnchorArg::Parent => Self::Parent,
+        }
+    }
+}
+
+/// A grant's id as far as the command line can tell. It is safe as a path segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantName(pub String);
+
+/// A registered anchor's id as far as the command line can tell. It is safe as a path segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnchorName(pub String);
+
+/// A grant or a lease. The ids are safe as path segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Thing {
+    /// A grant, by its id.
+    Grant(String),
+    /// A lease, by its id.
+    Lease(String),
+}
+
+/// Which grant to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantChoice {
+    /// The one active grant that matches the caller.
+    Auto,
+    /// This one.
+    Named(String),
+}
+
+impl FromStr for GrantName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        is_id(text, "grant").then(|| Self(text.to_owned())).ok_or_else(|| "a grant's id begins with grant-".to_owned())
+    }
+}
+
+impl FromStr for AnchorName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        is_id(text, "anchor")
+            .then(|| Self(text.to_owned()))
+            .ok_or_else(|| "an anchor's id begins with anchor-; attach prints it".to_owned())
+    }
+}
+
+impl FromStr for Thing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if is_id(text, "grant") {
+            Ok(Self::Grant(text.to_owned()))
+        } else if is_id(text, "lease") {
+            Ok(Self::Lease(text.to_owned()))
+        } else {
+            Err("give the id of a grant (grant-…) or of a lease (lease-…)".to_owned())
+        }
+    }
+}
+
+impl FromStr for GrantChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        is_id(text, "grant")
+            .then(|| Self::Named(text.to_owned()))
+            .ok_or_else(|| "give the id of a grant (grant-…) or auto".to_owned())
+    }
+}
+
+/// Whether `text` could be an id: the prefix, then lowercase letters and digits. Whether it is one the daemon says.
+fn is_id(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')).is_some_and(|rest| {
+        (1..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    })
+}
+
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    let parsed: SignedDuration =
+        text.parse().map_err(|_| "write a duration as 30s, 5m or 1h 30m (a day is 24h)".to_owned())?;
+    if parsed.is_positive() { Ok(parsed) } else { Err("a duration must be longer than nothing".to_owned()) }
+}
+
+fn whole_seconds(text: &str) -> Result<u64, String> {
+    let parsed = duration(text)?;
+    if parsed.subsec_nanos() != 0 {
+        return Err("give a whole number of seconds".to_owned());
+    }
+    u64::try_from(parsed.as_secs()).map_err(|error| error.to_string())
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    let parsed = Duration::try_from(duration(text)?).map_err(|error| error.to_string())?;
+    // Timers further away than this would never fire anyway, and the runtime's must not overflow.
+    if parsed > Duration::from_secs(86_400) { Err("wait for 24h at most".to_owned()) } else { Ok(parsed) }
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "write a time with its offset, e.g. 2026-11-22T09:00:00Z".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_friendly_and_become_whole_seconds() {
+        for (text, seconds) in [("30m", 1800), ("1h 30m", 5400), ("1h30m", 5400), ("90s", 90), ("PT5M", 300)] {
+            assert_eq!(whole_seconds(text), Ok(seconds), "{text}");
+        }
+        for text in ["", "30", "0s", "-5m", "5m ago", "1500ms", "1d", "soon", "1mo", "9999999999999999999h"] {
+            assert!(whole_seconds(text).is_err(), "{text}");
+        }
+        assert_eq!(patience("250ms"), Ok(Duration::from_millis(250)));
+        assert!(patience("25h").is_err());
+    }
+
+    #[test]
+    fn ids_are_safe_as_path_segments() {
+        assert_eq!("grant-abc234".parse(), Ok(Thing::Grant("grant-abc234".to_owned())));
+        assert_eq!("lease-abc234".parse(), Ok(Thing::Lease("lease-abc234".to_owned())));
+        for text in ["grant-", "grant-../audit", "grant-a?all=true", "grant-A", "lease", "anchor-a", "grant-a b", ""] {
+            assert!(text.parse::<Thing>().is_err(), "{text}");
+        }
+        assert_eq!("auto".parse(), Ok(GrantChoice::Auto));
+        assert!("lease-abc".parse::<GrantChoice>().is_err());
+        assert!("grant-abc".parse::<AnchorName>().is_err());
+    }
+
+    #[test]
+    fn a_time_needs_its_offset() {
+        assert_eq!(moment("2026-11-22T10:00:00+01:00").map(|at| at.to_string()), Ok("2026-11-22T09:00:00Z".to_owned()));
+        assert!(moment("2026-11-22 09:00").is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! `request`, `show GRANT`, `list`.
+
+use jiff::Timestamp;
+
+use grantd_wire::{
+    GrantCreate, GrantList, GrantQuery, GrantView, LeaseList, LeaseQuery, NarrowingBody, SubjectView, TaskBody,
+};
+
+use super::{Context, lease};
+use crate::cli::{List, Request};
+use crate::exit::{Exit, Failure};
+use crate::print::{Facts, Table, absolute, count, pretty, relative, shortened, span};
+
+/// Asks for a grant.
+pub(super) async fn request(context: &mut Context<'_>, asked: Request) -> Result<(), Failure> {
+    let answer = context.client.post("/v1/grants", &create(asked)).await?;
+    context.answer(&answer, requested)?;
+    let grant: &GrantView = &answer.value;
+    if grant.state == "denied" {
+        let reason = grant.reason.as_deref().unwrap_or("no reason was given");
+        return Err(Failure::new(Exit::Denied, format!("{} was denied: {reason}", grant.id)));
+    }
+    Ok(())
+}
+
+/// Shows a grant with its plan and its leases.
+pub(super) async fn show(context: &mut Context<'_>, id: &str) -> Result<(), Failure> {
+    let answer = context.client.get(&format!("/v1/grants/{id}"), &()).await?;
+    context.answer(&answer, shown)?;
+    if context.json {
+        return Ok(());
+    }
+    let query = LeaseQuery { grant: Some(id.to_owned()), ended: true, ..LeaseQuery::default() };
+    let leases = context.client.get::<_, LeaseList>("/v1/leases", &query).await?;
+    let table = lease::table(&leases.value, context.now, "  ").unwrap_or_else(|| "  none yet\n".to_owned());
+    context.say(&format!("leases\n{table}"))
+}
+
+/// Lists grants.
+pub(super) async fn list(context: &mut Context<'_>, wanted: List) -> Result<(), Failure> {
+    let hint = if wanted.all { "" } else { " of yours (--all lists everybody's, for administrators and auditors)" };
+    let query = GrantQuery { state: wanted.state, resource: wanted.resource, all: wanted.all, limit: wanted.limit };
+    let answer = context.client.get("/v1/grants", &query).await?;
+    context.answer(&answer, |list, now| table(list, now).unwrap_or_else(|| format!("no grants{hint}\n")))
+}
+
+fn create(asked: Request) -> GrantCreate {
+    let narrowing = (asked.prefix.is_some() || !asked.source_networks.is_empty())
+        .then_some(NarrowingBody { prefix: asked.prefix, source_networks: asked.source_networks });
+    let task = asked.task_system.zip(asked.task_run).map(|(system, run)| TaskBody {
+        system,
+        run,
+        attempt: asked.task_attempt,
+        job: asked.task_job,
+    });
+    GrantCreate {
+        resource: asked.resource,
+        capability: asked.capability,
+        narrowing,
+        justification: asked.why,
+        ticket: asked.ticket,
+        duration_seconds: asked.duration_seconds,
+        not_before: asked.not_before.map(|at| at.to_string()),
+        subject: asked.subject,
+        task,
+    }
+}
+
+fn requested(grant: &GrantView, now: Timestamp) -> String {
+    let mut facts = Facts::titled(&grant.id);
+    facts.fact("state", state(grant, now));
+    facts.each("plan", &grant.plan.words, "nothing");
+    let next = match grant.state.as_str() {
+        "active" => Some(format!("grantctl vend {} or grantctl credential-process {}", grant.id, grant.id)),
+        "pending" | "scheduled" => Some(format!("grantctl show {}", grant.id)),
+        _ => None,
+    };
+    facts.maybe("next", next);
+    facts.text()
+}
+
+fn shown(grant: &GrantView, now: Timestamp) -> String {
+    let mut facts = Facts::titled(&grant.id);
+    facts.fact("state", state(grant, now));
+    facts.fact("resource", format!("{} (tier {})", grant.resource, grant.tier));
+    facts.fact("can", &grant.capability);
+    facts.maybe("only", grant.narrowing.as_ref().map(narrowing));
+    facts.fact("for", span(grant.duration_seconds));
+    facts.fact("why", &grant.justification);
+    facts.maybe("ticket", grant.ticket.as_ref());
+    facts.fact("subject", subject(&grant.subject));
+    facts.fact("requested by", format!("{}, {}", subject(&grant.requested_by), absolute(&grant.created_at, now)));
+    facts.maybe("task", grant.task.as_ref().map(task));
+    facts.fact("limits", limits(grant));
+    facts.fact("used by", count(grant.uses, "task"));
+    facts.fact("policy", &grant.policy_version);
+    facts.fact("digest", &grant.digest);
+    facts.raw("plan\n");
+    facts.each("words", &grant.plan.words, "nothing");
+    facts.fact("account", format!("{} {}", grant.plan.cloud, grant.plan.account));
+    facts.each("carried by", &grant.plan.targets, "nothing");
+    facts.fact("revocation", &grant.plan.revocation);
+    facts.fact("persistence", &grant.plan.persistence);
+    facts.each("widens", &grant.plan.widens, "nothing");
+    facts.raw("  native\n");
+    facts.raw(&pretty(&grant.plan.native, "    "));
+    facts.text()
+}
+
+fn table(list: &GrantList, now: Timestamp) -> Option<String> {
+    if list.grants.is_empty() {
+        return None;
+    }
+    let mut table = Table::new(["GRANT", "STATE", "RESOURCE", "CAN", "SUBJECT", "UNTIL", "WHY"]);
+    for grant in &list.grants {
+        let usable = matches!(grant.state.as_str(), "active" | "scheduled");
+        let until = grant.active_until.as_deref().filter(|_| usable).map_or("-".to_owned(), |at| relative(at, now));
+        table.row([
+            grant.id.clone(),
+            grant.state.clone(),
+            grant.resource.clone(),
+            grant.capability.clone(),
+            grant.subject.name.clone(),
+            until,
+            shortened(&grant.justification, 40),
+        ]);
+    }
+    Some(table.text(""))
+}
+
+/// The state with the times that still mean something, or why it is over.
+pub(super) fn state(grant: &GrantView, now: Timestamp) -> String {
+    let mut words = grant.state.clone();
+    if let Some(reason) = &grant.reason {
+        words.push_str(&format!(": {reason}"));
+    }
+    let since = grant.active_since.as_ref().map(|at| format!("since {}", absolute(at, now)));
+    let until = grant.active_until.as_ref().map(|at| format!("until {}", absolute(at, now)));
+    match grant.state.as_str() {
+        "active" | "scheduled" => {
+            let times: Vec<String> = since.into_iter().chain(until).collect();
+            format!("{words} {}", times.join(", ")).trim_end().to_owned()
+        }
+        _ => since.map(|since| format!("{words}; it was active {since}")).unwrap_or(words),
+    }
+}
+
+fn narrowing(narrowing: &NarrowingBody) -> String {
+    let prefix = narrowing.prefix.as_ref().map(|prefix| format!("keys that start with {prefix}"));
+    let networks =
+        (!narrowing.source_networks.is_empty()).then(|| format!("from {}", narrowing.source_networks.join(", ")));
+    prefix.into_iter().chain(networks).collect::<Vec<_>>().join("; ")
+}
+
+fn subject(subject: &SubjectView) -> String {
+    format!("{} {} ({}:{})", subject.kind, subject.name, subject.issuer, subject.id)
+}
+
+fn task(task: &TaskBody) -> String {
+    let mut words = format!("{} run {}", task.system, task.run);
+    if let Some(attempt) = &task.attempt {
+        words.push_str(&format!(", attempt {attempt}"));
+    }
+    if let Some(job) = &task.job {
+        words.push_str(&format!(", job {job}"));
+    }
+    words
+}
+
+fn limits(grant: &GrantView) -> String {
+    let ttl = grant.max_ttl_seconds.map(|seconds| format!("a lease for {} at most", span(seconds)));
+    let uses = grant.max_uses.map(|uses| format!("{} in all", count(uses.into(), "task")));
+    let concurrent = grant.max_concurrent.map(|tasks| format!("{} at once", count(tasks.into(), "task")));
+    let limits: Vec<String> = [ttl, uses, concurrent].into_iter().flatten().collect();
+    if limits.is_empty() { "none by policy".to_owned() } else { limits.join("; ") }
+}

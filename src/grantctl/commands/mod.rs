@@ -1,0 +1,89 @@
+//! What each command does: ask, and say what came back.
+
+mod anchor;
+mod audit;
+mod end;
+mod grant;
+mod lease;
+mod status;
+mod vend;
+
+use std::fmt;
+use std::io::Write;
+
+use jiff::Timestamp;
+
+use crate::cli::{Audit, Command, Thing};
+use crate::client::{Answer, Client};
+use crate::exit::Failure;
+use crate::print::{clean, write};
+
+/// What a command works with.
+pub struct Context<'a> {
+    /// The daemon.
+    pub client: Client,
+    /// Print exactly what the daemon answered.
+    pub json: bool,
+    /// The present moment, for distances in time.
+    pub now: Timestamp,
+    /// Standard output. Whatever buffers it would keep a copy of a credential.
+    pub out: &'a mut dyn Write,
+    /// Standard error.
+    pub err: &'a mut dyn Write,
+    /// Whether a person is looking at standard output.
+    pub out_is_terminal: bool,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("client", &self.client).field("json", &self.json).finish_non_exhaustive()
+    }
+}
+
+impl Context<'_> {
+    /// Prints `text` for people, or the answer itself when that is wanted.
+    fn answer<T>(&mut self, answer: &Answer<T>, text: impl FnOnce(&T, Timestamp) -> String) -> Result<(), Failure> {
+        if self.json { self.raw(&answer.raw) } else { self.say(&text(&answer.value, self.now)) }
+    }
+
+    /// Prints the bytes of an answer as one piece that ends with a line break.
+    fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut line = zeroize::Zeroizing::new(Vec::with_capacity(bytes.len().saturating_add(1)));
+        line.extend_from_slice(bytes.trim_ascii_end());
+        line.push(b'\n');
+        write(self.out, &line)
+    }
+
+    fn say(&mut self, text: &str) -> Result<(), Failure> {
+        write(self.out, text.as_bytes())
+    }
+
+    /// Says something on standard error. That it cannot be said is no reason to fail.
+    fn note(&mut self, text: &str) {
+        let _ = self.err.write_all(format!("grantctl: note: {}\n", clean(text)).as_bytes());
+    }
+}
+
+/// Does what the command line asks.
+///
+/// # Errors
+/// What to say on standard error, and how to exit.
+pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Request(asked) => grant::request(context, *asked).await,
+        Command::Show { id: Thing::Grant(id) } => grant::show(context, &id).await,
+        Command::Show { id: Thing::Lease(id) } => lease::show(context, &id).await,
+        Command::List(wanted) => grant::list(context, wanted).await,
+        Command::Vend(wanted) => vend::vend(context, wanted).await,
+        Command::CredentialProcess(wanted) => vend::credential_process(context, wanted).await,
+        Command::Attach { pid } => anchor::attach(context, pid).await,
+        Command::Detach { anchor } => anchor::detach(context, &anchor).await,
+        Command::Complete { id } => end::complete(context, &id).await,
+        Command::Revoke { id, reason } => end::revoke(context, &id, reason).await,
+        Command::Leases(wanted) => lease::list(context, wanted).await,
+        Command::Status => status::status(context).await,
+        Command::Audit(Audit::Verify { file: Some(file) }) => audit::verify_file(context, &file),
+        Command::Audit(Audit::Verify { file: None }) => audit::verify(context).await,
+        Command::Audit(Audit::Tail { follow, lines }) => audit::tail(context, lines, follow).await,
+    }
+}

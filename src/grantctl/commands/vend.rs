@@ -1,0 +1,240 @@
+//! `vend`, `credential-process`: the only commands that touch a credential. It is written to standard output once,
+//! from a buffer that is wiped, and goes nowhere else (promise P9).
+
+use std::io;
+
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use grantd_wire::{AnchorChoice, CredentialBody, LeaseView, Vended};
+
+use super::Context;
+use crate::cli::{self, CredentialProcess, Format, GrantChoice};
+use crate::client::{Answer, Held};
+use crate::exit::{Exit, Failure};
+
+/// Room for a credential, so that its buffer does not grow and leave copies behind. Session tokens have no fixed size.
+const ROOM: usize = 16 * 1024;
+
+/// Takes a credential and prints it.
+pub(super) async fn vend(context: &mut Context<'_>, wanted: cli::Vend) -> Result<(), Failure> {
+    let format = format(context, wanted.format)?;
+    let request = request(wanted.what, if wanted.hold { AnchorChoice::Connection } else { wanted.anchor.into() })?;
+    if wanted.hold {
+        // From here on a signal ends the wait in good order, also while the daemon is still at it.
+        let mut stop = Stop::new()?;
+        let (answer, held) = tokio::select! {
+            answer = context.client.hold(&request) => answer?,
+            () = stop.signalled() => {
+                return Err(Failure::new(Exit::Unexpected, "stopped before grantd had answered"));
+            }
+        };
+        let lease = deliver(context, answer, format)?;
+        wait(held, stop, &lease).await
+    } else {
+        let answer = context.client.post("/v1/leases", &request).await?;
+        deliver(context, answer, format).map(drop)
+    }
+}
+
+/// Takes a credential and prints it as AWS clients want it from `credential_process` (AWS SDKs and Tools Reference
+/// Guide, "Process credential provider"). They start it anew for each use, so the anchor is their own process.
+pub(super) async fn credential_process(context: &mut Context<'_>, wanted: CredentialProcess) -> Result<(), Failure> {
+    let request = request(wanted.what, AnchorChoice::Parent)?;
+    let answer = context.client.post::<_, Vended>("/v1/leases", &request).await?;
+    let Vended { lease, reused, notes, credential } = answer.value;
+    print(context, &Secret::from(credential).process_json()?, &lease)?;
+    // Some clients pass standard error on to the person; once for each lease is enough.
+    if !reused {
+        notes.iter().for_each(|note| context.note(note));
+    }
+    Ok(())
+}
+
+/// How to print. A credential does not land in a terminal's history because somebody tried a command.
+fn format(context: &Context<'_>, wanted: Option<Format>) -> Result<Format, Failure> {
+    let usage = |line| Err(Failure::new(Exit::Usage, line));
+    match wanted {
+        Some(Format::Env) if context.json => usage("--json and --format env contradict each other: give one"),
+        Some(format) => Ok(format),
+        None if context.out_is_terminal && !context.json => usage(
+            "standard output is a terminal, and a credential would stay in its history: redirect it, or say --format \
+             json or --format env",
+        ),
+        None => Ok(Format::Json),
+    }
+}
+
+fn request(wanted: cli::Wanted, anchor: AnchorChoice) -> Result<grantd_wire::Vend, Failure> {
+    let grant = match wanted.grant {
+        GrantChoice::Auto => "auto".to_owned(),
+        GrantChoice::Named(_) if wanted.resource.is_some() => {
+            return Err(Failure::new(Exit::Usage, "--resource chooses among grants: give it with auto only"));
+        }
+        GrantChoice::Named(id) => id,
+    };
+    Ok(grantd_wire::Vend { grant, ttl_seconds: wanted.ttl, anchor, resource: wanted.resource })
+}
+
+fn deliver(context: &mut Context<'_>, answer: Answer<Vended>, format: Format) -> Result<LeaseView, Failure> {
+    let Answer { value: Vended { lease, notes, credential, .. }, raw } = answer;
+    match format {
+        Format::Json => {
+            let mut line = Zeroizing::new(Vec::with_capacity(raw.len().saturating_add(1)));
+            line.extend_from_slice(raw.trim_ascii_end());
+            line.push(b'\n');
+            print(context, &line, &lease)?;
+        }
+        Format::Env => print(context, Secret::from(credential).env(&lease.id).as_bytes(), &lease)?,
+    }
+    notes.iter().for_each(|note| context.note(note));
+    Ok(lease)
+}
+
+/// Writes a credential. That nobody took it is a failure here, not a reader that went away: the lease lives.
+fn print(context: &mut Context<'_>, secret: &[u8], lease: &LeaseView) -> Result<(), Failure> {
+    context.out.write_all(secret).and_then(|()| context.out.flush()).map_err(|error| {
+        let id = &lease.id;
+        Failure::new(
+            Exit::Unexpected,
+            format!("cannot write the credential of {id} to standard output: {error} (next: grantctl complete {id})"),
+        )
+    })
+}
+
+/// Keeps the lease until standard input closes, a signal comes, or the daemon says that it is over.
+async fn wait(mut held: Held, mut stop: Stop, lease: &LeaseView) -> Result<(), Failure> {
+    tokio::select! {
+        () = stop.asked() => Ok(()),
+        ended = held.ended() => Err(match ended {
+            Ok(reason) => Failure::new(Exit::State, format!("{} ended: {reason}", lease.id)),
+            Err(error) => {
+                let until = &lease.access_until;
+                Failure::new(
+                    Exit::Unreachable,
+                    format!("{} is no longer held and ends by {until} at the latest: {error}", lease.id),
+                )
+            }
+        }),
+    }
+}
+
+/// What ends a hold from this side.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::new(Exit::Unexpected, format!("cannot wait for signals: {error}")))
+        };
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn signalled(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// A signal, or the end of standard input. A thread of its own reads: a terminal cannot be read without blocking.
+    async fn asked(&mut self) {
+        let (closed, end) = oneshot::channel();
+        std::thread::spawn(move || {
+            // An input that cannot be read is as good as closed.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            // That nobody waits any more means that a signal was faster.
+            let _ = closed.send(());
+        });
+        tokio::select! {
+            () = self.signalled() => {}
+            _ = end => {}
+        }
+    }
+}
+
+/// A credential whose secret parts are wiped when dropped. It has no `Debug`.
+struct Secret {
+    access_key_id: String,
+    secret_access_key: Zeroizing<String>,
+    session_token: Zeroizing<String>,
+    expiration: String,
+    region: Option<String>,
+}
+
+impl From<CredentialBody> for Secret {
+    fn from(body: CredentialBody) -> Self {
+        let CredentialBody::Aws { access_key_id, secret_access_key, session_token, expiration, region } = body;
+        Self {
+            access_key_id,
+            secret_access_key: Zeroizing::new(secret_access_key),
+            session_token: Zeroizing::new(session_token),
+            expiration,
+            region,
+        }
+    }
+}
+
+impl Secret {
+    /// The document that AWS clients read, and a line break.
+    fn process_json(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Document<'a> {
+            version: u8,
+            access_key_id: &'a str,
+            secret_access_key: &'a str,
+            session_token: &'a str,
+            expiration: &'a str,
+        }
+        let document = Document {
+            version: 1,
+            access_key_id: &self.access_key_id,
+            secret_access_key: &self.secret_access_key,
+            session_token: &self.session_token,
+            expiration: &self.expiration,
+        };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
+        serde_json::to_writer(&mut *bytes, &document).map_err(|_| unwritable())?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Lines for `eval` in a POSIX shell.
+    fn env(&self, lease: &str) -> Zeroizing<String> {
+        let region = self.region.as_deref();
+        let lines = [
+            ("AWS_ACCESS_KEY_ID", Some(self.access_key_id.as_str())),
+            ("AWS_SECRET_ACCESS_KEY", Some(self.secret_access_key.as_str())),
+            ("AWS_SESSION_TOKEN", Some(self.session_token.as_str())),
+            ("AWS_CREDENTIAL_EXPIRATION", Some(self.expiration.as_str())),
+            ("AWS_REGION", region),
+            ("AWS_DEFAULT_REGION", region),
+            ("GRANTD_LEASE", Some(lease)),
+        ];
+        let mut text = Zeroizing::new(String::with_capacity(ROOM));
+        for (name, value) in lines {
+            let Some(value) = value else { continue };
+            text.push_str("export ");
+            text.push_str(name);
+            text.push_str("='");
+            for c in value.chars() {
+                match c {
+                    '\'' => text.push_str("'\\''"),
+                    c => text.push(c),
+                }
+            }
+            text.push_str("'\n");
+        }
+        text
+    }
+}
+
+fn unwritable() -> Failure {
+    Failure::new(Exit::Unexpected, "cannot write the credential down")
+}

@@ -1,0 +1,259 @@
+//! The built binary as a shell sees it: exit codes, standard output and error, signals.
+#![cfg(test)]
+
+#[path = "../testserver.rs"]
+mod testserver;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use grantd_wire::{Problem, ProblemKind};
+use testserver::{Reply, SECRETS, TestServer, grant, lease, vended};
+
+fn grantctl(server: &TestServer) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grantctl"));
+    command.env_clear().env("GRANTD_SOCKET", &server.path).stdin(Stdio::null());
+    command
+}
+
+fn run(replies: Vec<Reply>, line: &str) -> Output {
+    let server = TestServer::new(replies);
+    grantctl(&server).args(line.split(' ')).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// Standard error, which has to be one line of ours.
+fn one_line(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(text.starts_with("grantctl: ") && text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+    text
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if done() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what} did not happen");
+}
+
+#[test]
+fn every_problem_is_one_line_and_its_exit_code() {
+    let kinds = [
+        (ProblemKind::BadRequest, 2),
+        (ProblemKind::UnknownCaller, 3),
+        (ProblemKind::NotYours, 3),
+        (ProblemKind::Denied, 3),
+        (ProblemKind::NotFound, 4),
+        (ProblemKind::State, 5),
+        (ProblemKind::PlanChanged, 5),
+        (ProblemKind::Limit, 6),
+        (ProblemKind::TooMany, 7),
+        (ProblemKind::Capacity, 7),
+        (ProblemKind::Cloud, 8),
+        (ProblemKind::Store, 9),
+        (ProblemKind::Stopping, 9),
+        (ProblemKind::Internal, 1),
+    ];
+    for (kind, expected) in kinds {
+        for line in ["credential-process auto", "vend auto --hold", "status"] {
+            let problem = serde_json::to_value(Problem::new(kind, "it is\nso")).unwrap();
+            let output = run(vec![Reply::Json(kind.status(), problem)], line);
+            assert_eq!((code(&output), output.stdout.len()), (expected, 0), "{kind:?} {line}");
+            assert_eq!(one_line(&output), "grantctl: it is so\n");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_refused_in_one_line_before_anything_is_sent() {
+    for line in [
+        "",
+        "frobnicate",
+        "request --resource r",
+        "request --resource r --can c --for soon --why x",
+        "request --resource r --can c --for 1500ms --why x",
+        "request --resource r --can c --for 5m --why x --task-run 7",
+        "vend auto --ttl 0s",
+        "vend lease-a",
+        "vend auto --hold --anchor caller",
+        "vend auto --json --format env",
+        "show ../audit",
+        "revoke grant-aaaa",
+        "detach grant-aaaa",
+        "leases --grant auto",
+        "audit",
+        "status --timeout never",
+    ] {
+        let server = TestServer::new(vec![Reply::Json(500, json!({}))]);
+        let mut command = grantctl(&server);
+        let output = command.args(line.split(' ').filter(|word| !word.is_empty())).output().unwrap();
+        assert_eq!((code(&output), output.stdout.len(), server.asked().len()), (2, 0, 0), "{line}");
+        one_line(&output);
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for line in ["--help", "vend --help", "--version"] {
+        let output = run(vec![], line);
+        assert_eq!((code(&output), output.stderr.len()), (0, 0), "{line}");
+        assert!(!output.stdout.is_empty());
+    }
+    let help = String::from_utf8(run(vec![], "--help").stdout).unwrap();
+    assert!(help.contains("Exit codes:") && help.contains("10  the audit chain does not hold"), "{help}");
+}
+
+#[test]
+fn a_daemon_that_is_not_there_or_misbehaves_has_its_exit_code() {
+    let absent = Command::new(env!("CARGO_BIN_EXE_grantctl"))
+        .args(["--socket", "/does/not/exist.sock", "status"])
+        .output()
+        .unwrap();
+    assert_eq!(code(&absent), 9);
+    assert!(one_line(&absent).contains("/does/not/exist.sock"), "{absent:?}");
+    for (reply, expected) in [
+        (Reply::Stall, 9),
+        (Reply::Raw(Vec::new()), 9),
+        (Reply::Raw(b"garbage\r\n\r\n".to_vec()), 1),
+        (Reply::Json(200, json!([])), 1),
+        (Reply::Huge(17 << 20), 1),
+        (Reply::Raw(b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n".to_vec()), 9),
+    ] {
+        let output = run(vec![reply], "--timeout 500ms status");
+        assert_eq!(code(&output), expected, "{output:?}");
+        one_line(&output);
+    }
+}
+
+#[test]
+fn credential_process_prints_what_aws_clients_read() {
+    let output = run(vec![Reply::Json(201, vended())], "credential-process auto");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(code(&output), 0);
+    assert_eq!(
+        document,
+        json!({
+            "Version": 1, "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": SECRETS[0], "SessionToken": SECRETS[1],
+            "Expiration": "2026-11-22T09:04:12Z"
+        })
+    );
+}
+
+#[test]
+fn a_chain_that_does_not_hold_is_exit_10() {
+    let record = json!({ "v": 1, "node": "n", "seq": 1, "hash": "0" });
+    let page = json!({ "node": "n", "head_seq": 1, "head_hash": "0", "records": [record] });
+    let output = run(vec![Reply::Json(200, page)], "audit verify");
+    assert_eq!(code(&output), 10);
+    one_line(&output);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let grants: Vec<Value> = (0..1_000).map(|_| grant()).collect();
+    let server = TestServer::new(vec![Reply::Json(200, json!({ "grants": grants }))]);
+    let mut child =
+        grantctl(&server).args(["list", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), output.stderr.len()), (0, 0), "{output:?}");
+}
+
+/// Starts `vend --hold` and reads the credential.
+fn hold(server: &TestServer) -> Child {
+    let mut child = grantctl(server)
+        .args(["vend", "auto", "--hold"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let first: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(first["credential"]["secret_access_key"], SECRETS[0]);
+    assert!(server.asked()[0].contains(r#""anchor":"connection""#));
+    child
+}
+
+fn finish(mut child: Child) -> (i32, String) {
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code().unwrap(), said)
+}
+
+#[test]
+fn a_hold_lasts_until_standard_input_closes() {
+    let server = TestServer::new(vec![Reply::Hold { first: vended(), later: vec!["\n".to_owned()], close: false }]);
+    let mut child = hold(&server);
+    thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none() && !server.gone(), "the hold ended by itself");
+    drop(child.stdin.take());
+    assert_eq!(finish(child).0, 0);
+    wait_until("the end of the connection", || server.gone());
+}
+
+#[test]
+fn a_hold_lasts_until_a_signal() {
+    for signal in ["-TERM", "-INT"] {
+        let server = TestServer::new(vec![Reply::Hold { first: vended(), later: vec![], close: false }]);
+        let child = hold(&server);
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(finish(child).0, 0, "{signal}");
+        wait_until("the end of the connection", || server.gone());
+    }
+}
+
+#[test]
+fn a_hold_whose_lease_is_taken_away_says_so() {
+    let ended = "{\"event\":\"ended\",\"reason\":\"revoked: laptop lost\"}\n".to_owned();
+    let server = TestServer::new(vec![Reply::Hold { first: vended(), later: vec![ended], close: false }]);
+    let (code, said) = finish(hold(&server));
+    assert_eq!(code, 5);
+    assert!(said.ends_with("grantctl: lease-bbbb ended: revoked: laptop lost\n"), "{said}");
+}
+
+#[test]
+fn a_hold_whose_daemon_goes_away_says_until_when_the_lease_lives() {
+    let server = TestServer::new(vec![Reply::Hold { first: vended(), later: vec![], close: true }]);
+    let (code, said) = finish(hold(&server));
+    let until = lease()["access_until"].as_str().unwrap().to_owned();
+    assert_eq!(code, 9);
+    assert!(said.contains("lease-bbbb is no longer held") && said.contains(&until), "{said}");
+}
+
+#[test]
+fn tail_follows_a_daemon_through_its_restart() {
+    let page = |seq: u64, records: Value| json!({ "node": "n", "head_seq": seq, "head_hash": "h", "records": records });
+    let record = json!({ "seq": 2, "kind": "grant.request" });
+    let server = TestServer::new(vec![
+        Reply::Json(200, page(1, json!([{ "seq": 1 }]))),
+        Reply::Json(200, page(1, json!([{ "seq": 1 }]))),
+        Reply::Raw(Vec::new()),
+        Reply::Json(200, page(2, json!([record]))),
+        Reply::Json(200, page(2, json!([record]))),
+        Reply::Stall,
+    ]);
+    let mut child = grantctl(&server)
+        .args(["audit", "tail", "-f", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), r#"{"seq":1}"#);
+    assert_eq!(lines.next().unwrap().unwrap(), r#"{"kind":"grant.request","seq":2}"#);
+    child.kill().unwrap();
+    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains("waiting for it to come back") && said.lines().count() == 1, "{said}");
+}

@@ -1,0 +1,192 @@
+//! The model as the wire shows it.
+
+use grantd_model::{Anchor, Grant, GrantEnd, GrantState, Lease, LeaseState, RegisteredAnchor, Subject};
+use grantd_provider_api::{Credential, Persistence, Revocation};
+use grantd_wire as wire;
+
+use super::Api;
+use super::problem::Reply;
+use crate::attest::Caller;
+use crate::broker::Vended;
+
+pub fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
+    let request = &grant.request;
+    let (active_since, active_until) = match &grant.state {
+        GrantState::Active { since, until } => (Some(since.to_string()), Some(until.to_string())),
+        GrantState::Scheduled { not_before } => (Some(not_before.to_string()), None),
+        _ => (None, None),
+    };
+    let narrowing = &request.entitlement.narrowing;
+    wire::GrantView {
+        id: grant.id.to_string(),
+        state: grant.state.phase().as_str().to_owned(),
+        reason: match &grant.state {
+            GrantState::Ended { why: GrantEnd::Expired, .. } => Some("its time was up".to_owned()),
+            GrantState::Ended { why: GrantEnd::Completed, .. } => Some("its task was done".to_owned()),
+            GrantState::Denied { reason, .. } | GrantState::Revoked { reason, .. } => Some(reason.clone()),
+            _ => None,
+        },
+        created_at: grant.created_at.to_string(),
+        active_since,
+        active_until,
+        resource: request.resource.clone(),
+        tier: grant.tier.to_string(),
+        capability: request.entitlement.capability.to_string(),
+        narrowing: (*narrowing != grantd_provider_api::Narrowing::default()).then(|| wire::NarrowingBody {
+            prefix: narrowing.prefix.clone(),
+            source_networks: narrowing.source_networks.clone(),
+        }),
+        justification: request.justification.as_str().to_owned(),
+        ticket: request.ticket.clone(),
+        duration_seconds: request.duration_seconds,
+        subject: subject(&request.subject),
+        requested_by: subject(&request.requested_by),
+        task: request.task.as_ref().map(|task| wire::TaskBody {
+            system: task.system.clone(),
+            run: task.run.clone(),
+            attempt: task.attempt.clone(),
+            job: task.job.clone(),
+        }),
+        plan: wire::PlanView {
+            cloud: grant.plan.cloud.to_string(),
+            account: grant.plan.account.clone(),
+            targets: grant.plan.targets.clone(),
+            words: grant.plan.words.clone(),
+            native: grant.plan.native.clone(),
+            revocation: match &grant.plan.revocation {
+                Revocation::Immediate => "immediate".to_owned(),
+                Revocation::Eventual => "eventual".to_owned(),
+                Revocation::ExpiryOnly => "expiry_only".to_owned(),
+                Revocation::Residual(seconds) => format!("residual({seconds}s)"),
+            },
+            persistence: match grant.plan.persistence {
+                Persistence::None => "none".to_owned(),
+                Persistence::CanCreate => "can_create".to_owned(),
+            },
+            widens: grant.plan.widens.clone(),
+        },
+        digest: grant.digest.to_string(),
+        policy_version: grant.policy.to_string(),
+        max_ttl_seconds: grant.obligations.max_ttl,
+        max_uses: grant.obligations.max_uses,
+        max_concurrent: grant.obligations.max_concurrent,
+        uses,
+    }
+}
+
+fn subject(subject: &Subject) -> wire::SubjectView {
+    wire::SubjectView {
+        kind: subject.kind.to_string(),
+        issuer: subject.issuer.clone(),
+        id: subject.id.clone(),
+        name: subject.name.clone(),
+    }
+}
+
+pub fn lease(lease: &Lease) -> wire::LeaseView {
+    wire::LeaseView {
+        id: lease.id.to_string(),
+        grant: lease.grant.to_string(),
+        state: lease.state.phase().as_str().to_owned(),
+        reason: lease.state.end_reason().map(|reason| reason.name().to_owned()),
+        revocation: match &lease.state {
+            LeaseState::Revoking { accepted: None, .. } | LeaseState::RevokeFailed { .. } => Some("requested"),
+            LeaseState::Revoking { accepted: Some(_), .. } => Some("accepted"),
+            LeaseState::Revoked { .. } => Some("confirmed"),
+            _ => None,
+        }
+        .map(str::to_owned),
+        worst_case_until: lease.worst_case_until().map(|at| at.to_string()),
+        created_at: lease.created_at.to_string(),
+        access_until: lease.access_until.to_string(),
+        anchor: match lease.anchor {
+            Anchor::Process { .. } => "process",
+            Anchor::Connection { .. } => "connection",
+            Anchor::Unwatched { .. } => "unwatched",
+        }
+        .to_owned(),
+        anchor_pid: lease.anchor.process().pid,
+        subject: lease.subject.to_string(),
+        target: lease.target.clone(),
+        session_name: lease.session_name.clone(),
+        error: match &lease.state {
+            LeaseState::Failed { error, .. } | LeaseState::RevokeFailed { error, .. } => Some(error.clone()),
+            _ => None,
+        },
+    }
+}
+
+pub fn anchor(anchor: &RegisteredAnchor) -> wire::AnchorView {
+    wire::AnchorView {
+        id: anchor.id.to_string(),
+        pid: anchor.process.pid,
+        uid: anchor.uid,
+        created_at: anchor.created_at.to_string(),
+    }
+}
+
+/// The one place where a secret is put into a reply.
+pub fn vended(vended: &Vended) -> wire::Vended {
+    let credential = match vended.credential.as_ref() {
+        Credential::Aws { access_key_id, secret_access_key, session_token } => wire::CredentialBody::Aws {
+            access_key_id: access_key_id.clone(),
+            secret_access_key: secret_access_key.expose().to_owned(),
+            session_token: session_token.expose().to_owned(),
+            expiration: vended.lease.access_until.to_string(),
+            region: None,
+        },
+    };
+    wire::Vended { lease: lease(&vended.lease), reused: vended.reused, notes: vended.notes.clone(), credential }
+}
+
+pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
+    let broker = &api.broker;
+    let all = broker.is_auditor(caller);
+    let revocation = broker.revocation_state().await?;
+    let mut alarms = Vec::new();
+    if let Some(why) = broker.store_alarm() {
+        alarms.push(format!("the store is poisoned, so nothing is issued: {why}"));
+    }
+    if let Some(why) = broker.policy_alarm() {
+        alarms.push(format!("the policy on disk is not valid, so the last good one stays in force: {why}"));
+    }
+    if revocation.deferred > 0 {
+        alarms.push(format!("{} ends are not on disk yet; the cloud is told all the same", revocation.deferred));
+    }
+    let accounts: Vec<_> = if all { broker.accounts() } else { Vec::new() };
+    for account in &accounts {
+        if let Some(error) = &account.last_error {
+            alarms.push(format!("account \"{}\" of {}: {error}", account.account, account.cloud));
+        }
+    }
+    let state = match (broker.stopping().is_cancelled(), alarms.is_empty()) {
+        (true, _) => "stopping",
+        (false, true) => "ready",
+        (false, false) => "degraded",
+    };
+    Ok(wire::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state: state.to_owned(),
+        alarms,
+        node: broker.node().to_string(),
+        you: caller.subject.as_ref().map(ToString::to_string),
+        policy_version: broker.bundle().version.to_string(),
+        started_at: broker.started_at().to_string(),
+        audit_seq: broker.head().await?.seq,
+        live_leases: revocation.live,
+        revocation: wire::RevocationStatus {
+            unconfirmed: revocation.unconfirmed,
+            oldest_requested_at: revocation.oldest_requested_at.map(|at| at.to_string()),
+            open_intents: revocation.open_intents,
+        },
+        accounts: accounts
+            .into_iter()
+            .map(|account| wire::AccountStatus {
+                cloud: account.cloud.to_string(),
+                account: account.account,
+                last_error: account.last_error,
+            })
+            .collect(),
+        hardening: api.hardening.as_ref().clone(),
+    })
+}

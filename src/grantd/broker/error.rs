@@ -1,0 +1,112 @@
+//! Why the broker does not do what it was asked.
+
+use grantd_model::Refusal;
+use grantd_provider_api::ProviderError;
+
+use crate::store::{GuardFailure, StoreError};
+
+/// A refusal or a failure. Each says what to do; none holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The caller's user is in no people table.
+    #[error("uid {uid} is nobody in people.toml: ask an administrator to add it as a person or a workload")]
+    UnknownCaller {
+        /// Which user.
+        uid: u32,
+    },
+    /// The thing is somebody else's.
+    #[error("{what} belongs to {owner}, and you are {you}")]
+    NotYours {
+        /// Which thing.
+        what: String,
+        /// Whose it is.
+        owner: String,
+        /// Who is calling.
+        you: String,
+    },
+    /// Policy, or a rule of the daemon itself, says no.
+    #[error("{}", .0.reason)]
+    Denied(Refusal),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The thing is in the wrong state.
+    #[error("{0}")]
+    State(String),
+    /// What would be issued is not what was approved.
+    #[error("plan_changed: {0}; request it anew")]
+    PlanChanged(String),
+    /// More was asked than is allowed.
+    #[error("{detail}")]
+    Limit {
+        /// In words.
+        detail: String,
+        /// The most that would be allowed.
+        limit: u64,
+    },
+    /// No room for another session.
+    #[error("{detail}")]
+    Capacity {
+        /// In words.
+        detail: String,
+        /// How many places are taken.
+        in_use: u64,
+        /// How many there are.
+        limit: u64,
+    },
+    /// The request makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// Too much is under way.
+    #[error("{0}")]
+    Busy(String),
+    /// The cloud refused or did not answer.
+    #[error("{0}")]
+    Cloud(#[from] ProviderError),
+    /// Nothing can be written.
+    #[error("{0}")]
+    Store(StoreError),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping: ask again in a moment")]
+    Stopping,
+    /// The caller is gone, or a task of the daemon died.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for BrokerError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Guard(GuardFailure::GrantNotActive) => {
+                Self::State("the grant ended meanwhile: request a new one".to_owned())
+            }
+            StoreError::Guard(GuardFailure::Concurrent { in_use, limit }) => Self::Limit {
+                detail: format!(
+                    "{in_use} other tasks hold a lease under this grant, and policy allows {limit} at once: \
+                     wait until one of them is done, or request a grant of its own"
+                ),
+                limit: u64::from(limit),
+            },
+            StoreError::Guard(GuardFailure::Counter { in_use, limit }) => Self::Limit {
+                detail: format!("{in_use} tasks have used this grant, and policy allows {limit}: request a new one"),
+                limit: u64::from(limit),
+            },
+            StoreError::Guard(GuardFailure::Places { in_use, limit }) => {
+                Self::Capacity { detail: full(in_use, u64::from(limit)), in_use, limit: u64::from(limit) }
+            }
+            StoreError::Guard(GuardFailure::AnchorGone) => {
+                Self::State("the anchor process exited meanwhile: attach a living one".to_owned())
+            }
+            StoreError::Stale { what } => Self::State(format!("{what} changed meanwhile: ask again")),
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// The words for a full deny scope.
+pub fn full(in_use: u64, limit: u64) -> String {
+    format!(
+        "every configured role is full: {in_use} of {limit} sessions are live or revoked and not yet dead; \
+         ask again when some have expired, or have an operator configure another role"
+    )
+}

@@ -1,0 +1,33 @@
+//! The facts that policy is told, from what was asked and planned.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use grantd_model::{Anchor, Request};
+use grantd_provider_api::Plan;
+
+use crate::policy::{AnchorKind, Facts, Isolation};
+
+/// For a request, or for the end of a grant.
+pub fn of_request(request: &Request, plan: &Plan) -> Facts {
+    Facts {
+        capability: request.entitlement.capability.clone(),
+        duration_seconds: request.duration_seconds,
+        ttl_seconds: None,
+        justification_length: request.justification.as_str().chars().count(),
+        ticket: request.ticket.is_some(),
+        subject: request.subject.clone(),
+        requester: request.requested_by.clone(),
+        anchor: AnchorKind::None,
+        isolation: Isolation::Uid,
+        persistence: plan.persistence,
+        widens: !plan.widens.is_empty(),
+        revocation: plan.revocation.clone(),
+        approvals: BTreeMap::new(),
+    }
+}
+
+/// For the issue of a lease.
+pub fn of_issue(request: &Request, plan: &Plan, ttl: Duration, anchor: &Anchor) -> Facts {
+    Facts { ttl_seconds: Some(ttl.as_secs()), anchor: anchor.into(), ..of_request(request, plan) }
+}

@@ -1,0 +1,394 @@
+//! Making a session: decide, write the intent, ask the cloud, write the record, and only then release (promises P1, P2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantd_model::{
+    Action, Anchor, EndReason, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Verdict,
+    request_digest,
+};
+use grantd_provider_api::{ErrorKind, IssueRequest, Plan, Provider, Target};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::live::{InFlight, LiveLease};
+use super::vend::{Settled, Vended, notes};
+use super::{Broker, BrokerError, MAX_ISSUING_PER_ACCOUNT, after, between, draft, error, facts};
+use crate::failpoint;
+use crate::policy::{Bundle, Question};
+use crate::store::{Guard, GuardFailure, StoreError, Transaction, Write};
+
+/// A session that may be made: where, until when, and under which conditions.
+struct Approved {
+    bundle: Arc<Bundle>,
+    obligations: Obligations,
+    decision: serde_json::Value,
+    plan: Plan,
+    now: Timestamp,
+    access_until: Timestamp,
+    provider: Arc<dyn Provider>,
+}
+
+impl Broker {
+    pub(super) async fn issue(&self, settled: Settled) -> Result<Vended, BrokerError> {
+        let approved = self.approve_issue(&settled).await?;
+        failpoint::hit(step(&settled, "renew.decided", "issue.decided"));
+        let id = LeaseId::new(self.inner.ids.fresh());
+        let busy = || {
+            BrokerError::Busy(format!(
+                "{MAX_ISSUING_PER_ACCOUNT} sessions of account \"{}\" are in the making: ask again in a moment",
+                approved.plan.account
+            ))
+        };
+        let in_flight = self.inner.live.begin(id, &approved.plan.account, MAX_ISSUING_PER_ACCOUNT).ok_or_else(busy)?;
+        let lease = self.write_intent(id, &settled, &approved).await?;
+        failpoint::hit(step(&settled, "renew.intent_written", "issue.intent_written"));
+        let vended = self.make_session(&settled, &approved, lease).await;
+        drop::<InFlight<'_>>(in_flight);
+        vended
+    }
+
+    /// Policy with fresh facts, and the plan as it would be today against the plan that was approved.
+    async fn approve_issue(&self, settled: &Settled) -> Result<Approved, BrokerError> {
+        let bundle = self.bundle();
+        let grant = &settled.grant;
+        let plan = match self.plan_today(&bundle, settled) {
+            Ok(plan) => plan,
+            Err(refused) => {
+                self.record_refusal("lease.refused", &settled.caller, Some(grant.id), &refused).await?;
+                return Err(refused);
+            }
+        };
+        let provider = self.provider(plan.cloud)?;
+        let capabilities = provider.capabilities(&plan.account)?;
+        let resource = bundle.catalog.get(&grant.request.resource).ok_or_else(|| gone(&grant.request.resource))?;
+        let now = self.now();
+        let left = between(now, settled.usable_until);
+        let decide = |ttl: Duration| {
+            bundle.decide(&Question {
+                action: Action::Issue,
+                at: now,
+                principal: &settled.subject,
+                uid: settled.caller.uid(),
+                resource,
+                facts: facts::of_issue(&grant.request, &plan, ttl, &settled.anchor),
+            })
+        };
+        // Without a wish of the caller the daemon chooses the longest it may, up to its default.
+        let wish = settled.ttl.unwrap_or(self.inner.settings.default_ttl.min(capabilities.max_ttl).min(left));
+        let mut decision = decide(wish);
+        let mut ttl = wish;
+        if let Verdict::Allow { obligations } = &decision.verdict
+            && let Some(max) = obligations.max_ttl.map(Duration::from_secs)
+            && settled.ttl.is_none()
+            && max < ttl
+        {
+            ttl = max;
+            decision = decide(ttl);
+        }
+        let recorded = json!(decision);
+        let obligations = match decision.verdict {
+            Verdict::Allow { obligations } => obligations,
+            Verdict::Deny { refusal } => {
+                let refused = BrokerError::Denied(refusal);
+                let detail = json!({ "decision": recorded });
+                self.record("lease.refused", settled.caller.actor(), (Some(grant.id), None), detail).await?;
+                return Err(refused);
+            }
+        };
+        let most = [Some(left), Some(capabilities.max_ttl), obligations.max_ttl.map(Duration::from_secs)];
+        let most = most.into_iter().flatten().min().unwrap_or(left);
+        if ttl > most || ttl < capabilities.min_ttl {
+            let refused = ttl_refused(ttl, most, capabilities.min_ttl);
+            self.record_refusal("lease.refused", &settled.caller, Some(grant.id), &refused).await?;
+            return Err(refused);
+        }
+        // To the whole second, and never beyond what was allowed.
+        let access_until = Timestamp::from_second(after(now, ttl).as_second()).unwrap_or(now);
+        Ok(Approved { bundle: Arc::clone(&bundle), obligations, decision: recorded, plan, now, access_until, provider })
+    }
+
+    /// What was approved must be exactly what would be issued now (promise P12).
+    fn plan_today(&self, bundle: &Bundle, settled: &Settled) -> Result<Plan, BrokerError> {
+        let grant = &settled.grant;
+        let name = &grant.request.resource;
+        let resource = bundle.catalog.get(name).ok_or_else(|| gone(name))?;
+        let mut request = grant.request.clone();
+        request.entitlement.resource = resource.resource_ref();
+        let empty = grantd_provider_api::CapabilityMap::default();
+        let map = bundle.maps.get(&resource.cloud).unwrap_or(&empty);
+        let plan = self.provider(resource.cloud)?.plan(&request.entitlement, map)?;
+        let digest = request_digest(&request, &plan, resource.tier).ok();
+        if digest == Some(grant.digest) {
+            return Ok(plan);
+        }
+        let what = if resource.tier != grant.tier {
+            format!("\"{name}\" is of tier {} now and was {} when this was approved", resource.tier, grant.tier)
+        } else if request.entitlement != grant.request.entitlement {
+            format!("the catalogue names another asset for \"{name}\" than the one that was approved")
+        } else {
+            format!("the native permissions or roles for \"{name}\" are not those that were approved")
+        };
+        Err(BrokerError::PlanChanged(what))
+    }
+
+    /// Writes the intent, on the first configured target that has room.
+    async fn write_intent(&self, id: LeaseId, settled: &Settled, approved: &Approved) -> Result<Lease, BrokerError> {
+        let capabilities = approved.provider.capabilities(&approved.plan.account)?;
+        let targets = approved.provider.targets(&approved.plan)?;
+        let mut fullest = (0, 0);
+        for target in targets {
+            let lease = self.lease_on(id, settled, approved, &target, capabilities.entry_grace)?;
+            let grant = settled.grant.id;
+            let key = lease.anchor.key(lease.uid);
+            let mut guards = vec![Guard::GrantActive { grant, at: approved.now }];
+            if let Some(limit) = approved.obligations.max_concurrent {
+                guards.push(Guard::OtherAnchorsBelow { grant, anchor_key: key.clone(), limit });
+            }
+            if let Some(limit) = approved.obligations.max_uses {
+                guards.push(Guard::CounterBelow { counter: uses_of(&lease), member: key, limit });
+            }
+            guards.push(Guard::PlacesBelow {
+                scope: target.scope.clone(),
+                at: approved.now,
+                limit: capabilities.scope_capacity,
+            });
+            let detail = json!({
+                "decision": approved.decision,
+                "digest": settled.grant.digest,
+                "anchor": lease.anchor,
+                "target": lease.target,
+                "session_name": lease.session_name,
+                "access_until": lease.access_until,
+                "token_until": lease.token_until,
+                "renewal": settled.renewal,
+            });
+            let transaction = Transaction {
+                guards,
+                audit: vec![draft(
+                    approved.now,
+                    "lease.intent",
+                    settled.caller.actor(),
+                    (Some(grant), Some(id)),
+                    detail,
+                )],
+                writes: vec![Write::InsertLease(lease.clone())],
+            };
+            match self.store().commit(transaction).await {
+                Ok(_) => return Ok(lease),
+                Err(StoreError::Guard(GuardFailure::Places { in_use, limit })) => fullest = (in_use, u64::from(limit)),
+                Err(error) => {
+                    let refused = BrokerError::from(error);
+                    if !matches!(refused, BrokerError::Store(_)) {
+                        self.record_refusal("lease.refused", &settled.caller, Some(grant), &refused).await?;
+                    }
+                    return Err(refused);
+                }
+            }
+        }
+        let (in_use, limit) = fullest;
+        let refused = BrokerError::Capacity { detail: error::full(in_use, limit), in_use, limit };
+        self.record_refusal("lease.refused", &settled.caller, Some(settled.grant.id), &refused).await?;
+        Err(refused)
+    }
+
+    fn lease_on(
+        &self,
+        id: LeaseId,
+        settled: &Settled,
+        approved: &Approved,
+        target: &Target,
+        entry_grace: Duration,
+    ) -> Result<Lease, BrokerError> {
+        let placement =
+            approved.provider.place(&issue_request(id, settled, approved, &target.name, &tags_of(settled)))?;
+        Ok(Lease {
+            id,
+            grant: settled.grant.id,
+            node: self.store().node().clone(),
+            created_at: approved.now,
+            subject: settled.subject.clone(),
+            uid: settled.caller.uid(),
+            anchor: settled.anchor.clone(),
+            on_policy_change: approved.obligations.on_policy_change,
+            target: target.name.clone(),
+            scope: target.scope.clone(),
+            session_name: placement.session_name,
+            access_until: approved.access_until,
+            token_until: placement.token_until,
+            place_until: after(placement.token_until, entry_grace),
+            native_id: None,
+            state: LeaseState::Issuing,
+            version: 0,
+        })
+    }
+
+    /// From the intent on disk to the credential in the caller's hand. Whatever goes wrong on the way, a session that
+    /// may exist is ended.
+    async fn make_session(&self, settled: &Settled, approved: &Approved, lease: Lease) -> Result<Vended, BrokerError> {
+        let tags = tags_of(settled);
+        let request = issue_request(lease.id, settled, approved, &lease.target, &tags);
+        let issued = match approved.provider.issue(&request).await {
+            Ok(issued) => issued,
+            Err(error) if error.may_have_happened() || error.kind == ErrorKind::Conflict => {
+                self.end_for_certain(&lease, EndReason::Abandoned, settled.caller.actor()).await;
+                return Err(error.into());
+            }
+            Err(error) => {
+                let refuse = LeaseEvent::Refuse { at: self.now(), error: error.to_string() };
+                self.advance(&lease, &refuse, settled.caller.actor(), json!({ "error": error.to_string() })).await?;
+                return Err(error.into());
+            }
+        };
+        failpoint::hit(step(settled, "renew.session_made", "issue.session_made"));
+        if let Err(why) = self.still_wanted(settled, approved) {
+            let reason = EndReason::NotReleased { reason: why.to_string() };
+            self.end_for_certain(&lease, reason, settled.caller.actor()).await;
+            return Err(why);
+        }
+        let grace = approved.provider.capabilities(&approved.plan.account)?.entry_grace;
+        let event = LeaseEvent::Issued {
+            token_until: issued.token_until,
+            place_until: after(issued.token_until, grace),
+            native_id: issued.native_id.clone(),
+        };
+        let recorded = match self.record_issue(settled, approved, &lease, &event, &issued.facts).await {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                // P1: without its record the credential stays here, and the session is taken back.
+                let reason = EndReason::NotReleased { reason: error.to_string() };
+                self.end_for_certain(&lease, reason, settled.caller.actor()).await;
+                return Err(error.into());
+            }
+        };
+        failpoint::hit(step(settled, "renew.recorded", "issue.recorded"));
+        self.release(settled, approved.bundle.version, recorded, issued.credential).await
+    }
+
+    /// Caller, anchor and grant are looked at once more: making a session takes time.
+    fn still_wanted(&self, settled: &Settled, approved: &Approved) -> Result<(), BrokerError> {
+        if !settled.caller.is_alive() {
+            return Err(BrokerError::State("the calling process exited before the credential was ready".to_owned()));
+        }
+        if self.bundle().version != approved.bundle.version {
+            return Err(BrokerError::State(
+                "the policy changed while the session was being made: ask again".to_owned(),
+            ));
+        }
+        if self.now() >= approved.access_until {
+            return Err(BrokerError::State("making the session took longer than its TTL: ask for more".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn record_issue(
+        &self,
+        settled: &Settled,
+        approved: &Approved,
+        lease: &Lease,
+        event: &LeaseEvent,
+        facts: &[(String, String)],
+    ) -> Result<Lease, StoreError> {
+        let now = self.now();
+        let key = lease.anchor.key(lease.uid);
+        let active = lease.after(event).map_err(|error| StoreError::Stale { what: error.to_string() })?;
+        let mut guards = vec![Guard::GrantActive { grant: lease.grant, at: now }];
+        if let Some(limit) = approved.obligations.max_uses {
+            guards.push(Guard::CounterBelow { counter: uses_of(lease), member: key.clone(), limit });
+        }
+        let detail = json!({
+            "native_id": active.native_id,
+            "session_name": active.session_name,
+            "access_until": active.access_until,
+            "token_until": active.token_until,
+            "facts": facts.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        let audit =
+            vec![draft(now, "lease.issued", settled.caller.actor(), (Some(lease.grant), Some(lease.id)), detail)];
+        // A use is counted with the record of the issue: a failed one uses nothing up.
+        let count = Write::Count { counter: uses_of(lease), member: key };
+        let writes = vec![Write::UpdateLease(active.clone()), count];
+        self.store().commit(Transaction { guards, writes, audit }).await?;
+        Ok(active)
+    }
+
+    async fn release(
+        &self,
+        settled: &Settled,
+        policy: PolicyVersion,
+        lease: Lease,
+        credential: grantd_provider_api::Credential,
+    ) -> Result<Vended, BrokerError> {
+        let live = LiveLease { lease: lease.clone(), credential: Arc::new(credential), policy, served: 0 };
+        if !self.inner.live.insert(live) {
+            return Err(BrokerError::State(format!("{} was ended while it was being made", lease.id)));
+        }
+        self.inner.live.set_deadline(lease.id, lease.access_until);
+        if let Anchor::Process { .. } = lease.anchor {
+            self.watch_anchor(&lease).await;
+        }
+        failpoint::hit(step(settled, "renew.watched", "issue.watched"));
+        let hold = matches!(lease.anchor, Anchor::Connection { .. }).then(|| self.hold_guard(&lease));
+        let ended = || BrokerError::State(format!("{} ended before it could be handed over", lease.id));
+        let credential = self.inner.live.serve(lease.id).ok_or_else(ended)?;
+        Ok(Vended { notes: notes(&lease), credential, lease, reused: false, hold })
+    }
+}
+
+/// The one-shot counter of the tasks that used a grant.
+pub(super) fn uses_of(lease: &Lease) -> String {
+    uses_of_grant(lease.grant)
+}
+
+/// The same, by the grant.
+pub(super) fn uses_of_grant(grant: grantd_model::GrantId) -> String {
+    format!("uses:{grant}")
+}
+
+fn step(settled: &Settled, renewal: &'static str, first: &'static str) -> &'static str {
+    if settled.renewal { renewal } else { first }
+}
+
+fn tags_of(settled: &Settled) -> Vec<(String, String)> {
+    vec![
+        ("grantd-grant".to_owned(), settled.grant.id.to_string()),
+        ("grantd-subject".to_owned(), settled.subject.name.clone()),
+    ]
+}
+
+fn issue_request<'a>(
+    lease: LeaseId,
+    settled: &'a Settled,
+    approved: &'a Approved,
+    target: &'a str,
+    tags: &'a [(String, String)],
+) -> IssueRequest<'a> {
+    IssueRequest {
+        lease,
+        slug: &settled.subject.name,
+        plan: &approved.plan,
+        target,
+        now: approved.now,
+        access_until: approved.access_until,
+        tags,
+        source_identity: &settled.subject.name,
+    }
+}
+
+fn gone(name: &str) -> BrokerError {
+    BrokerError::PlanChanged(format!("\"{name}\" is no longer in the catalogue"))
+}
+
+fn ttl_refused(asked: Duration, most: Duration, least: Duration) -> BrokerError {
+    let (asked, most, least) = (asked.as_secs(), most.as_secs(), least.as_secs());
+    if asked < least {
+        return BrokerError::Limit {
+            detail: format!("a ttl of {asked} s is too short: the least is {least} s"),
+            limit: least,
+        };
+    }
+    BrokerError::Limit {
+        detail: format!("a ttl of {asked} s is more than is allowed here: ask for {most} s or less"),
+        limit: most,
+    }
+}

@@ -1,0 +1,231 @@
+//! The one room that touches grants and leases together: request, issue, end, and the tasks that watch over them.
+//!
+//! Every step is decided by a pure machine of the model, made durable together with its audit record, and only then
+//! acted upon. What a lease needs in memory - its credential, the watch on its anchor - is in [`live`]; it can be lost
+//! at any moment without anything becoming untrue.
+
+mod anchors;
+mod end;
+mod error;
+mod facts;
+mod issue;
+mod live;
+mod query;
+mod reaper;
+mod reconciler;
+mod reload;
+mod request;
+mod revoker;
+mod vend;
+mod watcher;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use grantd_model::{Actor, AuditDraft, GrantId, LeaseId, Subject};
+use grantd_provider_api::{Clock, Cloud, IdSource, Provider};
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attest::Caller;
+use crate::policy::Bundle;
+use crate::store::Store;
+
+pub use error::BrokerError;
+pub use query::{GrantsAsk, LeasesAsk, RevocationState};
+pub use request::RequestAsk;
+pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
+pub use watcher::HoldGuard;
+
+/// How long a connection that was lost because the daemon stopped may take to come back (promise P13).
+const RECONNECT_GRACE: Duration = Duration::from_secs(30);
+
+/// How many sessions of one account may be in the making at once: beyond that a slow account answers "busy" instead of
+/// gathering tasks (promise P11).
+const MAX_ISSUING_PER_ACCOUNT: usize = 128;
+
+/// What the broker is given.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where state and audit are kept.
+    pub store: Arc<dyn Store>,
+    /// The adapters.
+    pub providers: BTreeMap<Cloud, Arc<dyn Provider>>,
+    /// The policy to start with.
+    pub bundle: Arc<Bundle>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub ids: Arc<dyn IdSource>,
+    /// The settings that concern the broker.
+    pub settings: Settings,
+}
+
+/// The settings that concern the broker.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The TTL of a lease when the caller asks for none.
+    pub default_ttl: Duration,
+    /// Users who may see and end everything.
+    pub administrators: Vec<u32>,
+    /// Users who may see everything.
+    pub auditors: Vec<u32>,
+}
+
+/// The broker. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    providers: BTreeMap<Cloud, Arc<dyn Provider>>,
+    bundle: ArcSwap<Bundle>,
+    policy_alarm: ArcSwapOption<String>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    settings: Settings,
+    live: live::Live,
+    anchors: anchors::Anchors,
+    revoker: revoker::Nudges,
+    started_at: Timestamp,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Broker {
+    /// A broker at rest; [`Broker::start`] sets it going.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let started_at = parts.clock.now();
+        Self {
+            inner: Arc::new(Inner {
+                store: parts.store,
+                providers: parts.providers,
+                bundle: ArcSwap::new(parts.bundle),
+                policy_alarm: ArcSwapOption::empty(),
+                clock: parts.clock,
+                ids: parts.ids,
+                settings: parts.settings,
+                live: live::Live::default(),
+                anchors: anchors::Anchors::default(),
+                revoker: revoker::Nudges::default(),
+                started_at,
+                stopping: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// Puts right whatever an earlier run left behind, then starts the reaper, the revokers and the reconciler.
+    /// Must be called once, before the first request.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn start(&self) -> Result<(), BrokerError> {
+        self.keep_first_bundle().await?;
+        self.reconcile_at_start().await?;
+        self.spawn(Self::reap_for_ever);
+        self.spawn(Self::reconcile_for_ever);
+        Ok(())
+    }
+
+    /// Takes no more work and waits, for `patience` at most, until what is under way is on disk. No lease ends.
+    pub async fn stop(&self, patience: Duration) {
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        let _ = tokio::time::timeout(patience, self.inner.tasks.wait()).await;
+    }
+
+    /// Ends when the broker is told to stop.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.inner.stopping.clone()
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn bundle(&self) -> Arc<Bundle> {
+        self.inner.bundle.load_full()
+    }
+
+    /// Whether `caller` may see and end everything.
+    #[must_use]
+    pub fn is_administrator(&self, caller: &Caller) -> bool {
+        self.inner.settings.administrators.contains(&caller.uid())
+    }
+
+    /// Whether `caller` may see everything.
+    #[must_use]
+    pub fn is_auditor(&self, caller: &Caller) -> bool {
+        self.is_administrator(caller) || self.inner.settings.auditors.contains(&caller.uid())
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.inner.store.as_ref()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    fn provider(&self, cloud: Cloud) -> Result<Arc<dyn Provider>, BrokerError> {
+        self.inner.providers.get(&cloud).cloned().ok_or_else(|| {
+            BrokerError::State(format!(
+                "no account of {cloud} is configured: ask an operator to add one to grantd.toml"
+            ))
+        })
+    }
+
+    /// Runs `work` for ever, beside everything else; it must end by itself when the broker stops.
+    fn spawn<F, W>(&self, work: W)
+    where
+        W: FnOnce(Self) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.inner.tasks.spawn(work(self.clone()));
+    }
+
+    /// Sleeps, or says that the broker is stopping.
+    async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => true,
+            () = self.inner.stopping.cancelled() => false,
+        }
+    }
+
+    fn known_subject(caller: &Caller) -> Result<&Subject, BrokerError> {
+        caller.subject.as_ref().ok_or(BrokerError::UnknownCaller { uid: caller.uid() })
+    }
+}
+
+/// A record about a grant or a lease.
+fn draft(
+    at: Timestamp,
+    kind: impl Into<String>,
+    actor: Actor,
+    about: (Option<GrantId>, Option<LeaseId>),
+    detail: serde_json::Value,
+) -> AuditDraft {
+    AuditDraft { at, kind: kind.into(), actor, grant: about.0, lease: about.1, detail }
+}
+
+/// A part of the daemon as an actor.
+fn daemon(part: &str) -> Actor {
+    Actor::Daemon { part: part.to_owned() }
+}
+
+/// `at` plus `time`, or the end of time.
+fn after(at: Timestamp, time: Duration) -> Timestamp {
+    SignedDuration::try_from(time).ok().and_then(|time| at.checked_add(time).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// How long it is from `from` to `to`; nothing when `to` is earlier.
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}

@@ -1,0 +1,219 @@
+//! Looking: grants, leases, audit and how things stand, for those who may.
+
+use grantd_model::{
+    AuditRecord, ChainHead, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, LeaseState, NodeId,
+};
+use grantd_provider_api::AccountHealth;
+use jiff::Timestamp;
+
+use super::issue::uses_of_grant;
+use super::{Broker, BrokerError};
+use crate::attest::Caller;
+use crate::store::{GrantFilter, LeaseFilter};
+
+/// Which grants.
+#[derive(Debug, Clone, Default)]
+pub struct GrantsAsk {
+    /// In one of these phases.
+    pub phases: Option<Vec<GrantPhase>>,
+    /// On this resource.
+    pub resource: Option<String>,
+    /// Those of everybody.
+    pub all: bool,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// Which leases.
+#[derive(Debug, Clone, Default)]
+pub struct LeasesAsk {
+    /// Under this grant.
+    pub grant: Option<GrantId>,
+    /// Ended ones too.
+    pub ended: bool,
+    /// Those of everybody.
+    pub all: bool,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// How revocation stands.
+#[derive(Debug, Clone, Default)]
+pub struct RevocationState {
+    /// How many leases have to end and are not refused for certain.
+    pub unconfirmed: u64,
+    /// Since when the oldest of them has to end.
+    pub oldest_requested_at: Option<Timestamp>,
+    /// How many intents are open.
+    pub open_intents: u64,
+    /// How many ends wait for the store.
+    pub deferred: u64,
+    /// How many leases are live.
+    pub live: u64,
+}
+
+impl Broker {
+    /// One grant, for its subject, its requester, administrators and auditors, with the number of its uses.
+    ///
+    /// # Errors
+    /// When there is none, it is somebody else's, or the store cannot be read.
+    pub async fn see_grant(&self, caller: &Caller, id: GrantId) -> Result<(Grant, u64), BrokerError> {
+        let grant = self.grant_or_missing(id).await?;
+        if !self.is_auditor(caller) {
+            let subject = Self::known_subject(caller)?;
+            let (user, requester) = (&grant.request.subject, &grant.request.requested_by);
+            if !subject.same_identity(user) && !subject.same_identity(requester) {
+                return Err(BrokerError::NotYours {
+                    what: id.to_string(),
+                    owner: user.to_string(),
+                    you: subject.to_string(),
+                });
+            }
+        }
+        let uses = self.uses(id).await?;
+        Ok((grant, uses))
+    }
+
+    /// How many tasks used a grant.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn uses(&self, id: GrantId) -> Result<u64, BrokerError> {
+        Ok(self.store().counted(&uses_of_grant(id)).await?)
+    }
+
+    /// Some grants.
+    ///
+    /// # Errors
+    /// When the caller asks for everybody's and may not, or the store cannot be read.
+    pub async fn see_grants(&self, caller: &Caller, ask: GrantsAsk) -> Result<Vec<Grant>, BrokerError> {
+        let identity = if ask.all {
+            self.must_be_auditor(caller, "the grants of others")?;
+            None
+        } else {
+            let subject = Self::known_subject(caller)?;
+            Some(format!("{}:{}", subject.issuer, subject.id))
+        };
+        let filter =
+            GrantFilter { phases: ask.phases, identity, resource: ask.resource, over_at: None, limit: Some(ask.limit) };
+        Ok(self.store().grants(filter).await?)
+    }
+
+    /// One lease, for its subject, administrators and auditors.
+    ///
+    /// # Errors
+    /// When there is none, it is somebody else's, or the store cannot be read.
+    pub async fn see_lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, BrokerError> {
+        let lease = self.lease_or_missing(id).await?;
+        if !self.is_auditor(caller) {
+            let subject = Self::known_subject(caller)?;
+            if !subject.same_identity(&lease.subject) {
+                return Err(BrokerError::NotYours {
+                    what: id.to_string(),
+                    owner: lease.subject.to_string(),
+                    you: subject.to_string(),
+                });
+            }
+        }
+        Ok(lease)
+    }
+
+    /// Some leases.
+    ///
+    /// # Errors
+    /// When the caller asks for everybody's and may not, or the store cannot be read.
+    pub async fn see_leases(&self, caller: &Caller, ask: LeasesAsk) -> Result<Vec<Lease>, BrokerError> {
+        let uid = if ask.all {
+            self.must_be_auditor(caller, "the leases of others")?;
+            None
+        } else {
+            Some(caller.uid())
+        };
+        let phases = (!ask.ended).then(|| LeasePhase::OPEN.to_vec());
+        let filter = LeaseFilter { phases, grant: ask.grant, uid, node: None, limit: Some(ask.limit) };
+        Ok(self.store().leases(filter).await?)
+    }
+
+    /// A stretch of the audit with the chain's head.
+    ///
+    /// # Errors
+    /// When the caller is no auditor, or the store cannot be read.
+    pub async fn see_audit(
+        &self,
+        caller: &Caller,
+        after: u64,
+        limit: u32,
+    ) -> Result<(ChainHead, Vec<AuditRecord>), BrokerError> {
+        self.must_be_auditor(caller, "the audit")?;
+        let records = self.store().audit(after, limit).await?;
+        Ok((self.store().head().await?, records))
+    }
+
+    /// The end of the audit chain.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn head(&self) -> Result<ChainHead, BrokerError> {
+        Ok(self.store().head().await?)
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        self.store().node()
+    }
+
+    /// Since when the broker runs.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.inner.started_at
+    }
+
+    /// Why nothing can be written, if so.
+    #[must_use]
+    pub fn store_alarm(&self) -> Option<String> {
+        self.store().poisoned()
+    }
+
+    /// How the accounts are doing.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<AccountHealth> {
+        self.inner.providers.values().flat_map(|provider| provider.health()).collect()
+    }
+
+    /// How revocation stands.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn revocation_state(&self) -> Result<RevocationState, BrokerError> {
+        let filter = LeaseFilter { phases: Some(LeasePhase::OPEN.to_vec()), ..LeaseFilter::default() };
+        let mut state = RevocationState::default();
+        for lease in self.store().leases(filter).await? {
+            match lease.state {
+                LeaseState::Issuing => state.open_intents = state.open_intents.saturating_add(1),
+                LeaseState::Active => state.live = state.live.saturating_add(1),
+                LeaseState::Revoking { requested_at, .. }
+                | LeaseState::RevokeFailed { requested_at, .. }
+                | LeaseState::Expiring { requested_at, .. } => {
+                    state.unconfirmed = state.unconfirmed.saturating_add(1);
+                    let oldest = state.oldest_requested_at.map_or(requested_at, |oldest| oldest.min(requested_at));
+                    state.oldest_requested_at = Some(oldest);
+                }
+                LeaseState::Revoked { .. } | LeaseState::Expired { .. } | LeaseState::Failed { .. } => {}
+            }
+        }
+        state.deferred = u64::try_from(self.inner.live.deferred().len()).unwrap_or(u64::MAX);
+        Ok(state)
+    }
+
+    fn must_be_auditor(&self, caller: &Caller, what: &str) -> Result<(), BrokerError> {
+        if self.is_auditor(caller) {
+            return Ok(());
+        }
+        Err(BrokerError::NotYours {
+            what: what.to_owned(),
+            owner: "administrators and auditors".to_owned(),
+            you: caller.subject.as_ref().map_or_else(|| format!("uid {}", caller.uid()), ToString::to_string),
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! Deadlines: leases whose access is over, grants whose time is up or has come.
+
+use std::time::Duration;
+
+use grantd_model::{EndReason, Grant, GrantEvent, GrantPhase, GrantState, LeaseEvent, LeaseId};
+use serde_json::json;
+
+use super::{Broker, BrokerError, after, daemon, draft};
+use crate::store::{GrantFilter, Transaction, Write};
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long to wait before looking again at a deadline that could not be written.
+const AGAIN: Duration = Duration::from_secs(5);
+
+impl Broker {
+    pub(super) async fn reap_for_ever(self) {
+        while self.pause(TICK).await {
+            for lease in self.inner.live.due(self.now()) {
+                if let Err(error) = self.expire_lease(lease).await {
+                    tracing::warn!(%lease, %error, "the expiry of a lease could not be written; trying again");
+                    self.inner.live.set_deadline(lease, after(self.now(), AGAIN));
+                }
+            }
+            if let Err(error) = self.turn_grants().await {
+                tracing::warn!(%error, "grants could not be looked at; trying again");
+            }
+        }
+    }
+
+    async fn expire_lease(&self, id: LeaseId) -> Result<(), BrokerError> {
+        let lease = self.lease_or_missing(id).await?;
+        let now = self.now();
+        if now < lease.access_until {
+            self.inner.live.set_deadline(id, lease.access_until);
+            return Ok(());
+        }
+        let detail = json!({ "served": self.inner.live.served(id), "access_until": lease.access_until });
+        match self.advance(&lease, &LeaseEvent::Expire { at: now }, daemon("reaper"), detail).await {
+            // The machine says that it is over already, or that its intent is still open: nothing to expire.
+            Ok(_) | Err(BrokerError::State(_)) => {
+                self.inner.live.forget(id);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends active grants whose time is up and activates scheduled ones whose time has come.
+    async fn turn_grants(&self) -> Result<(), BrokerError> {
+        let now = self.now();
+        let over = GrantFilter { phases: Some(vec![GrantPhase::Active]), over_at: Some(now), ..GrantFilter::default() };
+        for grant in self.store().grants(over).await? {
+            self.end_grant(grant.id, GrantEvent::Expire { at: now }, daemon("reaper"), EndReason::GrantEnded).await?;
+        }
+        let scheduled = GrantFilter { phases: Some(vec![GrantPhase::Scheduled]), ..GrantFilter::default() };
+        for grant in self.store().grants(scheduled).await? {
+            if matches!(grant.state, GrantState::Scheduled { not_before } if not_before <= now) {
+                self.activate(&grant).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn activate(&self, grant: &Grant) -> Result<(), BrokerError> {
+        let now = self.now();
+        let active =
+            grant.after(&GrantEvent::Activate { at: now }).map_err(|error| BrokerError::State(error.to_string()))?;
+        let audit = vec![draft(now, "grant.activate", daemon("reaper"), (Some(grant.id), None), json!(active.state))];
+        self.store()
+            .commit(Transaction { guards: Vec::new(), writes: vec![Write::UpdateGrant(active)], audit })
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,199 @@
+//! Asking for a grant: what is wanted, what it would be in the cloud, and what policy says.
+
+use std::time::Duration;
+
+use grantd_model::{
+    Action, Decision, Grant, GrantEvent, GrantId, GrantState, Justification, Obligations, Refusal, Request, Subject,
+    Task, Verdict, request_digest,
+};
+use grantd_provider_api::{Capability, CapabilityMap, Entitlement, Narrowing, Plan};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Broker, BrokerError, draft, facts};
+use crate::attest::Caller;
+use crate::failpoint;
+use crate::policy::{Bundle, Question};
+use crate::store::{Transaction, Write};
+
+/// What a caller asks when it wants a grant.
+#[derive(Debug, Clone)]
+pub struct RequestAsk {
+    /// The catalogue's name of the resource.
+    pub resource: String,
+    /// What is wanted on it.
+    pub capability: Capability,
+    /// Less than the whole of it.
+    pub narrowing: Narrowing,
+    /// Why.
+    pub justification: Justification,
+    /// The ticket it is for.
+    pub ticket: Option<String>,
+    /// For how long.
+    pub duration: Duration,
+    /// Not before this moment.
+    pub not_before: Option<Timestamp>,
+    /// The configured name of who will use it, if not the caller.
+    pub subject: Option<String>,
+    /// For which piece of work.
+    pub task: Option<Task>,
+}
+
+impl Broker {
+    /// Requests a grant. Where policy asks for nobody's approval it is active, or scheduled, at once.
+    ///
+    /// # Errors
+    /// Any of [`BrokerError`]; a refusal by policy is on record when this returns.
+    pub async fn request(&self, caller: &Caller, ask: RequestAsk) -> Result<Grant, BrokerError> {
+        if self.inner.stopping.is_cancelled() {
+            return Err(BrokerError::Stopping);
+        }
+        let requested_by = Self::known_subject(caller)?.clone();
+        let bundle = self.bundle();
+        let (request, plan) = self.planned(&bundle, requested_by, ask)?;
+        let resource = bundle.catalog.get(&request.resource).ok_or_else(|| unknown(&request.resource))?;
+        let now = self.now();
+        let decision = bundle.decide(&Question {
+            action: Action::Request,
+            at: now,
+            principal: &request.requested_by,
+            uid: caller.uid(),
+            resource,
+            facts: facts::of_request(&request, &plan),
+        });
+        failpoint::hit("request.decided");
+        let obligations = match self.judged(caller, &request, &decision).await? {
+            Ok(obligations) => obligations,
+            Err(refusal) => return Err(BrokerError::Denied(refusal)),
+        };
+        let digest =
+            request_digest(&request, &plan, resource.tier).map_err(|error| BrokerError::Internal(error.to_string()))?;
+        let asked = Grant {
+            id: GrantId::new(self.inner.ids.fresh()),
+            node: self.store().node().clone(),
+            created_at: now,
+            request,
+            plan,
+            tier: resource.tier,
+            digest,
+            policy: bundle.version,
+            obligations,
+            state: GrantState::Pending { lapses_at: None },
+            version: 0,
+        };
+        // Policy asks for nobody's approval: the empty quorum is complete.
+        let granted =
+            asked.after(&GrantEvent::Approve { at: now }).map_err(|error| BrokerError::Internal(error.to_string()))?;
+        let about = (Some(asked.id), None);
+        let detail = json!({
+            "request": asked.request,
+            "plan": asked.plan,
+            "tier": asked.tier,
+            "digest": asked.digest,
+            "decision": decision,
+        });
+        let audit = vec![
+            draft(now, "grant.request", caller.actor(), about, detail),
+            draft(now, "grant.approve", super::daemon("policy"), about, json!(granted.state)),
+        ];
+        let writes = vec![Write::InsertGrant(granted.clone())];
+        self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
+        failpoint::hit("request.written");
+        Ok(granted)
+    }
+
+    fn planned(&self, bundle: &Bundle, requested_by: Subject, ask: RequestAsk) -> Result<(Request, Plan), BrokerError> {
+        let resource = bundle.catalog.get(&ask.resource).ok_or_else(|| unknown(&ask.resource))?;
+        let subject = match &ask.subject {
+            None => requested_by.clone(),
+            Some(name) => bundle.people.by_name(name).ok_or_else(|| {
+                BrokerError::BadRequest(format!(
+                    "\"{name}\" is nobody in people.toml: a subject is one person or one workload, never a team"
+                ))
+            })?,
+        };
+        if ask.capability.resource_type() != resource.kind {
+            return Err(BrokerError::BadRequest(format!(
+                "\"{}\" is of type {}, and {} is a capability of {}",
+                resource.name,
+                resource.kind,
+                ask.capability,
+                ask.capability.resource_type()
+            )));
+        }
+        if ask.duration.is_zero() {
+            return Err(BrokerError::BadRequest(
+                "a grant lasts at least one second: say how long it is needed".to_owned(),
+            ));
+        }
+        let entitlement =
+            Entitlement { capability: ask.capability, resource: resource.resource_ref(), narrowing: ask.narrowing };
+        let empty = CapabilityMap::default();
+        let map = bundle.maps.get(&resource.cloud).unwrap_or(&empty);
+        let plan = self.provider(resource.cloud)?.plan(&entitlement, map)?;
+        let request = Request {
+            resource: ask.resource,
+            entitlement,
+            justification: ask.justification,
+            ticket: ask.ticket,
+            duration_seconds: ask.duration.as_secs(),
+            not_before: ask.not_before,
+            subject,
+            requested_by,
+            task: ask.task,
+        };
+        Ok((request, plan))
+    }
+
+    /// The obligations of a request that may go ahead, or the refusal, put on record.
+    async fn judged(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        decision: &Decision,
+    ) -> Result<Result<Obligations, Refusal>, BrokerError> {
+        let refusal = match &decision.verdict {
+            Verdict::Allow { obligations } if obligations.approvals.is_empty() => {
+                let asked = request.duration_seconds;
+                match obligations.max_duration {
+                    Some(limit) if asked > limit => {
+                        let detail =
+                            format!("a grant of {asked} s is more than is allowed here: ask for {limit} s or less");
+                        self.record_request_refused(caller, request, decision).await?;
+                        return Err(BrokerError::Limit { detail, limit });
+                    }
+                    _ => return Ok(Ok(obligations.clone())),
+                }
+            }
+            Verdict::Allow { obligations } => Refusal {
+                rule: decision.determining.join(", "),
+                reason: format!(
+                    "policy asks for the approval of {}, and this version of grantd takes no approvals yet",
+                    obligations.approvals.iter().map(|(who, n)| format!("{n} {who}")).collect::<Vec<_>>().join(" and ")
+                ),
+                who_can_fix: "the owners of the resource, by way of policy".to_owned(),
+                next: format!("ask the owners of \"{}\"", request.resource),
+            },
+            Verdict::Deny { refusal } => refusal.clone(),
+        };
+        self.record_request_refused(caller, request, decision).await?;
+        Ok(Err(refusal))
+    }
+
+    async fn record_request_refused(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        decision: &Decision,
+    ) -> Result<(), BrokerError> {
+        let detail = json!({ "request": request, "decision": decision });
+        self.record("request.refused", caller.actor(), (None, None), detail).await
+    }
+}
+
+fn unknown(name: &str) -> BrokerError {
+    let shown: String = name.chars().take(64).collect();
+    BrokerError::NotFound(format!(
+        "\"{shown}\" is not in the catalogue: ask its owner to have it added to catalog.toml"
+    ))
+}

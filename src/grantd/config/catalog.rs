@@ -1,0 +1,237 @@
+//! The catalogue: which cloud assets exist for the daemon, how sensitive they are and whose they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grantd_model::Tier;
+use grantd_provider_api::{Cloud, ResourceRef};
+use serde::Deserialize;
+
+use super::People;
+use super::raw::{ConfigError, from_toml, plain_name};
+
+const FILE: &str = "catalog.toml";
+
+/// The longest native name: an ARN has at most 2,048 characters (IAM API Reference, `arnType`), the others fewer.
+const MAX_NATIVE: usize = 2048;
+
+/// Every resource, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalog {
+    resources: BTreeMap<String, Resource>,
+}
+
+/// One cloud asset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// What people call it.
+    pub name: String,
+    /// The cloud it lives in.
+    pub cloud: Cloud,
+    /// The configured account that serves it.
+    pub account: String,
+    /// The resource type of its capabilities, e.g. `object-storage`.
+    pub kind: String,
+    /// Its exact native name. Never a pattern.
+    pub native: String,
+    /// Where it belongs, e.g. `dev` or `production`.
+    pub environment: String,
+    /// How sensitive it is.
+    pub tier: Tier,
+    /// The people who answer for it: at least one.
+    pub owners: Vec<String>,
+    /// The people who answer for the data in it.
+    pub stewards: Vec<String>,
+    /// Whether it holds business-sensitive data.
+    pub sensitive: bool,
+}
+
+impl Resource {
+    /// The resource as adapters know it.
+    #[must_use]
+    pub fn resource_ref(&self) -> ResourceRef {
+        ResourceRef {
+            cloud: self.cloud,
+            account: self.account.clone(),
+            kind: self.kind.clone(),
+            native: self.native.clone(),
+        }
+    }
+}
+
+impl Catalog {
+    /// Reads `catalog.toml`.
+    ///
+    /// # Errors
+    /// When a name or a native name stands twice, a native name is not exact, or an owner is not one of `people`.
+    pub fn parse(text: &str, people: &People) -> Result<Self, ConfigError> {
+        let raw: RawCatalog = from_toml(FILE, text)?;
+        let mut catalog = Self::default();
+        let mut natives = BTreeMap::new();
+        for resource in raw.resource {
+            let resource = resource.parse(people)?;
+            let key = |member: &str| format!("resource {:?}.{member}", resource.name);
+            let native = (resource.cloud, resource.kind.clone(), resource.native.clone());
+            if let Some(other) = natives.insert(native, resource.name.clone()) {
+                let problem = format!("{} is already resource {other:?}: one asset has one name", resource.native);
+                return Err(ConfigError::new(FILE, key("native"), problem));
+            }
+            if catalog.resources.contains_key(&resource.name) {
+                return Err(ConfigError::new(FILE, key("name"), "the name stands twice: give each resource its own"));
+            }
+            catalog.resources.insert(resource.name.clone(), resource);
+        }
+        Ok(catalog)
+    }
+
+    /// The resource of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Resource> {
+        self.resources.get(name)
+    }
+
+    /// Every resource, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.values()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCatalog {
+    #[serde(default)]
+    resource: Vec<RawResource>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawResource {
+    name: String,
+    cloud: Cloud,
+    account: String,
+    #[serde(rename = "type")]
+    kind: String,
+    native: String,
+    environment: String,
+    tier: Tier,
+    owners: Vec<String>,
+    #[serde(default)]
+    stewards: Vec<String>,
+    #[serde(default)]
+    sensitive: bool,
+}
+
+impl RawResource {
+    fn parse(self, people: &People) -> Result<Resource, ConfigError> {
+        let wrong = |member: &str, problem: String| {
+            ConfigError::new(FILE, format!("resource {:?}.{member}", self.name), problem)
+        };
+        for (member, text) in
+            [("name", &self.name), ("account", &self.account), ("type", &self.kind), ("environment", &self.environment)]
+        {
+            plain_name(text).map_err(|problem| wrong(member, problem))?;
+        }
+        exact_native_name(&self.native).map_err(|problem| wrong("native", problem))?;
+        if self.owners.is_empty() {
+            return Err(wrong("owners", "nobody owns it: name at least one person of people.toml".to_owned()));
+        }
+        for (member, names) in [("owners", &self.owners), ("stewards", &self.stewards)] {
+            let mut seen = BTreeSet::new();
+            for name in names {
+                if !people.is_person(name) {
+                    let problem =
+                        format!("{name:?} is no person of people.toml: name a [[person]], not a workload or team");
+                    return Err(wrong(member, problem));
+                }
+                if !seen.insert(name) {
+                    return Err(wrong(member, format!("{name:?} stands twice: name each person once")));
+                }
+            }
+        }
+        Ok(Resource {
+            name: self.name,
+            cloud: self.cloud,
+            account: self.account,
+            kind: self.kind,
+            native: self.native,
+            environment: self.environment,
+            tier: self.tier,
+            owners: self.owners,
+            stewards: self.stewards,
+            sensitive: self.sensitive,
+        })
+    }
+}
+
+/// A native name ends up in the resource position of a cloud policy, where `*` and `?` match anything and `${` starts a
+/// variable (IAM User Guide, "Policy elements: Resource" and "Variables"); entitlement maps have places in braces. One
+/// asset must be named, letter by letter.
+fn exact_native_name(native: &str) -> Result<(), String> {
+    if native.is_empty() || native.len() > MAX_NATIVE {
+        return Err(format!("write the exact native name, 1 to {MAX_NATIVE} characters"));
+    }
+    let pattern = native.contains(['*', '?', '{', '}', '"']);
+    if pattern || native.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(
+            "a pattern, quote or space is not an exact native name: write one asset, letter by letter".to_owned()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRY: &str = r#"
+        [[resource]]
+        name = "reports"
+        cloud = "aws"
+        account = "main"
+        type = "object-storage"
+        native = "arn:aws:s3:::reports"
+        environment = "dev"
+        tier = "low"
+        owners = ["ana"]
+    "#;
+
+    fn parse(text: &str) -> Result<Catalog, ConfigError> {
+        let people =
+            "[[person]]\nname = \"ana\"\nunix = [1001]\n[[workload]]\nname = \"bot\"\nkind = \"agent\"\nunix = 1002";
+        Catalog::parse(text, &People::parse(people, &|_| None).unwrap())
+    }
+
+    #[test]
+    fn a_resource_is_found_by_its_name_only() {
+        let catalog = parse(ENTRY).unwrap();
+        let reports = catalog.get("reports").unwrap();
+        assert_eq!((reports.tier, reports.sensitive), (Tier::Low, false));
+        assert_eq!(reports.resource_ref().native, "arn:aws:s3:::reports");
+        assert_eq!(catalog.get("arn:aws:s3:::reports"), None);
+        assert_eq!(catalog.iter().count(), 1);
+    }
+
+    #[test]
+    fn what_does_not_name_one_owned_asset_is_refused() {
+        let refused = |text: &str, words: &[&str]| {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(words.iter().all(|w| error.contains(w)), "{error}");
+        };
+        let with = |from: &str, to: &str| {
+            assert!(ENTRY.contains(from));
+            ENTRY.replace(from, to)
+        };
+        refused(&(ENTRY.to_owned() + ENTRY), &["reports", "already"]);
+        refused(&(ENTRY.to_owned() + &with(":::reports", ":::other")), &["reports", "twice"]);
+        refused(&(ENTRY.to_owned() + &with("\"reports\"", "\"again\"")), &["again", "already resource \"reports\""]);
+        refused(&with("[\"ana\"]", "[]"), &["owners", "nobody owns it"]);
+        refused(&with("[\"ana\"]", "[\"bot\"]"), &["owners", "bot", "person"]);
+        refused(&with("[\"ana\"]", "[\"developers\"]"), &["developers", "person"]);
+        refused(&with("[\"ana\"]", "[\"ana\", \"ana\"]"), &["twice"]);
+        refused(&with("\"low\"", "\"lowest\""), &["lowest", "line"]);
+        refused(&with("tier = \"low\"", ""), &["tier"]);
+        refused(&with("tier = \"low\"", "tier = \"low\"\nteir = \"low\""), &["teir"]);
+        for native in ["arn:aws:s3:::*", "arn:aws:s3:::report?", "arn:aws:s3:::${aws:username}", "a b", ""] {
+            refused(&with("arn:aws:s3:::reports", native), &["reports", "native"]);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the administrator wrote, parsed once: settings, catalogue, people. Text comes in, types go out; no file is
+//! opened and no user is looked up here except through what the caller passes in.
+
+mod catalog;
+mod people;
+mod raw;
+mod settings;
+
+pub use catalog::{Catalog, Resource};
+pub use people::{Identity, People};
+pub(crate) use raw::from_toml;
+pub use raw::{ConfigError, UserLookup, seconds};
+pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};

@@ -1,0 +1,215 @@
+//! Who exists: people with every identity that is theirs, and workloads with theirs. A subject is never a team.
+
+use std::collections::BTreeMap;
+
+use grantd_model::{Subject, SubjectKind};
+use serde::Deserialize;
+
+use super::raw::{ConfigError, RawUser, UserLookup, from_toml, plain_name};
+
+const FILE: &str = "people.toml";
+
+/// The issuer of identities that this host's kernel proves.
+const UNIX: &str = "unix";
+
+/// Everybody and everything that may call the daemon, or own what it gives access to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct People {
+    by_uid: BTreeMap<u32, Subject>,
+    by_name: BTreeMap<String, Identity>,
+}
+
+/// A person or a workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// What it is.
+    pub kind: SubjectKind,
+    /// Every uid that is its, in the order written. A person who only owns resources may have none.
+    pub uids: Vec<u32>,
+}
+
+impl People {
+    /// Reads `people.toml`; `lookup` finds the uid of a user name.
+    ///
+    /// # Errors
+    /// When a name or uid stands twice, a user does not exist on this host, or a group or team is named.
+    pub fn parse(text: &str, lookup: UserLookup<'_>) -> Result<Self, ConfigError> {
+        let raw: RawPeople = from_toml(FILE, text)?;
+        let mut people = Self::default();
+        for person in raw.person {
+            let key = format!("person {:?}", person.name);
+            people.add(&key, person.name, SubjectKind::Human, &person.unix, lookup)?;
+        }
+        for workload in raw.workload {
+            let key = format!("workload {:?}", workload.name);
+            let kind = workload_kind(&key, &workload.kind)?;
+            people.add(&key, workload.name, kind, &[workload.unix], lookup)?;
+        }
+        Ok(people)
+    }
+
+    /// Who runs as this uid.
+    #[must_use]
+    pub fn by_uid(&self, uid: u32) -> Option<Subject> {
+        self.by_uid.get(&uid).cloned()
+    }
+
+    /// The subject of this name; for a person with several identities, the first that was written.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<Subject> {
+        self.by_uid(*self.by_name.get(name)?.uids.first()?)
+    }
+
+    /// The person or workload of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Identity> {
+        self.by_name.get(name)
+    }
+
+    /// Whether this is the name of a person.
+    #[must_use]
+    pub fn is_person(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|identity| identity.kind == SubjectKind::Human)
+    }
+
+    /// The subject as it is configured now, whatever name `subject` carries; `None` when nobody has that identity.
+    #[must_use]
+    pub fn known(&self, subject: &Subject) -> Option<&Subject> {
+        if subject.issuer != UNIX {
+            return None;
+        }
+        let known = self.by_uid.get(&subject.id.parse().ok()?)?;
+        known.same_identity(subject).then_some(known)
+    }
+
+    fn add(
+        &mut self,
+        key: &str,
+        name: String,
+        kind: SubjectKind,
+        unix: &[RawUser],
+        lookup: UserLookup<'_>,
+    ) -> Result<(), ConfigError> {
+        plain_name(&name).map_err(|problem| ConfigError::new(FILE, format!("{key}.name"), problem))?;
+        if self.by_name.contains_key(&name) {
+            return Err(ConfigError::new(FILE, key, "the name stands twice: give each person and workload its own"));
+        }
+        let unix_key = format!("{key}.unix");
+        let mut uids = Vec::new();
+        for user in unix {
+            let uid = user.resolve(FILE, &unix_key, lookup)?;
+            if let Some(other) = self.by_uid.get(&uid) {
+                let problem = format!("uid {uid} is already {other}: one uid is one person or one workload");
+                return Err(ConfigError::new(FILE, unix_key, problem));
+            }
+            let subject = Subject { kind, issuer: UNIX.to_owned(), id: uid.to_string(), name: name.clone() };
+            self.by_uid.insert(uid, subject);
+            uids.push(uid);
+        }
+        self.by_name.insert(name, Identity { kind, uids });
+        Ok(())
+    }
+}
+
+fn workload_kind(key: &str, kind: &str) -> Result<SubjectKind, ConfigError> {
+    let problem = match kind {
+        "service" => return Ok(SubjectKind::Service),
+        "agent" => return Ok(SubjectKind::Agent),
+        "pipeline" => return Ok(SubjectKind::Pipeline),
+        "human" => "a human is not a workload: write it as [[person]]".to_owned(),
+        "team" | "group" => {
+            format!(
+                "\"{kind}\" is not a kind of subject: access is always one person's or one workload's, never a team's"
+            )
+        }
+        _ => format!("\"{kind}\" is not a kind of workload: write \"service\", \"agent\" or \"pipeline\""),
+    };
+    Err(ConfigError::new(FILE, format!("{key}.kind"), problem))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPeople {
+    #[serde(default)]
+    person: Vec<RawPerson>,
+    #[serde(default)]
+    workload: Vec<RawWorkload>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPerson {
+    name: String,
+    unix: Vec<RawUser>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWorkload {
+    name: String,
+    kind: String,
+    unix: RawUser,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(name: &str) -> Option<u32> {
+        match name {
+            "ana" => Some(1001),
+            "ana-admin" => Some(1002),
+            "ci-deploy" => Some(1003),
+            _ => None,
+        }
+    }
+
+    const PEOPLE: &str = r#"
+        [[person]]
+        name = "ana"
+        unix = ["ana", "ana-admin"]
+        [[person]]
+        name = "olga"
+        unix = []
+        [[workload]]
+        name = "deploy"
+        kind = "pipeline"
+        unix = "ci-deploy"
+    "#;
+
+    #[test]
+    fn every_identity_of_a_person_is_that_person() {
+        let people = People::parse(PEOPLE, &lookup).unwrap();
+        let ana = people.by_uid(1001).unwrap();
+        assert_eq!((ana.kind, ana.issuer.as_str(), ana.id.as_str()), (SubjectKind::Human, "unix", "1001"));
+        assert_eq!(people.by_uid(1002).unwrap().name, "ana");
+        assert_eq!(people.by_name("ana"), Some(ana.clone()));
+        assert_eq!(people.by_name("deploy").unwrap().kind, SubjectKind::Pipeline);
+        assert_eq!(people.by_uid(4711), None);
+        assert!(people.is_person("olga") && people.by_name("olga").is_none());
+        assert!(!people.is_person("deploy"));
+        assert_eq!(people.known(&Subject { name: "old name".to_owned(), ..ana.clone() }), Some(&ana));
+        assert_eq!(people.known(&Subject { kind: SubjectKind::Agent, ..ana.clone() }), None);
+        assert_eq!(people.known(&Subject { issuer: "https://issuer.example".to_owned(), ..ana }), None);
+    }
+
+    #[test]
+    fn what_is_ambiguous_or_not_one_subject_is_refused_by_name() {
+        let refused = |text: &str, words: &[&str]| {
+            let error = People::parse(text, &lookup).unwrap_err().to_string();
+            assert!(words.iter().all(|w| error.contains(w)), "{error}");
+        };
+        let person = |name: &str, unix: &str| format!("[[person]]\nname = \"{name}\"\nunix = [{unix}]\n");
+        refused(&person("ghost", "\"ghost\""), &["ghost", "no Unix user"]);
+        refused(&person("devs", "\"developers\""), &["developers", "group or team"]);
+        refused(&(person("ana", "\"ana\"") + &person("ana", "7")), &["ana", "twice"]);
+        refused(&(person("ana", "\"ana\"") + &person("eva", "1001")), &["uid 1001", "human ana", "eva"]);
+        refused(&person("ana ", "\"ana\""), &["not a name"]);
+        refused("[[person]]\nname = \"ana\"\n", &["unix"]);
+        refused("[[person]]\nname = \"ana\"\nunix = []\ngroup = \"x\"\n", &["group", "line 4"]);
+        let workload = |kind: &str| format!("[[workload]]\nname = \"w\"\nkind = \"{kind}\"\nunix = \"ci-deploy\"\n");
+        refused(&workload("team"), &["team", "never"]);
+        refused(&workload("human"), &["[[person]]"]);
+        refused(&workload("robot"), &["pipeline"]);
+    }
+}

@@ -1,0 +1,404 @@
+//! The daemon's own settings, `grantd.toml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
+
+const FILE: &str = "grantd.toml";
+
+/// Everything in `grantd.toml`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where state and audit are kept: a directory that only the daemon can enter.
+    pub state_dir: PathBuf,
+    /// The policy bundle's directory.
+    pub policy_dir: PathBuf,
+    /// The TTL of a lease when its caller names none.
+    pub default_ttl: Duration,
+    /// Where clients connect.
+    pub socket: SocketSettings,
+    /// What one client, and all together, may take.
+    pub limits: Limits,
+    /// Who may do more than use their own grants.
+    pub roles: Roles,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// One table for each cloud, by `aws`, `azure`, `gcp`; each adapter parses its own.
+    pub providers: BTreeMap<String, toml::Table>,
+}
+
+/// Where clients connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketSettings {
+    /// The socket's path, when systemd does not pass the socket.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its group; the daemon's own when `None`.
+    pub group: Option<SocketGroup>,
+}
+
+/// A Unix group, to be found by whoever makes the socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketGroup {
+    /// By name.
+    Name(String),
+    /// By gid.
+    Gid(u32),
+}
+
+/// What one client, and all together, may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections in all.
+    pub connections: u32,
+    /// Open connections of one uid.
+    pub connections_per_uid: u32,
+    /// Requests per second of one uid, sustained.
+    pub requests_per_second: u32,
+    /// Requests of one uid at once, before the rate applies.
+    pub burst: u32,
+    /// The largest request body, in bytes.
+    pub body_bytes: u64,
+    /// How long a client may take for the head of a request.
+    pub header_timeout: Duration,
+    /// How long one request may take from its head to its answer.
+    pub request_timeout: Duration,
+}
+
+/// Who may do more than use their own grants, by uid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roles {
+    /// May revoke anything, reload and drain.
+    pub administrators: BTreeSet<u32>,
+    /// May read every grant, lease and audit record.
+    pub auditors: BTreeSet<u32>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// A `tracing` filter, e.g. `info` or `info,grantd=debug`.
+    pub filter: String,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads `grantd.toml`; `lookup` finds the uid of a user name. Whatever is left out has the default that the
+    /// shipped, commented `grantd.toml` shows.
+    ///
+    /// # Errors
+    /// Names the key at fault and says what to write.
+    pub fn parse(text: &str, lookup: UserLookup<'_>) -> Result<Self, ConfigError> {
+        let raw: Raw = from_toml(FILE, text)?;
+        Ok(Self {
+            state_dir: absolute("state_dir", &raw.state_dir)?,
+            policy_dir: absolute("policy_dir", &raw.policy_dir)?,
+            default_ttl: duration("default_ttl", &raw.default_ttl, "1s", "12h")?,
+            socket: raw.socket.parse()?,
+            limits: raw.limits.parse()?,
+            roles: raw.roles.parse(lookup)?,
+            log: LogSettings { format: raw.log.format, filter: raw.log.filter },
+            providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp)]
+                .into_iter()
+                .filter_map(|(cloud, table)| Some((cloud.to_owned(), table?)))
+                .collect(),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    state_dir: PathBuf,
+    policy_dir: PathBuf,
+    default_ttl: String,
+    socket: RawSocket,
+    limits: RawLimits,
+    roles: RawRoles,
+    log: RawLog,
+    aws: Option<toml::Table>,
+    azure: Option<toml::Table>,
+    gcp: Option<toml::Table>,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/grantd".into(),
+            policy_dir: "/etc/grantd/policy".into(),
+            default_ttl: "5m".to_owned(),
+            socket: RawSocket::default(),
+            limits: RawLimits::default(),
+            roles: RawRoles::default(),
+            log: RawLog::default(),
+            aws: None,
+            azure: None,
+            gcp: None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSocket {
+    path: PathBuf,
+    mode: String,
+    group: Option<RawGroup>,
+}
+
+impl Default for RawSocket {
+    fn default() -> Self {
+        Self { path: "/run/grantd/grantd.sock".into(), mode: "0660".to_owned(), group: None }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawGroup {
+    Gid(u32),
+    Name(String),
+}
+
+impl RawSocket {
+    fn parse(self) -> Result<SocketSettings, ConfigError> {
+        let path = absolute("socket.path", &self.path)?;
+        // sun_path has 108 bytes, the last one zero (unix(7)).
+        if path.as_os_str().len() > 107 {
+            return Err(ConfigError::new(
+                FILE,
+                "socket.path",
+                "a Unix socket's path has at most 107 bytes: write a shorter one",
+            ));
+        }
+        let mode = match u32::from_str_radix(&self.mode, 8) {
+            Ok(mode) if mode & !0o666 == 0 && mode & 0o600 == 0o600 => mode,
+            _ => {
+                let problem = format!(
+                    "{:?} is not a socket's mode: write \"0600\", \"0660\" (the group may connect) or \"0666\" (everyone may)",
+                    self.mode
+                );
+                return Err(ConfigError::new(FILE, "socket.mode", problem));
+            }
+        };
+        let group = match self.group {
+            Some(RawGroup::Name(name)) if name.is_empty() => {
+                return Err(ConfigError::new(
+                    FILE,
+                    "socket.group",
+                    "the name is empty: write a group of this host, or a gid",
+                ));
+            }
+            Some(RawGroup::Name(name)) => Some(SocketGroup::Name(name)),
+            Some(RawGroup::Gid(gid)) => Some(SocketGroup::Gid(gid)),
+            None => None,
+        };
+        Ok(SocketSettings { path, mode, group })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    connections: u32,
+    connections_per_uid: u32,
+    requests_per_second: u32,
+    burst: u32,
+    body_bytes: u64,
+    header_timeout: String,
+    request_timeout: String,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            connections_per_uid: 64,
+            requests_per_second: 50,
+            burst: 100,
+            body_bytes: 65536,
+            header_timeout: "5s".to_owned(),
+            request_timeout: "30s".to_owned(),
+        }
+    }
+}
+
+impl RawLimits {
+    fn parse(self) -> Result<Limits, ConfigError> {
+        number("limits.connections", self.connections, 1, 65_536)?;
+        // One uid may take every place, but to write more than there are is a mistake.
+        number("limits.connections_per_uid", self.connections_per_uid, 1, self.connections)?;
+        number("limits.requests_per_second", self.requests_per_second, 1, 100_000)?;
+        number("limits.burst", self.burst, 1, 1_000_000)?;
+        number("limits.body_bytes", self.body_bytes, 1024, 1_048_576)?;
+        Ok(Limits {
+            connections: self.connections,
+            connections_per_uid: self.connections_per_uid,
+            requests_per_second: self.requests_per_second,
+            burst: self.burst,
+            body_bytes: self.body_bytes,
+            header_timeout: duration("limits.header_timeout", &self.header_timeout, "1s", "1m")?,
+            request_timeout: duration("limits.request_timeout", &self.request_timeout, "1s", "10m")?,
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRoles {
+    administrators: Vec<RawUser>,
+    auditors: Vec<RawUser>,
+}
+
+impl Default for RawRoles {
+    fn default() -> Self {
+        Self { administrators: vec![RawUser::Name("root".to_owned())], auditors: Vec::new() }
+    }
+}
+
+impl RawRoles {
+    fn parse(self, lookup: UserLookup<'_>) -> Result<Roles, ConfigError> {
+        let uids = |key: &str, users: Vec<RawUser>| -> Result<BTreeSet<u32>, ConfigError> {
+            users.iter().map(|user| user.resolve(FILE, key, lookup)).collect()
+        };
+        Ok(Roles {
+            administrators: uids("roles.administrators", self.administrators)?,
+            auditors: uids("roles.auditors", self.auditors)?,
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLog {
+    format: LogFormat,
+    filter: String,
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+fn absolute(key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    Err(ConfigError::new(
+        FILE,
+        key,
+        format!("{:?} is not an absolute path: write one that begins with /", path.display().to_string()),
+    ))
+}
+
+fn number<N: PartialOrd + std::fmt::Display>(key: &str, value: N, least: N, most: N) -> Result<(), ConfigError> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err(ConfigError::new(FILE, key, format!("{value} is out of bounds: write a whole number from {least} to {most}")))
+}
+
+fn duration(key: &str, text: &str, least: &str, most: &str) -> Result<Duration, ConfigError> {
+    bounded_duration(text, least, most).map_err(|problem| ConfigError::new(FILE, key, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(name: &str) -> Option<u32> {
+        match name {
+            "root" => Some(0),
+            "audit" => Some(1200),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_defaults() {
+        let shipped = Settings::parse(include_str!("../../../config/grantd.toml"), &lookup).unwrap();
+        let defaults = Settings::parse("", &lookup).unwrap();
+        assert_eq!((shipped.state_dir, shipped.policy_dir), (defaults.state_dir, defaults.policy_dir));
+        assert_eq!(shipped.default_ttl, defaults.default_ttl);
+        assert_eq!(shipped.limits, defaults.limits);
+        assert_eq!(shipped.roles, defaults.roles);
+        assert_eq!(shipped.log, defaults.log);
+        assert_eq!((shipped.socket.path, shipped.socket.mode), (defaults.socket.path, defaults.socket.mode));
+        assert!(defaults.providers.is_empty());
+    }
+
+    #[test]
+    fn what_is_written_is_what_applies() {
+        let settings = Settings::parse(
+            r#"
+                default_ttl = "90s"
+                [socket]
+                mode = "0666"
+                group = 33
+                [limits]
+                connections = 10
+                connections_per_uid = 10
+                [roles]
+                administrators = [7]
+                auditors = ["audit", 1201]
+                [log]
+                format = "json"
+                [aws]
+                whatever = { the = "adapter", reads = true }
+            "#,
+            &lookup,
+        )
+        .unwrap();
+        assert_eq!(settings.default_ttl, Duration::from_secs(90));
+        assert_eq!((settings.socket.mode, settings.socket.group), (0o666, Some(SocketGroup::Gid(33))));
+        assert_eq!(settings.roles.administrators, BTreeSet::from([7]));
+        assert_eq!(settings.roles.auditors, BTreeSet::from([1200, 1201]));
+        assert_eq!(settings.log.format, LogFormat::Json);
+        assert_eq!(settings.providers.keys().collect::<Vec<_>>(), ["aws"]);
+    }
+
+    #[test]
+    fn an_error_names_the_key_and_says_what_to_write() {
+        let refused = |text: &str, words: &[&str]| {
+            let error = Settings::parse(text, &lookup).unwrap_err().to_string();
+            assert!(words.iter().all(|w| error.contains(w)), "{text}: {error}");
+        };
+        refused("state_dir = \"var\"", &["state_dir", "begins with /"]);
+        refused("default_ttl = \"5\"", &["default_ttl", "30m"]);
+        refused("default_ttl = \"13h\"", &["default_ttl", "12h"]);
+        refused("ttl = \"5m\"", &["line 1", "ttl"]);
+        refused("[oracle]\nx = 1", &["line 1", "oracle"]);
+        refused("[socket]\nmode = \"0777\"", &["socket.mode", "0660"]);
+        refused("[socket]\nmode = \"0060\"", &["socket.mode", "0660"]);
+        refused("[socket]\nmode = \"rw\"", &["socket.mode", "0660"]);
+        refused("[socket]\ngroup = \"\"", &["socket.group", "gid"]);
+        refused(&format!("[socket]\npath = \"/{}\"", "x".repeat(107)), &["socket.path", "107"]);
+        refused("[limits]\nconnections = 0", &["limits.connections", "1 to 65536"]);
+        refused("[limits]\nconnections = 8\nconnections_per_uid = 9", &["limits.connections_per_uid", "1 to 8"]);
+        refused("[limits]\nburst = -1", &["line 2"]);
+        refused("[limits]\nrequests_per_second = 0", &["limits.requests_per_second"]);
+        refused("[limits]\nbody_bytes = 10", &["limits.body_bytes", "1024"]);
+        refused("[limits]\nheader_timeout = \"2m\"", &["limits.header_timeout", "1m"]);
+        refused("[limits]\nrequest_timeout = \"0s\"", &["limits.request_timeout"]);
+        refused("[roles]\nadministrators = [\"ghost\"]", &["roles.administrators", "ghost"]);
+        refused("[roles]\nauditors = [\"%wheel\"]", &["roles.auditors", "group"]);
+        refused("[log]\nformat = \"xml\"", &["line 2", "xml"]);
+    }
+}

@@ -1,0 +1,138 @@
+//! The daemon's program: harden, configure, wire, run. The only place that names a concrete adapter.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use grantd::api::{self, Api};
+use grantd::broker::{self, Broker};
+use grantd::config::{LogFormat, LogSettings, Settings};
+use grantd::policy::Bundle;
+use grantd::store::{SqliteStore, Store};
+use grantd::sys::files::Owners;
+use grantd::sys::harden::{self, Hardening};
+use grantd::sys::listen;
+use grantd::sys::notify::{self, NamedFd, Notifier};
+use grantd::{run, startup};
+use grantd_provider_api::{Clock, Cloud, Provider, RandomIds, SystemClock};
+use tracing_subscriber::EnvFilter;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes memory when it is freed, for the copies of a secret that libraries make (promise P9).
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+
+/// Turns approved grants into short-lived cloud credentials over a local socket, and takes them back.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// The configuration.
+    #[arg(long, default_value = "/etc/grantd/grantd.toml", env = "GRANTD_CONFIG")]
+    config: PathBuf,
+    /// Read and check everything that is configured, say what is wrong, and stop.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("grantd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<(), String> {
+    let hardening = harden::harden().map_err(|error| error.to_string())?;
+    let fds = notify::take_fds().map_err(|error| format!("the descriptors from systemd cannot be taken: {error}"))?;
+    let owners = Owners::root_and_self();
+    let settings = startup::read_settings(&cli.config, &owners)?;
+    let bundle = startup::read_bundle(&settings.policy_dir, &owners)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let providers = providers(&settings, &owners, &clock)?;
+    if cli.check {
+        println!("ok: policy {} with {} accounts", bundle.version, providers.len());
+        return Ok(());
+    }
+    log(&settings.log)?;
+    tracing::info!(%hardening, removed = ?hardening.removed_variables, "hardened");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime cannot start: {error}"))?;
+    runtime.block_on(serve(Ready { settings, bundle, providers, clock, owners, hardening, fds }))
+}
+
+/// Everything that was read and found good.
+struct Ready {
+    settings: Settings,
+    bundle: Bundle,
+    providers: BTreeMap<Cloud, Arc<dyn Provider>>,
+    clock: Arc<dyn Clock>,
+    owners: Owners,
+    hardening: Hardening,
+    fds: Vec<NamedFd>,
+}
+
+async fn serve(ready: Ready) -> Result<(), String> {
+    let Ready { settings, bundle, providers, clock, owners, hardening, fds } = ready;
+    let _lock = listen::lock_state_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
+    let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
+    let broker = Broker::new(broker::Parts {
+        store: Arc::new(store) as Arc<dyn Store>,
+        providers,
+        bundle: Arc::new(bundle),
+        clock,
+        ids: Arc::new(RandomIds),
+        settings: broker::Settings {
+            default_ttl: settings.default_ttl,
+            administrators: settings.roles.administrators.iter().copied().collect(),
+            auditors: settings.roles.auditors.iter().copied().collect(),
+        },
+    });
+    broker.start().await.map_err(|error| format!("what an earlier run left cannot be put right: {error}"))?;
+    let listener = startup::listener(&settings.socket, fds, &owners)?;
+    let limits = api::Limits::from(&settings.limits);
+    let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits };
+    let server = tokio::spawn(api::serve(listener, api, broker.stopping()));
+    run::until_told(&broker, &settings.policy_dir, &owners, &Notifier::from_env()).await;
+    broker.stop(run::PATIENCE).await;
+    server.await.map_err(|error| format!("the server ended badly: {error}"))
+}
+
+fn providers(
+    settings: &Settings,
+    owners: &Owners,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<Cloud, Arc<dyn Provider>>, String> {
+    let mut providers: BTreeMap<Cloud, Arc<dyn Provider>> = BTreeMap::new();
+    for (cloud, table) in &settings.providers {
+        match cloud.as_str() {
+            "aws" => {
+                let config: grantd_provider_aws::Config =
+                    table.clone().try_into().map_err(|error| format!("grantd.toml: {error}"))?;
+                startup::check_files(config.files(), owners)?;
+                let aws = grantd_provider_aws::AwsProvider::new(config, Arc::clone(clock));
+                providers.insert(Cloud::Aws, Arc::new(aws.map_err(|error| error.to_string())?));
+            }
+            other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
+        }
+    }
+    Ok(providers)
+}
+
+fn log(settings: &LogSettings) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&settings.filter)
+        .map_err(|error| format!("grantd.toml: log.filter \"{}\" is not valid: {error}", settings.filter))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.with_ansi(false).init(),
+    }
+    Ok(())
+}

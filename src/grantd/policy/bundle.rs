@@ -1,0 +1,195 @@
+//! The bundle: everything that decides, loaded whole or not at all, under one digest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use grantd_model::{Action, Decision, Digest, PolicyVersion, Subject, SubjectKind, Tier, canonical_json};
+use grantd_provider_api::{Capability, CapabilityMap, Cloud, Persistence, Revocation};
+use jiff::Timestamp;
+
+use super::engine::Engine;
+use super::question::{AnchorKind, Facts, Isolation, Question};
+use crate::config::{Catalog, ConfigError, People, Resource, UserLookup, from_toml};
+
+const SCHEMA: &str = "schema.cedarschema";
+const CATALOG: &str = "catalog.toml";
+const PEOPLE: &str = "people.toml";
+const POLICIES: &str = "policies";
+const ENTITLEMENTS: &str = "entitlements";
+const MAPS: [(&str, Cloud); 3] = [
+    ("entitlements/aws.toml", Cloud::Aws),
+    ("entitlements/azure.toml", Cloud::Azure),
+    ("entitlements/gcp.toml", Cloud::Gcp),
+];
+
+/// A policy bundle that can be decided by.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The digest of `bytes` under `grantd-bundle-v1`.
+    pub version: PolicyVersion,
+    /// A canonical JSON object of file name to text: what the store keeps, so that the rule that applied can be read
+    /// a year later.
+    pub bytes: Vec<u8>,
+    /// The resources.
+    pub catalog: Catalog,
+    /// The people and workloads.
+    pub people: People,
+    /// The entitlement maps, for each cloud that has one.
+    pub maps: BTreeMap<Cloud, CapabilityMap>,
+    engine: Engine,
+}
+
+/// Why a directory is no bundle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("policy bundle: {file}: {problem}")]
+pub struct BundleError {
+    /// The file or directory at fault, relative to the bundle.
+    pub file: String,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+impl From<ConfigError> for BundleError {
+    fn from(error: ConfigError) -> Self {
+        Self { file: error.file.to_owned(), problem: format!("{}: {}", error.key, error.problem) }
+    }
+}
+
+impl Bundle {
+    /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml` and those of
+    /// `entitlements/{aws,azure,gcp}.toml` that are there.
+    ///
+    /// `read` gives a file's text and `list` the names in a directory; it is for them to refuse what the wrong people
+    /// can write. `lookup` finds the uid of a user name.
+    ///
+    /// # Errors
+    /// When anything in the bundle is wrong, a warning of Cedar's included. Nothing is half loaded.
+    pub fn load(
+        dir: &Path,
+        read: &dyn Fn(&Path) -> Result<String, String>,
+        list: &dyn Fn(&Path) -> Result<Vec<String>, String>,
+        lookup: UserLookup<'_>,
+    ) -> Result<Self, BundleError> {
+        Self::parse(read_files(dir, read, list)?, lookup)
+    }
+
+    /// Makes a bundle of file names, relative to the bundle, and their texts.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(files: BTreeMap<String, String>, lookup: UserLookup<'_>) -> Result<Self, BundleError> {
+        let text = |name: &str| {
+            files.get(name).map(String::as_str).ok_or_else(|| error(name, "it is not there: every bundle has one"))
+        };
+        let people = People::parse(text(PEOPLE)?, lookup)?;
+        let catalog = Catalog::parse(text(CATALOG)?, &people)?;
+        let policies = files.iter().filter(|(name, _)| name.ends_with(".cedar")).map(|(n, t)| (n.as_str(), t.as_str()));
+        let engine = Engine::new((SCHEMA, text(SCHEMA)?), policies).map_err(|(file, problem)| error(&file, problem))?;
+        fit_to_schema(&engine, &people).map_err(|problem| error(SCHEMA, problem))?;
+        let mut maps = BTreeMap::new();
+        for (name, cloud) in MAPS {
+            if let Some(text) = files.get(name) {
+                maps.insert(cloud, from_toml::<CapabilityMap>(name, text)?);
+            }
+        }
+        let bytes = canonical_json(&files).map_err(|e| error(".", e.to_string()))?;
+        let version = PolicyVersion(Digest::of("grantd-bundle-v1", &bytes));
+        Ok(Self { version, bytes, catalog, people, maps, engine })
+    }
+
+    /// Decides `question`. Whatever cannot be evaluated is denied.
+    pub fn decide(&self, question: &Question<'_>) -> Decision {
+        self.engine.decide(question, &self.people, self.version)
+    }
+}
+
+fn error(file: &str, problem: impl Into<String>) -> BundleError {
+    BundleError { file: file.to_owned(), problem: problem.into() }
+}
+
+fn read_files(
+    dir: &Path,
+    read: &dyn Fn(&Path) -> Result<String, String>,
+    list: &dyn Fn(&Path) -> Result<Vec<String>, String>,
+) -> Result<BTreeMap<String, String>, BundleError> {
+    let mut names = vec![SCHEMA.to_owned(), CATALOG.to_owned(), PEOPLE.to_owned()];
+    for name in visible(list(&dir.join(POLICIES)), POLICIES, |name| name.ends_with(".cedar"))? {
+        names.push(format!("{POLICIES}/{name}"));
+    }
+    let map = |name: &str| MAPS.iter().any(|(file, _)| *file == format!("{ENTITLEMENTS}/{name}"));
+    for name in visible(list(&dir.join(ENTITLEMENTS)), ENTITLEMENTS, map)? {
+        names.push(format!("{ENTITLEMENTS}/{name}"));
+    }
+    names
+        .into_iter()
+        .map(|name| {
+            let text = read(&dir.join(&name)).map_err(|problem| error(&name, problem))?;
+            Ok((name, text))
+        })
+        .collect()
+}
+
+/// The files of a directory, where one that would be passed over is an error: a forbid in `tiers.cedar.new` or an
+/// `asw.toml` must not vanish in silence. Only hidden files that are nothing of ours may lie there.
+fn visible(
+    listed: Result<Vec<String>, String>,
+    directory: &str,
+    ours: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, BundleError> {
+    let mut names = listed.map_err(|problem| error(directory, problem))?;
+    names.retain(|name| !name.starts_with('.') || ours(name));
+    match names.iter().find(|name| name.starts_with('.') || !ours(name)) {
+        Some(name) => Err(error(&format!("{directory}/{name}"), "this does not belong here: rename or remove it")),
+        None => Ok(names),
+    }
+}
+
+/// Asks the schema for each action whether it can express what the daemon says, so that a schema of another version is
+/// refused now and not at every decision.
+fn fit_to_schema(engine: &Engine, people: &People) -> Result<(), String> {
+    let somebody = Subject {
+        kind: SubjectKind::Human,
+        issuer: "unix".to_owned(),
+        id: "0".to_owned(),
+        name: "somebody".to_owned(),
+    };
+    let resource = Resource {
+        name: "something".to_owned(),
+        cloud: Cloud::Aws,
+        account: "account".to_owned(),
+        kind: "object-storage".to_owned(),
+        native: "native".to_owned(),
+        environment: "environment".to_owned(),
+        tier: Tier::Low,
+        owners: vec!["somebody".to_owned()],
+        stewards: vec!["somebody".to_owned()],
+        sensitive: false,
+    };
+    let capability: Capability = "object-storage:read".parse().map_err(|error| format!("{error}"))?;
+    for action in [Action::Request, Action::Issue, Action::Revoke] {
+        let facts = Facts {
+            capability: capability.clone(),
+            duration_seconds: 1,
+            ttl_seconds: Some(1),
+            justification_length: 1,
+            ticket: false,
+            subject: somebody.clone(),
+            requester: somebody.clone(),
+            anchor: AnchorKind::None,
+            isolation: Isolation::Uid,
+            persistence: Persistence::None,
+            widens: false,
+            revocation: Revocation::Immediate,
+            approvals: BTreeMap::new(),
+        };
+        let question =
+            Question { action, at: Timestamp::UNIX_EPOCH, principal: &somebody, uid: 0, resource: &resource, facts };
+        engine.fits(&question, people).map_err(|problem| {
+            format!(
+                "it does not describe what this daemon says of {}: {problem}; use the schema that was shipped with it",
+                action.name()
+            )
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Runs every policy case in `config/policy/tests` against the shipped bundle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use grantd_model::{Action, Decision, Obligations, Verdict};
+use grantd_provider_api::{Capability, Persistence, Revocation};
+use serde::Deserialize;
+
+use super::bundle_tests::{bundle, shipped, shipped_dir};
+use super::*;
+use crate::config::seconds;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    case: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    action: Action,
+    /// By name, as in `people.toml`.
+    principal: String,
+    /// By name, as in `catalog.toml`.
+    resource: String,
+    #[serde(default)]
+    facts: CaseFacts,
+    expect: Expected,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CaseFacts {
+    capability: Capability,
+    duration: String,
+    ttl: String,
+    ticket: bool,
+    /// By name; the principal when left out.
+    subject: Option<String>,
+    requester: Option<String>,
+    anchor: String,
+    persistence: Persistence,
+    widens: bool,
+    revocation: Revocation,
+}
+
+impl Default for CaseFacts {
+    fn default() -> Self {
+        Self {
+            capability: "object-storage:read".parse().unwrap(),
+            duration: "30m".to_owned(),
+            ttl: "5m".to_owned(),
+            ticket: false,
+            subject: None,
+            requester: None,
+            anchor: "process".to_owned(),
+            persistence: Persistence::None,
+            widens: false,
+            revocation: Revocation::Immediate,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case", deny_unknown_fields)]
+enum Expected {
+    Allow {
+        rules: Vec<String>,
+        max_ttl: Option<String>,
+        max_duration: Option<String>,
+    },
+    Deny {
+        rule: String,
+        /// Each must stand somewhere in the refusal.
+        #[serde(default)]
+        says: Vec<String>,
+    },
+}
+
+impl Case {
+    fn decide(&self, bundle: &Bundle) -> Decision {
+        let subject =
+            |name: &str| bundle.people.by_name(name).unwrap_or_else(|| panic!("{}: who is {name}?", self.name));
+        let principal = subject(&self.principal);
+        let named = |name: &Option<String>| name.as_ref().map_or_else(|| principal.clone(), |name| subject(name));
+        let anchors = [AnchorKind::Process, AnchorKind::Connection, AnchorKind::Unwatched, AnchorKind::None];
+        let facts = &self.facts;
+        bundle.decide(&Question {
+            action: self.action,
+            at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            uid: principal.id.parse().unwrap(),
+            principal: &principal,
+            resource: bundle.catalog.get(&self.resource).unwrap(),
+            facts: Facts {
+                capability: facts.capability.clone(),
+                duration_seconds: seconds(&facts.duration).unwrap(),
+                ttl_seconds: (self.action == Action::Issue).then(|| seconds(&facts.ttl).unwrap()),
+                justification_length: 20,
+                ticket: facts.ticket,
+                subject: named(&facts.subject),
+                requester: named(&facts.requester),
+                anchor: anchors.into_iter().find(|anchor| anchor.as_str() == facts.anchor).unwrap(),
+                isolation: Isolation::Uid,
+                persistence: facts.persistence,
+                widens: facts.widens,
+                revocation: facts.revocation.clone(),
+                approvals: BTreeMap::new(),
+            },
+        })
+    }
+
+    fn check(&self, decision: &Decision) -> Result<(), String> {
+        match (&self.expect, &decision.verdict) {
+            (Expected::Allow { rules, max_ttl, max_duration }, Verdict::Allow { obligations }) => {
+                let limit = |text: &Option<String>| text.as_deref().map(|text| seconds(text).unwrap());
+                let expected = Obligations {
+                    max_ttl: limit(max_ttl),
+                    max_duration: limit(max_duration),
+                    ..Obligations::default()
+                };
+                if *obligations != expected || decision.determining != *rules {
+                    return Err(format!("allowed by {:?} under {obligations:?}", decision.determining));
+                }
+            }
+            (Expected::Deny { rule, says }, Verdict::Deny { refusal }) => {
+                let text = format!("{} | {} | {}", refusal.reason, refusal.who_can_fix, refusal.next);
+                let empty = [&refusal.reason, &refusal.who_can_fix, &refusal.next].iter().any(|text| text.is_empty());
+                if refusal.rule != *rule || empty || !says.iter().all(|word| text.contains(word)) {
+                    return Err(format!("denied by {}: {text}", refusal.rule));
+                }
+            }
+            (_, verdict) => return Err(format!("{verdict:?}")),
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn every_policy_case_holds_and_every_rule_has_one() {
+    let files = shipped();
+    let bundle = bundle(files.clone()).unwrap();
+    let (mut failures, mut seen, mut names) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for entry in fs::read_dir(shipped_dir().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let file: File = toml::from_str(&fs::read_to_string(&path).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for case in file.case {
+            let decision = case.decide(&bundle);
+            if let Err(found) = case.check(&decision) {
+                failures.push(format!("{}: {}: {found}", path.display(), case.name));
+            }
+            seen.extend(decision.determining);
+            assert!(names.insert(case.name.clone()), "{} stands twice", case.name);
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let ids: BTreeSet<String> = files
+        .iter()
+        .filter(|(name, _)| name.ends_with(".cedar"))
+        .flat_map(|(_, text)| {
+            text.lines().filter_map(|line| Some(line.strip_prefix("@id(\"")?.strip_suffix("\")")?.to_owned()))
+        })
+        .collect();
+    assert!(ids.len() >= 8, "{ids:?}");
+    assert_eq!(ids, seen, "every rule of the shipped bundle determines a case");
+}

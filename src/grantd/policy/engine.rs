@@ -1,0 +1,222 @@
+//! Cedar: parsed and validated once, evaluated for every question.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use cedar_policy::{
+    ActionConstraint, AuthorizationError, Authorizer, Decision as CedarDecision, EntityId, EntityTypeName, EntityUid,
+    Policy, PolicyId, PolicySet, Response, Schema, ValidationMode, Validator,
+};
+use grantd_model::{Action, Decision, Obligations, PolicyVersion, Verdict};
+
+use super::annotations::{self, Consequence, Words};
+use super::inputs::Inputs;
+use super::question::Question;
+use super::refusal;
+use crate::config::People;
+
+const ACTIONS: [Action; 3] = [Action::Request, Action::Issue, Action::Revoke];
+
+/// Policies ready to decide.
+#[derive(Debug)]
+pub(super) struct Engine {
+    schema: Schema,
+    /// For each action the policies whose scope can hold for it. The others cannot match.
+    slices: BTreeMap<Action, PolicySet>,
+    rules: BTreeMap<PolicyId, Rule>,
+    authorizer: Authorizer,
+}
+
+#[derive(Debug)]
+struct Rule {
+    /// Its place in the bundle: by file name, then from the top down.
+    place: usize,
+    consequence: Consequence,
+}
+
+impl Engine {
+    /// Reads the schema and `files`, pairs of name and text.
+    ///
+    /// # Errors
+    /// The file at fault and what is wrong: whatever Cedar's strict validation finds, warnings included, an annotation
+    /// that is missing, unknown or malformed, or an id that stands twice.
+    pub(super) fn new<'a>(
+        schema: (&str, &str),
+        files: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, (String, String)> {
+        let (schema_name, schema_text) = schema;
+        let schema = parse_schema(schema_text).map_err(|problem| (schema_name.to_owned(), problem))?;
+        let actions = action_uids().map_err(|problem| (schema_name.to_owned(), problem))?;
+        let mut rules = BTreeMap::new();
+        let mut slices: BTreeMap<Action, PolicySet> = ACTIONS.map(|action| (action, PolicySet::new())).into();
+        for (file, text) in files {
+            let at = |problem: String| (file.to_owned(), problem);
+            let policies = parse_file(text).map_err(at)?;
+            validate(&schema, &policies).map_err(at)?;
+            for policy in policies {
+                let named = |problem: String| at(format!("policy {}: {problem}", policy.id()));
+                let consequence = annotations::consequence(&policy).map_err(named)?;
+                let covered: Vec<Action> = actions
+                    .iter()
+                    .filter(|(_, uid)| covers(&policy.action_constraint(), uid, &actions))
+                    .map(|(action, _)| *action)
+                    .collect();
+                bounded(&consequence, &covered).map_err(named)?;
+                let rule = Rule { place: rules.len(), consequence };
+                if rules.insert(policy.id().clone(), rule).is_some() {
+                    return Err(named("the @id stands twice in the bundle: give each policy its own".to_owned()));
+                }
+                for action in covered {
+                    let slice = slices.entry(action).or_default();
+                    slice.add(policy.clone()).map_err(|error| named(error.to_string()))?;
+                }
+            }
+        }
+        if rules.is_empty() {
+            return Err((
+                "policies".to_owned(),
+                "no policy at all, so nothing could ever be allowed: write one".to_owned(),
+            ));
+        }
+        Ok(Self { schema, slices, rules, authorizer: Authorizer::new() })
+    }
+
+    /// Whether the schema can express `question`.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub(super) fn fits(&self, question: &Question<'_>, people: &People) -> Result<(), String> {
+        Inputs::of(question, people).parse(&self.schema).map(|_| ())
+    }
+
+    /// Decides. Never fails: what cannot be evaluated is denied.
+    pub(super) fn decide(&self, question: &Question<'_>, people: &People, version: PolicyVersion) -> Decision {
+        let inputs = Inputs::of(question, people);
+        let (verdict, determining) = match self.evaluate(question.action, &inputs) {
+            Ok(response) => self.judge(&response, question, version),
+            Err(problem) => denied_by_error(&[problem], Vec::new(), version),
+        };
+        Decision {
+            action: question.action,
+            at: question.at,
+            policy: version,
+            verdict,
+            determining,
+            inputs: inputs.into_json(),
+        }
+    }
+
+    fn evaluate(&self, action: Action, inputs: &Inputs) -> Result<Response, String> {
+        let (request, entities) = inputs.parse(&self.schema)?;
+        let slice = self.slices.get(&action).ok_or_else(|| format!("no policies for {}", action.name()))?;
+        Ok(self.authorizer.is_authorized(&request, slice, &entities))
+    }
+
+    /// Cedar skips a policy that errors, a forbid included, and decides by the rest: that would let an error open what
+    /// a forbid closes. Here any error denies.
+    fn judge(&self, response: &Response, question: &Question<'_>, version: PolicyVersion) -> (Verdict, Vec<String>) {
+        let failed: Vec<_> = response.diagnostics().errors().collect();
+        if !failed.is_empty() {
+            let mut errors: Vec<String> = failed.iter().map(ToString::to_string).collect();
+            let mut ids: Vec<String> = failed.iter().map(|error| failing_policy(error)).collect();
+            errors.sort_unstable();
+            ids.sort_unstable();
+            return denied_by_error(&errors, ids, version);
+        }
+        let mut determining = Vec::new();
+        for id in response.diagnostics().reason() {
+            match self.rules.get(id) {
+                Some(rule) => determining.push((id, rule)),
+                None => return denied_by_error(&[format!("policy {id} is not known")], vec![id.to_string()], version),
+            }
+        }
+        determining.sort_by_key(|(_, rule)| rule.place);
+        let ids = determining.iter().map(|(id, _)| id.to_string()).collect();
+        let mut permits: Vec<&Obligations> = Vec::new();
+        let mut forbids: Vec<(&str, &Words)> = Vec::new();
+        for (id, rule) in &determining {
+            match &rule.consequence {
+                Consequence::Permit(obligations) => permits.push(obligations),
+                Consequence::Forbid(words) => forbids.push((id.as_ref(), words)),
+            }
+        }
+        let strictest = permits.into_iter().cloned().reduce(Obligations::strictest);
+        let verdict = match (response.decision(), strictest, forbids.is_empty()) {
+            (CedarDecision::Allow, Some(obligations), true) => Verdict::Allow { obligations },
+            (_, _, false) => Verdict::Deny { refusal: refusal::forbidden(&forbids, question) },
+            (_, _, true) => Verdict::Deny { refusal: refusal::default_deny(question) },
+        };
+        (verdict, ids)
+    }
+}
+
+fn failing_policy(error: &AuthorizationError) -> String {
+    match error {
+        AuthorizationError::PolicyEvaluationError(error) => error.policy_id().to_string(),
+    }
+}
+
+fn denied_by_error(errors: &[String], ids: Vec<String>, version: PolicyVersion) -> (Verdict, Vec<String>) {
+    (Verdict::Deny { refusal: refusal::policy_error(errors, version) }, ids)
+}
+
+fn parse_schema(text: &str) -> Result<Schema, String> {
+    let (schema, warnings) = Schema::from_cedarschema_str(text).map_err(|error| error.to_string())?;
+    let warnings: Vec<String> = warnings.map(|warning| warning.to_string()).collect();
+    if warnings.is_empty() { Ok(schema) } else { Err(warnings.join("; ")) }
+}
+
+/// The policies of a file, in its order, each under its `@id`.
+fn parse_file(text: &str) -> Result<Vec<Policy>, String> {
+    let set = PolicySet::from_str(text)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    if let Some(template) = set.templates().next() {
+        return Err(format!(
+            "{} is a template, and nothing links templates: write it without ?principal and ?resource",
+            template.id()
+        ));
+    }
+    set.policies().map(|policy| Ok(policy.new_id(PolicyId::new(annotations::id(policy)?)))).collect()
+}
+
+fn validate(schema: &Schema, policies: &[Policy]) -> Result<(), String> {
+    let set = PolicySet::from_policies(policies.iter().cloned())
+        .map_err(|error| format!("{error}: give each policy its own @id"))?;
+    let result = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
+    if result.validation_passed_without_warnings() {
+        return Ok(());
+    }
+    let errors = result.validation_errors().map(ToString::to_string);
+    let warnings = result.validation_warnings().map(ToString::to_string);
+    Err(errors.chain(warnings).collect::<Vec<_>>().join("; "))
+}
+
+/// The actions as Cedar names them.
+fn action_uids() -> Result<Vec<(Action, EntityUid)>, String> {
+    let kind = EntityTypeName::from_str("Grantd::Action").map_err(|error| error.to_string())?;
+    let uid = |action: Action| EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(action.name()));
+    Ok(ACTIONS.map(|action| (action, uid(action))).to_vec())
+}
+
+/// Whether a policy of this scope can match `action`. An action that is none of ours may be a group of them.
+fn covers(scope: &ActionConstraint, action: &EntityUid, ours: &[(Action, EntityUid)]) -> bool {
+    let may_be = |uid: &EntityUid| uid == action || !ours.iter().any(|(_, known)| known == uid);
+    match scope {
+        ActionConstraint::Any => true,
+        ActionConstraint::Eq(uid) => may_be(uid),
+        ActionConstraint::In(uids) => uids.iter().any(may_be),
+    }
+}
+
+/// What a permit gives must have an end.
+fn bounded(consequence: &Consequence, covered: &[Action]) -> Result<(), String> {
+    let Consequence::Permit(obligations) = consequence else { return Ok(()) };
+    let needs = |action, limit: Option<u64>, key: &str| {
+        if covered.contains(&action) && limit.is_none() {
+            return Err(format!("a permit of {} needs @{key}, such as @{key}(\"1h\")", Action::name(action)));
+        }
+        Ok(())
+    };
+    needs(Action::Issue, obligations.max_ttl, "max_ttl")?;
+    needs(Action::Request, obligations.max_duration, "max_duration")
+}

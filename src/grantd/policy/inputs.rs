@@ -1,0 +1,171 @@
+//! Everything that policy sees of a question, as the JSON that Cedar reads (Cedar documentation, "JSON format for
+//! entities and context"). What is evaluated is parsed from the very value that the decision keeps, so that the record
+//! is complete by construction and anybody can evaluate it again.
+
+use std::collections::BTreeMap;
+
+use cedar_policy::{Context, Entities, EntityUid, Request, Schema};
+use grantd_model::{Action, Subject, SubjectKind};
+use grantd_provider_api::{Persistence, Revocation};
+use serde_json::{Value, json};
+
+use super::question::{Capacity, Question};
+use crate::config::{People, Resource};
+
+/// The inputs of one decision.
+pub(super) struct Inputs {
+    principal: Value,
+    action: Value,
+    resource: Value,
+    entities: Value,
+    context: Value,
+}
+
+impl Inputs {
+    /// Lays out `question`. Names and persons are taken from `people`, never from what a subject calls itself.
+    pub(super) fn of(question: &Question<'_>, people: &People) -> Self {
+        let facts = &question.facts;
+        let subjects = [question.principal, &facts.subject, &facts.requester];
+        let subjects: BTreeMap<String, Value> =
+            subjects.into_iter().map(|subject| (subject_id(subject), subject_entity(subject, people))).collect();
+        Self {
+            principal: uid("Subject", &subject_id(question.principal)),
+            action: uid("Action", question.action.name()),
+            resource: uid("Resource", &question.resource.name),
+            entities: subjects.into_values().chain([resource_entity(question.resource)]).collect(),
+            context: context(question),
+        }
+    }
+
+    /// The same as Cedar types it.
+    ///
+    /// # Errors
+    /// When the question does not fit the schema.
+    pub(super) fn parse(&self, schema: &Schema) -> Result<(Request, Entities), String> {
+        let one = |value: &Value| EntityUid::from_json(value.clone()).map_err(|error| error.to_string());
+        let action = one(&self.action)?;
+        let context = Context::from_json_value(self.context.clone(), Some((schema, &action)))
+            .map_err(|error| explained(&error))?;
+        let entities =
+            Entities::from_json_value(self.entities.clone(), Some(schema)).map_err(|error| explained(&error))?;
+        let request = Request::new(one(&self.principal)?, action, one(&self.resource)?, context, Some(schema))
+            .map_err(|error| explained(&error))?;
+        Ok((request, entities))
+    }
+
+    /// For the record.
+    pub(super) fn into_json(self) -> Value {
+        json!({
+            "principal": self.principal,
+            "action": self.action,
+            "resource": self.resource,
+            "context": self.context,
+            "entities": self.entities,
+        })
+    }
+}
+
+/// An error with its causes.
+fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn uid(kind: &str, id: &str) -> Value {
+    json!({ "type": format!("Grantd::{kind}"), "id": id })
+}
+
+fn people_set(names: &[String]) -> Value {
+    names.iter().map(|name| uid("Person", name)).collect()
+}
+
+/// Equal exactly for the same identity. Kinds hold no colon and the issuer's are escaped, so the parts cannot run into
+/// each other.
+fn subject_id(subject: &Subject) -> String {
+    let issuer = subject.issuer.replace('%', "%25").replace(':', "%3A");
+    format!("{}:{issuer}:{}", subject.kind, subject.id)
+}
+
+fn subject_entity(subject: &Subject, people: &People) -> Value {
+    let known = people.known(subject);
+    let name = known.map(|known| known.name.clone()).unwrap_or_default();
+    let person = known.filter(|known| known.kind == SubjectKind::Human);
+    json!({
+        "uid": uid("Subject", &subject_id(subject)),
+        "attrs": {
+            "kind": uid("Kind", &subject.kind.to_string()),
+            "issuer": subject.issuer,
+            "name": name,
+        },
+        "parents": person.map(|person| uid("Person", &person.name)).into_iter().collect::<Vec<_>>(),
+    })
+}
+
+fn resource_entity(resource: &Resource) -> Value {
+    json!({
+        "uid": uid("Resource", &resource.name),
+        "attrs": {
+            "cloud": uid("Cloud", &resource.cloud.to_string()),
+            "account": resource.account,
+            "type": resource.kind,
+            "native": resource.native,
+            "environment": resource.environment,
+            "tier": uid("Tier", &resource.tier.to_string()),
+            "owners": people_set(&resource.owners),
+            "stewards": people_set(&resource.stewards),
+            "sensitive": resource.sensitive,
+        },
+        "parents": [],
+    })
+}
+
+fn context(question: &Question<'_>) -> Value {
+    let facts = &question.facts;
+    let (revocation, residual) = match facts.revocation {
+        Revocation::Immediate => ("immediate", 0),
+        Revocation::Eventual => ("eventual", 0),
+        Revocation::ExpiryOnly => ("expiry_only", 0),
+        Revocation::Residual(seconds) => ("residual", seconds),
+    };
+    let persistence = match facts.persistence {
+        Persistence::None => "none",
+        Persistence::CanCreate => "can_create",
+    };
+    let approvals: BTreeMap<&str, u32> = Capacity::ALL
+        .into_iter()
+        .map(|capacity| (capacity.as_str(), facts.approvals.get(&capacity).copied().unwrap_or_default()))
+        .collect();
+    let mut context = json!({
+        "uid": question.uid,
+        "capability": {
+            "name": facts.capability.as_str(),
+            "type": facts.capability.resource_type(),
+            "verb": facts.capability.verb(),
+        },
+        "duration_seconds": facts.duration_seconds,
+        "justification_length": facts.justification_length,
+        "ticket": facts.ticket,
+        "subject": uid("Subject", &subject_id(&facts.subject)),
+        "requester": uid("Subject", &subject_id(&facts.requester)),
+        "self_subject": question.principal.same_identity(&facts.subject),
+        "anchor": uid("Anchor", facts.anchor.as_str()),
+        "isolation": uid("Isolation", facts.isolation.as_str()),
+        "persistence": uid("Persistence", persistence),
+        "widens": facts.widens,
+        "revocation": uid("Revocation", revocation),
+        "residual_seconds": residual,
+        "approvals": approvals,
+    });
+    if let (Action::Issue, Some(ttl), Some(members)) = (question.action, facts.ttl_seconds, context.as_object_mut()) {
+        members.insert("ttl_seconds".to_owned(), ttl.into());
+    }
+    context
+}

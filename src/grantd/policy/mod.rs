@@ -1,0 +1,24 @@
+//! What policy says: a bundle of Cedar policies with its schema, catalogue, people and entitlement maps, and the
+//! decision it gives on a question.
+//!
+//! Pure: files come through what the loader is passed, time and every fact through the question. Whatever goes wrong
+//! on the way to a decision is a denial. Limits on duration and TTL are returned as obligations, and whoever acts on
+//! the decision keeps them.
+
+mod annotations;
+mod bundle;
+mod engine;
+mod inputs;
+mod question;
+mod refusal;
+
+#[cfg(test)]
+mod bundle_tests;
+#[cfg(test)]
+mod cases_tests;
+#[cfg(test)]
+mod engine_tests;
+
+pub use bundle::{Bundle, BundleError};
+pub use question::{AnchorKind, Capacity, Facts, Isolation, Question};
+pub use refusal::{DEFAULT_DENY, POLICY_ERROR};

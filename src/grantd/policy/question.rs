@@ -1,0 +1,157 @@
+//! The question that policy is asked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use grantd_model::{Action, Anchor, Subject};
+use grantd_provider_api::{Capability, Persistence, Revocation};
+use jiff::Timestamp;
+
+use crate::config::Resource;
+
+/// May this principal do this on this resource, given these facts?
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// What is to be done.
+    pub action: Action,
+    /// Now.
+    pub at: Timestamp,
+    /// Who calls, as attested.
+    pub principal: &'a Subject,
+    /// The caller's uid, as the kernel proved it.
+    pub uid: u32,
+    /// On what, as the catalogue has it now.
+    pub resource: &'a Resource,
+    /// Everything else.
+    pub facts: Facts,
+}
+
+/// What policy may rest on besides who and on what. Looked up afresh for every decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// What is wanted on the resource.
+    pub capability: Capability,
+    /// How long the grant is to last, in seconds.
+    pub duration_seconds: u64,
+    /// How long the lease is to last, in seconds. Policy is told it for [`Action::Issue`], which is denied without it.
+    pub ttl_seconds: Option<u64>,
+    /// How long the justification is, in characters.
+    pub justification_length: usize,
+    /// Whether a ticket was named.
+    pub ticket: bool,
+    /// Who will use the access.
+    pub subject: Subject,
+    /// Who asked for it.
+    pub requester: Subject,
+    /// What ends the lease together with its task.
+    pub anchor: AnchorKind,
+    /// What keeps the caller apart from other jobs of this host.
+    pub isolation: Isolation,
+    /// From the plan: whether something can be left behind.
+    pub persistence: Persistence,
+    /// From the plan: whether the cloud cannot express the entitlement as narrowly as asked.
+    pub widens: bool,
+    /// From the plan: how access can be taken back.
+    pub revocation: Revocation,
+    /// How many people have approved, by capacity.
+    pub approvals: BTreeMap<Capacity, u32>,
+}
+
+/// What ends a lease together with its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnchorKind {
+    /// The exit of a watched process.
+    Process,
+    /// The end of a held connection.
+    Connection,
+    /// Nothing but the TTL.
+    Unwatched,
+    /// No lease is in question.
+    None,
+}
+
+impl AnchorKind {
+    /// As the schema spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Connection => "connection",
+            Self::Unwatched => "unwatched",
+            Self::None => "none",
+        }
+    }
+}
+
+impl From<&Anchor> for AnchorKind {
+    fn from(anchor: &Anchor) -> Self {
+        match anchor {
+            Anchor::Process { .. } => Self::Process,
+            Anchor::Connection { .. } => Self::Connection,
+            Anchor::Unwatched { .. } => Self::Unwatched,
+        }
+    }
+}
+
+/// What keeps the caller apart from other jobs of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Its uid alone: two jobs of one uid are one caller.
+    Uid,
+}
+
+impl Isolation {
+    /// As the schema spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uid => "uid",
+        }
+    }
+}
+
+/// In which capacity somebody approves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capacity {
+    /// Answers for the resource.
+    Owner,
+    /// Answers for the organisation's security.
+    Security,
+    /// Answers for the data.
+    Steward,
+    /// Was given the right to approve by one of the others.
+    DelegatedAdmin,
+}
+
+impl Capacity {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Security, Self::Steward, Self::DelegatedAdmin];
+
+    /// As the schema and `@approvals` spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Security => "security",
+            Self::Steward => "steward",
+            Self::DelegatedAdmin => "delegated_admin",
+        }
+    }
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Capacity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|capacity| capacity.as_str() == text).ok_or_else(|| {
+            format!("\"{text}\" is no capacity to approve in: write owner, security, steward or delegated_admin")
+        })
+    }
+}

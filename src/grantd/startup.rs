@@ -1,0 +1,88 @@
+//! What is read once before the daemon runs, and again at a reload: files that only trusted users can write.
+
+use std::path::Path;
+
+use tokio::net::UnixListener;
+
+use crate::api::Limits;
+use crate::config::{self, Settings, SocketGroup};
+use crate::policy::Bundle;
+use crate::sys::files::{self, Owners};
+use crate::sys::listen::{self, SocketSettings};
+use crate::sys::notify::NamedFd;
+use crate::sys::users;
+
+/// The largest configuration or policy file, in bytes.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// Reads `grantd.toml`.
+///
+/// # Errors
+/// In words: who else could write it, or what is wrong in it.
+pub fn read_settings(path: &Path, owners: &Owners) -> Result<Settings, String> {
+    let text = files::read_trusted(path, owners, LARGEST).map_err(|error| error.to_string())?;
+    Settings::parse(&text, &|name| users::uid(name).ok()).map_err(|error| error.to_string())
+}
+
+/// Reads and checks the whole policy bundle.
+///
+/// # Errors
+/// In words: who else could write it, or what is wrong in it.
+pub fn read_bundle(dir: &Path, owners: &Owners) -> Result<Bundle, String> {
+    files::trusted_dir(dir, owners).map_err(|error| error.to_string())?;
+    let read = |path: &Path| files::read_trusted(path, owners, LARGEST).map_err(|error| error.to_string());
+    let list = |path: &Path| {
+        files::trusted_dir(path, owners).map_err(|error| error.to_string())?;
+        let entries = std::fs::read_dir(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let names: Result<Vec<String>, std::io::Error> =
+            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect();
+        names.map_err(|error| format!("{}: {error}", path.display()))
+    };
+    Bundle::load(dir, &read, &list, &|name| users::uid(name).ok()).map_err(|error| error.to_string())
+}
+
+/// Checks files that an adapter reads by itself: base credentials, certificate authorities.
+///
+/// # Errors
+/// In words: who else could write one.
+pub fn check_files<'a>(paths: impl Iterator<Item = &'a Path>, owners: &Owners) -> Result<(), String> {
+    for path in paths {
+        files::trusted_file(path, owners).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// The socket that systemd passed, or one of our own. Called last: from then on clients wait for an answer.
+///
+/// # Errors
+/// In words.
+pub fn listener(settings: &config::SocketSettings, fds: Vec<NamedFd>, owners: &Owners) -> Result<UnixListener, String> {
+    let listener = match fds.into_iter().find(|fd| fd.name == "grantd.socket") {
+        Some(passed) => listen::adopt(passed.fd),
+        None => {
+            let group = match &settings.group {
+                None => None,
+                Some(SocketGroup::Gid(gid)) => Some(*gid),
+                Some(SocketGroup::Name(name)) => Some(users::gid(name).map_err(|error| error.to_string())?),
+            };
+            let own = SocketSettings { path: settings.path.clone(), owner: None, group, mode: settings.mode };
+            listen::bind(&own, owners)
+        }
+    };
+    let listener = listener.map_err(|error| error.to_string())?;
+    UnixListener::from_std(listener).map_err(|error| format!("the socket cannot be watched: {error}"))
+}
+
+impl From<&config::Limits> for Limits {
+    fn from(limits: &config::Limits) -> Self {
+        Self {
+            connections: usize::try_from(limits.connections).unwrap_or(usize::MAX),
+            connections_per_uid: usize::try_from(limits.connections_per_uid).unwrap_or(usize::MAX),
+            requests_per_second: limits.requests_per_second,
+            burst: limits.burst,
+            body_bytes: usize::try_from(limits.body_bytes).unwrap_or(usize::MAX),
+            header_timeout: limits.header_timeout,
+            request_timeout: limits.request_timeout,
+        }
+    }
+}

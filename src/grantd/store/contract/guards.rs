@@ -1,0 +1,219 @@
+//! Every guard at its edge, and what holds when many come at once.
+
+use std::sync::Arc;
+
+use grantd_model::{EndReason, GrantEvent, GrantId, GrantState, Lease, LeaseEvent, RegisteredAnchor};
+use grantd_provider_api::Id;
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::{Stage, at, audited, grant, insert_grant, lease};
+use crate::store::{Guard, GuardFailure, Store, StoreError, Transaction, Write};
+
+/// What the store says of a transaction that is nothing but `guard`.
+async fn verdict(store: &dyn Store, guard: Guard) -> Result<(), GuardFailure> {
+    let transaction = Transaction { guards: vec![guard], ..Transaction::default() };
+    match store.commit(transaction).await {
+        Ok(_) => Ok(()),
+        Err(StoreError::Guard(failure)) => Err(failure),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn write(store: &dyn Store, write: Write) {
+    store.commit(audited("test", vec![write])).await.unwrap();
+}
+
+pub(in crate::store) fn issued(lease: &Lease) -> Lease {
+    let event = LeaseEvent::Issued {
+        token_until: lease.token_until,
+        place_until: lease.place_until,
+        native_id: "arn".to_owned(),
+    };
+    lease.after(&event).unwrap()
+}
+
+/// The lease after it was ended at 10, with a deny to be written.
+pub(in crate::store) fn ended(lease: &Lease) -> Lease {
+    lease.after(&LeaseEvent::End { at: at(10), reason: EndReason::Completed, propagation: 10 }).unwrap()
+}
+
+pub(in crate::store) async fn p3_only_an_active_grant_that_is_not_over_passes(stage: &mut impl Stage) {
+    let store = stage.store();
+    let active = grant(1);
+    let mut waiting = grant(2);
+    waiting.state = GrantState::Pending { lapses_at: None };
+    insert_grant(&*store, &active).await;
+    insert_grant(&*store, &waiting).await;
+    let passes = async |grant: GrantId, at| verdict(&*store, Guard::GrantActive { grant, at }).await;
+    assert_eq!(passes(active.id, at(0)).await, Ok(()));
+    assert_eq!(passes(active.id, at(1800) - SignedDuration::from_millis(1)).await, Ok(()));
+    assert_eq!(passes(active.id, at(1800)).await, Err(GuardFailure::GrantNotActive));
+    assert_eq!(passes(waiting.id, at(0)).await, Err(GuardFailure::GrantNotActive));
+    assert_eq!(passes(Id::new(Uuid::from_u128(99)), at(0)).await, Err(GuardFailure::GrantNotActive));
+    write(&*store, Write::UpdateGrant(waiting.after(&GrantEvent::Approve { at: at(0) }).unwrap())).await;
+    assert_eq!(passes(waiting.id, at(1)).await, Ok(()));
+    write(&*store, Write::UpdateGrant(active.after(&GrantEvent::Complete { at: at(1) }).unwrap())).await;
+    assert_eq!(passes(active.id, at(1)).await, Err(GuardFailure::GrantNotActive));
+}
+
+pub(in crate::store) async fn a_task_counts_once_however_many_leases_it_holds(stage: &mut impl Stage) {
+    let store = stage.store();
+    let (grant, other_grant) = (grant(1), grant(2));
+    insert_grant(&*store, &grant).await;
+    insert_grant(&*store, &other_grant).await;
+    let (first, second) = (lease(10, &grant), lease(11, &grant));
+    let mut again = lease(12, &grant);
+    again.anchor = first.anchor.clone();
+    for lease in [&first, &second, &again, &lease(13, &other_grant)] {
+        write(&*store, Write::InsertLease(lease.clone())).await;
+    }
+    let below = async |lease: &Lease, limit| {
+        let anchor_key = lease.anchor.key(lease.uid);
+        verdict(&*store, Guard::OtherAnchorsBelow { grant: grant.id, anchor_key, limit }).await
+    };
+    let newcomer = lease(20, &grant);
+    assert_eq!(below(&newcomer, 3).await, Ok(()));
+    assert_eq!(below(&newcomer, 2).await, Err(GuardFailure::Concurrent { in_use: 2, limit: 2 }));
+    assert_eq!(below(&first, 2).await, Ok(()), "one's own leases are not in one's way");
+    assert_eq!(below(&first, 1).await, Err(GuardFailure::Concurrent { in_use: 1, limit: 1 }));
+    write(&*store, Write::UpdateLease(issued(&second))).await;
+    assert_eq!(below(&newcomer, 2).await, Err(GuardFailure::Concurrent { in_use: 2, limit: 2 }));
+    write(&*store, Write::UpdateLease(ended(&issued(&second)))).await;
+    assert_eq!(below(&newcomer, 2).await, Ok(()), "an ended lease is not held any more");
+}
+
+pub(in crate::store) async fn a_counter_counts_each_member_once(stage: &mut impl Stage) {
+    let store = stage.store();
+    let count = async |counter: &str, member: &str, limit: u32| {
+        let (counter, member) = (counter.to_owned(), member.to_owned());
+        let guards = vec![Guard::CounterBelow { counter: counter.clone(), member: member.clone(), limit }];
+        let writes = vec![Write::Count { counter, member }];
+        store.commit(Transaction { guards, ..audited("count", writes) }).await
+    };
+    assert!(matches!(
+        count("a", "one", 0).await,
+        Err(StoreError::Guard(GuardFailure::Counter { in_use: 0, limit: 0 }))
+    ));
+    count("a", "one", 2).await.unwrap();
+    count("a", "one", 2).await.unwrap();
+    assert_eq!(store.counted("a").await.unwrap(), 1);
+    count("a", "two", 2).await.unwrap();
+    let error = count("a", "three", 2).await.unwrap_err();
+    assert!(matches!(error, StoreError::Guard(GuardFailure::Counter { in_use: 2, limit: 2 })), "{error}");
+    count("a", "one", 2).await.unwrap();
+    count("a", "one", 0).await.unwrap();
+    count("b", "three", 1).await.unwrap();
+    assert_eq!((store.counted("a").await.unwrap(), store.counted("b").await.unwrap()), (2, 1));
+    assert_eq!(store.counted("nothing").await.unwrap(), 0);
+}
+
+pub(in crate::store) async fn a_counter_never_passes_its_limit_under_contention(stage: &mut impl Stage) {
+    let store = stage.store();
+    let outcomes = all_at_once(&store, |nth| {
+        let (counter, member) = ("uses".to_owned(), nth.to_string());
+        let guards = vec![Guard::CounterBelow { counter: counter.clone(), member: member.clone(), limit: 5 }];
+        Transaction { guards, ..audited("count", vec![Write::Count { counter, member }]) }
+    })
+    .await;
+    assert_eq!(outcomes, (5, 27));
+    assert_eq!((store.counted("uses").await.unwrap(), store.head().await.unwrap().seq), (5, 5));
+}
+
+pub(in crate::store) async fn p2_a_place_is_taken_from_the_intent_until_the_token_is_dead(stage: &mut impl Stage) {
+    let store = stage.store();
+    let grant = grant(1);
+    insert_grant(&*store, &grant).await;
+    let (first, second) = (lease(10, &grant), lease(11, &grant));
+    let scope = first.scope.clone();
+    let below = async |at, limit| verdict(&*store, Guard::PlacesBelow { scope: scope.clone(), at, limit }).await;
+    let places = async |at| store.places(&scope, at).await.unwrap();
+    let full = |in_use, limit| Err(GuardFailure::Places { in_use, limit });
+    assert_eq!((below(at(0), 1).await, below(at(0), 0).await), (Ok(()), full(0, 0)));
+    write(&*store, Write::InsertLease(first.clone())).await;
+    assert_eq!((below(at(0), 1).await, below(at(0), 2).await), (full(1, 1), Ok(())), "an intent takes a place");
+    let just_before = at(1800) - SignedDuration::from_millis(1);
+    assert_eq!((places(just_before).await, places(at(1800)).await), (1, 0));
+    assert_eq!((below(just_before, 1).await, below(at(1800), 1).await), (full(1, 1), Ok(())));
+
+    // The cloud's token lives longer than was planned.
+    let longer = LeaseEvent::Issued { token_until: at(1000), place_until: at(2000), native_id: "arn".to_owned() };
+    let first = first.after(&longer).unwrap();
+    write(&*store, Write::UpdateLease(first.clone())).await;
+    assert_eq!((places(at(1999)).await, places(at(2000)).await), (1, 0));
+    let first = ended(&first);
+    write(&*store, Write::UpdateLease(first.clone())).await;
+    assert_eq!(places(at(1999)).await, 1, "a revoked one still needs its place");
+    let expired = first.after(&LeaseEvent::Expire { at: at(300) }).unwrap();
+    write(&*store, Write::UpdateLease(expired)).await;
+    assert_eq!(places(at(1999)).await, 1, "its deny was never confirmed");
+
+    write(&*store, Write::InsertLease(second.clone())).await;
+    assert_eq!(places(at(0)).await, 2);
+    let refused = second.after(&LeaseEvent::Refuse { at: at(1), error: "no".to_owned() }).unwrap();
+    write(&*store, Write::UpdateLease(refused)).await;
+    assert_eq!(places(at(0)).await, 1, "what the cloud refused to issue needs none");
+    let third = lease(12, &grant);
+    write(&*store, Write::InsertLease(third.clone())).await;
+    let third = issued(&third);
+    write(&*store, Write::UpdateLease(third.clone())).await;
+    assert_eq!(places(at(0)).await, 2);
+    write(&*store, Write::UpdateLease(third.after(&LeaseEvent::Expire { at: at(300) }).unwrap())).await;
+    assert_eq!(places(at(301)).await, 1, "what expired by itself needs none");
+}
+
+pub(in crate::store) async fn places_never_pass_their_limit_under_contention(stage: &mut impl Stage) {
+    let store = stage.store();
+    let grant = grant(1);
+    insert_grant(&*store, &grant).await;
+    let outcomes = all_at_once(&store, |nth| {
+        let lease = lease(100 + nth, &grant);
+        let guards = vec![Guard::PlacesBelow { scope: lease.scope.clone(), at: at(0), limit: 5 }];
+        Transaction { guards, ..audited("lease.intent", vec![Write::InsertLease(lease)]) }
+    })
+    .await;
+    assert_eq!(outcomes, (5, 27));
+    assert_eq!(store.places(&lease(100, &grant).scope, at(0)).await.unwrap(), 5);
+}
+
+pub(in crate::store) async fn an_anchor_that_is_gone_holds_nothing(stage: &mut impl Stage) {
+    let store = stage.store();
+    let anchor = |nth: u128| RegisteredAnchor {
+        id: Id::new(Uuid::from_u128(nth)),
+        uid: 1001,
+        process: lease(nth, &grant(1)).anchor.process().clone(),
+        created_at: at(i64::try_from(nth).unwrap()),
+    };
+    let (first, second) = (anchor(1), anchor(2));
+    let passes = async |anchor| verdict(&*store, Guard::AnchorRegistered { anchor }).await;
+    assert_eq!(passes(first.id).await, Err(GuardFailure::AnchorGone));
+    write(&*store, Write::InsertAnchor(second.clone())).await;
+    write(&*store, Write::InsertAnchor(first.clone())).await;
+    assert_eq!(store.anchors().await.unwrap(), [first.clone(), second.clone()]);
+    assert_eq!(passes(first.id).await, Ok(()));
+    let twice = store.commit(audited("anchor", vec![Write::InsertAnchor(first.clone())])).await.unwrap_err();
+    assert!(matches!(twice, StoreError::Stale { .. }), "{twice}");
+    write(&*store, Write::RemoveAnchor(first.id)).await;
+    write(&*store, Write::RemoveAnchor(first.id)).await;
+    assert_eq!(passes(first.id).await, Err(GuardFailure::AnchorGone));
+    assert_eq!(store.anchors().await.unwrap(), [second]);
+}
+
+/// Commits 32 transactions at once; gives how many were committed and how many refused by a guard.
+async fn all_at_once(store: &Arc<dyn Store>, transaction: impl Fn(u128) -> Transaction) -> (u32, u32) {
+    let commits: Vec<_> = (0..32)
+        .map(|nth| {
+            let (store, transaction) = (Arc::clone(store), transaction(nth));
+            tokio::spawn(async move { store.commit(transaction).await })
+        })
+        .collect();
+    let mut outcomes = (0, 0);
+    for commit in commits {
+        match commit.await.unwrap() {
+            Ok(_) => outcomes.0 += 1,
+            Err(StoreError::Guard(_)) => outcomes.1 += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    outcomes
+}

@@ -1,0 +1,113 @@
+//! Grants, leases and records to store.
+
+use grantd_model::{
+    Actor, Anchor, AuditDraft, Digest, Grant, GrantState, Lease, LeaseState, NodeId, Obligations, PolicyVersion,
+    ProcessRef, Request, Subject, SubjectKind, Tier,
+};
+use grantd_provider_api::{Cloud, DenyScope, Entitlement, Id, Narrowing, Persistence, Plan, ResourceRef, Revocation};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::store::{Store, Transaction, Write};
+
+/// A moment, in seconds from the one at which every sample was made.
+pub(in crate::store) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+/// An active grant, from 0 to 1800.
+pub(in crate::store) fn grant(nth: u128) -> Grant {
+    let subject = Subject {
+        kind: SubjectKind::Pipeline,
+        issuer: "unix".to_owned(),
+        id: "1001".to_owned(),
+        name: "deploy".to_owned(),
+    };
+    Grant {
+        id: Id::new(Uuid::from_u128(nth)),
+        node: NodeId("somewhere".to_owned()),
+        created_at: at(0),
+        request: Request {
+            resource: "reports".to_owned(),
+            entitlement: Entitlement {
+                capability: "object-storage:read".parse().unwrap(),
+                resource: ResourceRef {
+                    cloud: Cloud::Aws,
+                    account: "prod".to_owned(),
+                    kind: "object-storage".to_owned(),
+                    native: "arn:aws:s3:::reports".to_owned(),
+                },
+                narrowing: Narrowing::default(),
+            },
+            justification: "it's \"needed\"; DROP TABLE grants -- $1 ?1 é".parse().unwrap(),
+            ticket: None,
+            duration_seconds: 1800,
+            not_before: None,
+            subject: subject.clone(),
+            requested_by: subject,
+            task: None,
+        },
+        plan: Plan {
+            cloud: Cloud::Aws,
+            account: "prod".to_owned(),
+            targets: vec!["arn:aws:iam::123456789012:role/r".to_owned()],
+            native: serde_json::json!([{"Effect": "Allow"}]),
+            words: Vec::new(),
+            revocation: Revocation::Immediate,
+            persistence: Persistence::None,
+            widens: Vec::new(),
+        },
+        tier: Tier::Low,
+        digest: Digest::ZERO,
+        policy: PolicyVersion(Digest::ZERO),
+        obligations: Obligations::default(),
+        state: GrantState::Active { since: at(0), until: at(1800) },
+        version: 0,
+    }
+}
+
+/// An issuing lease under that grant, held by a task of its own: access until 300, place until 1800.
+pub(in crate::store) fn lease(nth: u128, grant: &Grant) -> Lease {
+    Lease {
+        id: Id::new(Uuid::from_u128(nth)),
+        grant: grant.id,
+        node: NodeId("somewhere".to_owned()),
+        created_at: at(0),
+        subject: grant.request.subject.clone(),
+        uid: 1001,
+        anchor: Anchor::Process {
+            process: ProcessRef { boot_id: "boot".to_owned(), pid: 7, start_time: u64::try_from(nth).unwrap() },
+        },
+        target: "arn:aws:iam::123456789012:role/r".to_owned(),
+        scope: DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: "boundary".to_owned() },
+        session_name: format!("deploy-{nth}"),
+        access_until: at(300),
+        token_until: at(900),
+        place_until: at(1800),
+        native_id: None,
+        state: LeaseState::Issuing,
+        version: 0,
+    }
+}
+
+/// A record to write.
+pub(in crate::store) fn draft(kind: &str) -> AuditDraft {
+    AuditDraft {
+        at: at(0),
+        kind: kind.to_owned(),
+        actor: Actor::Daemon { part: "main".to_owned() },
+        grant: Some(Id::new(Uuid::from_u128(1))),
+        lease: None,
+        detail: serde_json::json!({"z": [1.0, 1e30, "\u{0}é"], "a": {"large": 9_007_199_254_740_993_u64}}),
+    }
+}
+
+/// Writes with one record.
+pub(in crate::store) fn audited(kind: &str, writes: Vec<Write>) -> Transaction {
+    Transaction { guards: Vec::new(), writes, audit: vec![draft(kind)] }
+}
+
+/// Stores a grant.
+pub(in crate::store) async fn insert_grant(store: &dyn Store, grant: &Grant) {
+    store.commit(audited("grant.request", vec![Write::InsertGrant(grant.clone())])).await.unwrap();
+}

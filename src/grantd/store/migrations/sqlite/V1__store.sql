@@ -1,0 +1,92 @@
+-- The store's tables in SQLite. Columns are copies out of `body` for finding rows; `body` is what is read back.
+-- Times are milliseconds since 1970. The same tables for PostgreSQL are in ../postgres.
+
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE grants (
+    id              TEXT PRIMARY KEY,
+    node            TEXT NOT NULL,
+    created_ms      INTEGER NOT NULL,
+    phase           TEXT NOT NULL,
+    resource        TEXT NOT NULL,
+    subject         TEXT NOT NULL,          -- issuer:id
+    requester       TEXT NOT NULL,          -- issuer:id
+    active_until_ms INTEGER NOT NULL,       -- 0 unless active
+    version         INTEGER NOT NULL,
+    body            TEXT NOT NULL           -- JSON
+) STRICT;
+CREATE INDEX grants_by_phase ON grants (phase, active_until_ms);
+CREATE INDEX grants_by_subject ON grants (subject);
+CREATE INDEX grants_by_requester ON grants (requester);
+CREATE INDEX grants_by_resource ON grants (resource);
+CREATE INDEX grants_by_age ON grants (created_ms);
+
+CREATE TABLE leases (
+    id              TEXT PRIMARY KEY,
+    grant_id        TEXT NOT NULL REFERENCES grants (id),
+    node            TEXT NOT NULL,
+    created_ms      INTEGER NOT NULL,
+    uid             INTEGER NOT NULL,
+    scope           TEXT NOT NULL,          -- cloud/account/name of the deny scope
+    phase           TEXT NOT NULL,
+    anchor_key      TEXT NOT NULL,
+    session_name    TEXT NOT NULL UNIQUE,   -- two sessions of one name could not be told apart in the cloud
+    access_until_ms INTEGER NOT NULL,
+    place_until_ms  INTEGER NOT NULL,       -- 0 when it takes no place in the deny scope
+    deny_until_ms   INTEGER NOT NULL,       -- 0 when it has no entry in the deny scope
+    version         INTEGER NOT NULL,
+    body            TEXT NOT NULL           -- JSON
+) STRICT;
+CREATE INDEX leases_by_grant ON leases (grant_id, phase);
+CREATE INDEX leases_by_phase ON leases (phase);
+CREATE INDEX leases_by_uid ON leases (uid);
+CREATE INDEX leases_by_age ON leases (created_ms);
+CREATE INDEX leases_by_place ON leases (scope, place_until_ms);
+CREATE INDEX leases_by_deny ON leases (scope, deny_until_ms);
+
+CREATE TABLE anchors (
+    id         TEXT PRIMARY KEY,
+    node       TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    body       TEXT NOT NULL                -- JSON
+) STRICT;
+
+CREATE TABLE counters (
+    counter TEXT NOT NULL,
+    member  TEXT NOT NULL,
+    PRIMARY KEY (counter, member)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE claims (
+    name     TEXT PRIMARY KEY,
+    holder   TEXT NOT NULL,                 -- a node
+    until_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE bundles (
+    version TEXT PRIMARY KEY,
+    bytes   BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE audit (
+    node     TEXT NOT NULL,
+    seq      INTEGER NOT NULL,
+    at_ms    INTEGER NOT NULL,
+    kind     TEXT NOT NULL,
+    grant_id TEXT,                          -- no reference: what was refused is recorded too
+    lease_id TEXT,
+    record   TEXT NOT NULL,                 -- the RFC 8785 form; without its hash it is what was hashed
+    PRIMARY KEY (node, seq)
+) STRICT;
+CREATE INDEX audit_by_grant ON audit (grant_id) WHERE grant_id IS NOT NULL;
+CREATE INDEX audit_by_lease ON audit (lease_id) WHERE lease_id IS NOT NULL;
+
+-- The end of each node's chain, so that records missing at the end are noticed.
+CREATE TABLE chain (
+    node TEXT PRIMARY KEY,
+    seq  INTEGER NOT NULL,
+    hash TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,108 @@
+//! Questions to the store as SQL, and the way back from a row to a thing.
+
+use grantd_model::{GrantId, LeaseId, NodeId, PolicyVersion};
+use grantd_provider_api::DenyScope;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use super::sql::{Sql, Value, floor_ms, int, scope_word};
+use super::{GrantFilter, LeaseFilter, StoreError};
+
+pub(super) fn grant(id: GrantId) -> Sql {
+    Sql::new("SELECT body FROM grants WHERE id = $1", [id.to_string().into()])
+}
+
+pub(super) fn grants(filter: &GrantFilter) -> Sql {
+    let mut sql = Sql::new("SELECT body FROM grants WHERE TRUE", []);
+    if let Some(phases) = &filter.phases {
+        sql.push_one_of("phase", &phases.iter().map(|phase| phase.as_str()).collect::<Vec<_>>());
+    }
+    if let Some(identity) = &filter.identity {
+        sql.push(" AND (subject = ? OR requester = ?)", identity.as_str());
+    }
+    if let Some(resource) = &filter.resource {
+        sql.push(" AND resource = ?", resource.as_str());
+    }
+    if let Some(at) = filter.over_at {
+        sql.push(" AND phase = 'active' AND active_until_ms <= ?", floor_ms(at));
+    }
+    sql.text.push_str(" ORDER BY created_ms DESC, id");
+    sql.push_limit(filter.limit);
+    sql
+}
+
+pub(super) fn lease(id: LeaseId) -> Sql {
+    Sql::new("SELECT body FROM leases WHERE id = $1", [id.to_string().into()])
+}
+
+pub(super) fn leases(filter: &LeaseFilter) -> Sql {
+    let mut sql = Sql::new("SELECT body FROM leases WHERE TRUE", []);
+    if let Some(phases) = &filter.phases {
+        sql.push_one_of("phase", &phases.iter().map(|phase| phase.as_str()).collect::<Vec<_>>());
+    }
+    if let Some(grant) = filter.grant {
+        sql.push(" AND grant_id = ?", grant.to_string());
+    }
+    if let Some(uid) = filter.uid {
+        sql.push(" AND uid = ?", i64::from(uid));
+    }
+    if let Some(node) = &filter.node {
+        sql.push(" AND node = ?", node.0.as_str());
+    }
+    sql.text.push_str(" ORDER BY created_ms DESC, id");
+    sql.push_limit(filter.limit);
+    sql
+}
+
+pub(super) fn denied(scope: &DenyScope, now: Timestamp) -> Sql {
+    Sql::new(
+        "SELECT body FROM leases WHERE scope = $1 AND deny_until_ms > $2 ORDER BY created_ms, id",
+        [scope_word(scope).into(), floor_ms(now).into()],
+    )
+}
+
+pub(super) fn anchors(node: &NodeId) -> Sql {
+    Sql::new("SELECT body FROM anchors WHERE node = $1 ORDER BY created_ms, id", [node.0.as_str().into()])
+}
+
+pub(super) fn counted(counter: &str) -> Sql {
+    Sql::new("SELECT COUNT(*) FROM counters WHERE counter = $1", [counter.into()])
+}
+
+pub(super) fn bundle(version: PolicyVersion) -> Sql {
+    Sql::new("SELECT bytes FROM bundles WHERE version = $1", [version.to_string().into()])
+}
+
+/// Audit records after `after`, oldest first.
+pub(super) fn audit(node: &NodeId, after: u64, limit: u32) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "SELECT record FROM audit WHERE node = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        [node.0.as_str().into(), int(after)?, Value::Int(i64::from(limit))],
+    ))
+}
+
+/// Where the chain ends, as JSON text with `seq` and `hash`; nothing when it is empty.
+pub(super) fn head(node: &NodeId) -> Sql {
+    Sql::new(
+        "SELECT '{\"seq\":' || seq || ',\"hash\":\"' || hash || '\"}' FROM chain WHERE node = $1",
+        [node.0.as_str().into()],
+    )
+}
+
+/// A row's text as the thing that it holds.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| {
+        let start: String = text.chars().take(80).collect();
+        StoreError::Damaged(format!("a row that starts with {start} cannot be read: {error}"))
+    })
+}
+
+/// All rows.
+pub(super) fn all<T: DeserializeOwned>(texts: Vec<String>) -> Result<Vec<T>, StoreError> {
+    texts.iter().map(|text| parse(text)).collect()
+}
+
+/// The one row, if there is one.
+pub(super) fn one<T: DeserializeOwned>(texts: Vec<String>) -> Result<Option<T>, StoreError> {
+    texts.first().map(|text| parse(text)).transpose()
+}

@@ -1,0 +1,215 @@
+//! Guards, writes and audit records as SQL, and what the answer of the database means.
+
+use grantd_model::{AuditRecord, Grant, GrantState, Lease, NodeId, RegisteredAnchor, canonical_json};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::sql::{Sql, Value, ceil_ms, floor_ms, int, scope_word};
+use super::{Guard, GuardFailure, StoreError, Write};
+
+/// The question that a guard asks: its answer is one number, which [`judge`] understands.
+pub(super) fn question(guard: &Guard) -> Sql {
+    match guard {
+        Guard::GrantActive { grant, at } => Sql::new(
+            "SELECT COUNT(*) FROM grants WHERE id = $1 AND phase = 'active' AND active_until_ms > $2",
+            [grant.to_string().into(), floor_ms(*at).into()],
+        ),
+        Guard::OtherAnchorsBelow { grant, anchor_key, .. } => Sql::new(
+            "SELECT COUNT(DISTINCT anchor_key) FROM leases \
+             WHERE grant_id = $1 AND phase IN ('issuing', 'active') AND anchor_key <> $2",
+            [grant.to_string().into(), anchor_key.as_str().into()],
+        ),
+        // One that is a member already is answered with -1.
+        Guard::CounterBelow { counter, member, .. } => Sql::new(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM counters WHERE counter = $1 AND member = $2) THEN -1 \
+             ELSE (SELECT COUNT(*) FROM counters WHERE counter = $1) END",
+            [counter.as_str().into(), member.as_str().into()],
+        ),
+        Guard::PlacesBelow { scope, at, .. } => places(&scope_word(scope), *at),
+        Guard::AnchorRegistered { anchor } => {
+            Sql::new("SELECT COUNT(*) FROM anchors WHERE id = $1", [anchor.to_string().into()])
+        }
+    }
+}
+
+/// How many places of a deny scope are taken.
+pub(super) fn places(scope: &str, at: Timestamp) -> Sql {
+    Sql::new(
+        "SELECT COUNT(*) FROM leases WHERE scope = $1 AND place_until_ms > $2",
+        [scope.into(), floor_ms(at).into()],
+    )
+}
+
+/// Whether the guard holds, given the answer to its question.
+pub(super) fn judge(guard: &Guard, answer: i64) -> Result<(), GuardFailure> {
+    let below = |limit: u32| answer < i64::from(limit);
+    let in_use = u64::try_from(answer).unwrap_or_default();
+    match guard {
+        Guard::GrantActive { .. } if answer != 1 => Err(GuardFailure::GrantNotActive),
+        Guard::AnchorRegistered { .. } if answer != 1 => Err(GuardFailure::AnchorGone),
+        Guard::OtherAnchorsBelow { limit, .. } if !below(*limit) => {
+            Err(GuardFailure::Concurrent { in_use, limit: *limit })
+        }
+        Guard::CounterBelow { limit, .. } if !below(*limit) => Err(GuardFailure::Counter { in_use, limit: *limit }),
+        Guard::PlacesBelow { limit, .. } if !below(*limit) => Err(GuardFailure::Places { in_use, limit: *limit }),
+        _ => Ok(()),
+    }
+}
+
+/// A write as SQL. When it has to change one row and changes none, what it was made from has changed meanwhile; its
+/// name is given for the error.
+pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String>), StoreError> {
+    Ok(match write {
+        Write::InsertGrant(grant) => (insert_grant(grant)?, Some(format!("that {} did not exist", grant.id))),
+        Write::UpdateGrant(grant) => (update_grant(grant)?, Some(grant.id.to_string())),
+        Write::InsertLease(lease) => {
+            let what = format!("that {} and its session name {} did not exist", lease.id, lease.session_name);
+            (insert_lease(lease)?, Some(what))
+        }
+        Write::UpdateLease(lease) => (update_lease(lease)?, Some(lease.id.to_string())),
+        Write::InsertAnchor(anchor) => {
+            (insert_anchor(anchor, node)?, Some(format!("that {} did not exist", anchor.id)))
+        }
+        Write::RemoveAnchor(anchor) => {
+            (Sql::new("DELETE FROM anchors WHERE id = $1", [anchor.to_string().into()]), None)
+        }
+        Write::Count { counter, member } => (
+            Sql::new(
+                "INSERT INTO counters (counter, member) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                [counter.as_str().into(), member.as_str().into()],
+            ),
+            None,
+        ),
+        Write::KeepBundle { version, bytes } => (
+            Sql::new(
+                "INSERT INTO bundles (version, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                [version.to_string().into(), Value::Bytes(bytes.clone())],
+            ),
+            None,
+        ),
+    })
+}
+
+fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
+    let request = &grant.request;
+    Ok(Sql::new(
+        "INSERT INTO grants (id, node, created_ms, phase, resource, subject, requester, active_until_ms, version, body) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+        [
+            grant.id.to_string().into(),
+            grant.node.0.as_str().into(),
+            floor_ms(grant.created_at).into(),
+            grant.state.phase().as_str().into(),
+            request.resource.as_str().into(),
+            format!("{}:{}", request.subject.issuer, request.subject.id).into(),
+            format!("{}:{}", request.requested_by.issuer, request.requested_by.id).into(),
+            active_until(grant).into(),
+            int(grant.version)?,
+            body(grant)?,
+        ],
+    ))
+}
+
+fn update_grant(grant: &Grant) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "UPDATE grants SET phase = $1, active_until_ms = $2, version = $3, body = $4 \
+         WHERE id = $5 AND version + 1 = $3",
+        [
+            grant.state.phase().as_str().into(),
+            active_until(grant).into(),
+            int(grant.version)?,
+            body(grant)?,
+            grant.id.to_string().into(),
+        ],
+    ))
+}
+
+fn active_until(grant: &Grant) -> i64 {
+    match grant.state {
+        GrantState::Active { until, .. } => floor_ms(until),
+        _ => 0,
+    }
+}
+
+fn insert_lease(lease: &Lease) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "INSERT INTO leases (id, grant_id, node, created_ms, uid, scope, phase, anchor_key, session_name, \
+         access_until_ms, place_until_ms, deny_until_ms, version, body) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
+        [
+            lease.id.to_string().into(),
+            lease.grant.to_string().into(),
+            lease.node.0.as_str().into(),
+            floor_ms(lease.created_at).into(),
+            i64::from(lease.uid).into(),
+            scope_word(&lease.scope).into(),
+            lease.state.phase().as_str().into(),
+            lease.anchor.key(lease.uid).into(),
+            lease.session_name.as_str().into(),
+            floor_ms(lease.access_until).into(),
+            place_until(lease).into(),
+            deny_until(lease).into(),
+            int(lease.version)?,
+            body(lease)?,
+        ],
+    ))
+}
+
+/// No event moves a lease to another grant, node, user, anchor, scope or session name.
+fn update_lease(lease: &Lease) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "UPDATE leases SET phase = $1, access_until_ms = $2, place_until_ms = $3, deny_until_ms = $4, version = $5, \
+         body = $6 WHERE id = $7 AND version + 1 = $5",
+        [
+            lease.state.phase().as_str().into(),
+            floor_ms(lease.access_until).into(),
+            place_until(lease).into(),
+            deny_until(lease).into(),
+            int(lease.version)?,
+            body(lease)?,
+            lease.id.to_string().into(),
+        ],
+    ))
+}
+
+fn place_until(lease: &Lease) -> i64 {
+    lease.occupies_until().map_or(0, ceil_ms)
+}
+
+fn deny_until(lease: &Lease) -> i64 {
+    lease.deny_entry(Timestamp::MIN).map_or(0, |_| ceil_ms(lease.place_until))
+}
+
+fn insert_anchor(anchor: &RegisteredAnchor, node: &NodeId) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "INSERT INTO anchors (id, node, created_ms, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        [anchor.id.to_string().into(), node.0.as_str().into(), floor_ms(anchor.created_at).into(), body(anchor)?],
+    ))
+}
+
+/// A record as a row.
+pub(super) fn insert_record(record: &AuditRecord) -> Result<Sql, StoreError> {
+    let draft = &record.draft;
+    let canonical = canonical_json(record).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    Ok(Sql::new(
+        "INSERT INTO audit (node, seq, at_ms, kind, grant_id, lease_id, record) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        [
+            record.node.0.as_str().into(),
+            int(record.seq)?,
+            floor_ms(draft.at).into(),
+            draft.kind.as_str().into(),
+            draft.grant.map(|id| id.to_string()).into(),
+            draft.lease.map(|id| id.to_string()).into(),
+            canonical.ok_or_else(|| unwritable(&draft.kind))?.into(),
+        ],
+    ))
+}
+
+/// The error for a record or a body that cannot be JSON. Nothing was written then.
+pub(super) fn unwritable(what: &str) -> StoreError {
+    StoreError::Io(format!("{what} cannot be written as JSON"))
+}
+
+fn body<T: Serialize>(thing: &T) -> Result<Value, StoreError> {
+    serde_json::to_string(thing).map(Value::Text).map_err(|error| unwritable(&error.to_string()))
+}

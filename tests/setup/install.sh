@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Installs what the tests and the demo stand on. Safe to run again: each step looks first. Needs root, for the Unix
+# users and the packages. Everything has an exact version; what Debian ships is taken as it is.
+set -eu
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+deny_version=0.20.2
+nextest_version=0.9.143
+
+step() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# Runs a command silently; shows what it printed only if it failed.
+quietly() {
+    local log
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        fail "failed: $*"
+    fi
+    rm -f "$log"
+}
+
+[ "$(id -u)" = 0 ] || fail "run as root: the tests create Unix users and act as them"
+
+packages() {
+    local missing=()
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+    command -v curl >/dev/null || missing+=(curl)
+    command -v setpriv >/dev/null || missing+=(util-linux)
+    /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    # aws-lc-sys and the bundled SQLite are C.
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    if [ ${#missing[@]} -gt 0 ]; then
+        step "apt packages: ${missing[*]}"
+        quietly apt-get update -q
+        quietly env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+    else
+        step "apt packages are there"
+    fi
+}
+
+users() {
+    getent group gt-clients >/dev/null || quietly groupadd --system gt-clients
+    local user
+    for user in gt-daemon gt-alice gt-bob; do
+        getent passwd "$user" >/dev/null || quietly useradd --system --user-group --no-create-home \
+            --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
+        id -nG "$user" | tr ' ' '\n' | grep -qx gt-clients || quietly usermod --append --groups gt-clients "$user"
+    done
+    step "users gt-daemon, gt-alice, gt-bob in group gt-clients"
+}
+
+# The test users run boto3 themselves, so they must be able to reach it. A checkout below a private directory, such as
+# /root, keeps its environments in /var/lib instead and has a link to them.
+place_for() {
+    local name=$1
+    if setpriv --reuid gt-alice --regid gt-alice --clear-groups test -x "$root"; then
+        echo "$root/$name"
+    else
+        echo "/var/lib/grantd-test/$(printf '%s' "$root" | sha256sum | cut -c1-12)/$name"
+    fi
+}
+
+# A virtual environment named .venv-NAME that holds exactly what NAME.txt lists.
+environment() {
+    local name=.venv-$1 list=$here/$1.txt place
+    place=$(place_for "$name")
+    if ! cmp -s "$list" "$place/installed.txt"; then
+        step "$name: installing"
+        rm -rf "$place"
+        mkdir -p "$(dirname "$place")"
+        quietly /usr/bin/python3 -m venv "$place"
+        quietly "$place/bin/pip" install --disable-pip-version-check --no-deps -r "$list"
+        quietly "$place/bin/pip" check
+        # Compiled now: the test users cannot write here, and would compile boto3 again in every process.
+        quietly "$place/bin/python" -m compileall -q "$place/lib"
+        chmod -R go+rX "$place"
+        cp "$list" "$place/installed.txt"
+    fi
+    [ "$place" = "$root/$name" ] || { rm -rf "${root:?}/$name" && ln -s "$place" "$root/$name"; }
+    setpriv --reuid gt-alice --regid gt-alice --clear-groups "$place/bin/python" -c '' ||
+        fail "gt-alice cannot run $place/bin/python: make the directories above it searchable for everyone"
+    step "$name is there"
+}
+
+# A cargo tool at one exact version.
+tool() {
+    local name=$1 version=$2
+    if ! "$name" --version 2>/dev/null | head -n1 | grep -q -F " $version"; then
+        step "$name $version: compiling, this takes minutes"
+        quietly cargo install --locked --force "$name" --version "$version"
+    fi
+    step "$name $version is there"
+}
+
+packages
+users
+environment ministack
+environment aws
+tool cargo-deny "$deny_version"
+tool cargo-nextest "$nextest_version"
