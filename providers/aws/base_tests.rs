@@ -200,7 +200,7 @@ async fn boundaries_are_written_by_the_revoker_alone() {
     }
     let seen = server.requests();
     let actions: Vec<_> = seen.iter().filter_map(|one| one.field("Action")).collect();
-    assert_eq!(actions, ["AssumeRole", "GetPolicy", "GetPolicy"]);
+    assert_eq!(actions, ["AssumeRole", "ListPolicyVersions", "ListPolicyVersions"]);
     assert!(seen[1].head.contains("Credential=ASIAREVOKER/"), "{}", seen[1].head);
     assert!(seen[1].head.contains("/us-east-1/iam/"), "{}", seen[1].head);
 }

@@ -43,6 +43,7 @@ fn a_target_names_the_scope_in_which_it_is_revoked() {
     let provider = provider(testing::config(""));
     let mut plan = planned(&provider);
     let scope = DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: BOUNDARY.to_owned() };
+    assert_eq!(provider.scopes(), std::slice::from_ref(&scope));
     assert_eq!(provider.targets(&plan).unwrap(), [Target { name: ROLE.to_owned(), scope }]);
     plan.targets.insert(0, "arn:aws:iam::123456789012:role/removed".to_owned());
     assert_eq!(provider.targets(&plan).unwrap().len(), 1);

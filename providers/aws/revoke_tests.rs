@@ -51,9 +51,6 @@ impl Iam {
         let encode =
             |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         let body = match action.as_str() {
-            "GetPolicy" => {
-                format!("<Policy><Arn>{BOUNDARY}</Arn><DefaultVersionId>v{}</DefaultVersionId></Policy>", self.default)
-            }
             "GetPolicyVersion" => {
                 let Some((version, text)) = self.versions.iter().find(|(version, _)| Some(*version) == wanted) else {
                     return Reply::Answer(404, error_xml("NoSuchEntity", "no such version"));
@@ -192,7 +189,7 @@ async fn p4_forbidden_proves_nothing() {
     let account = testing::account(&config, &TestClock::at("2026-11-21T12:00:00Z"));
     let error = account.boundary(BOUNDARY).unwrap().confirm(&[entry()]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused);
-    assert!(error.message.contains("allow iam:GetPolicy"), "{error}");
+    assert!(error.message.contains("allow iam:ListPolicyVersions"), "{error}");
 }
 
 #[tokio::test]
