@@ -34,7 +34,7 @@ pub(crate) enum Source {
     /// `AssumeRoleWithWebIdentity`.
     WebIdentity { sts: aws_sdk_sts::Client, role: Arn, token_file: PathBuf, session_name: String },
     /// `AssumeRole` with the credentials of another source: the revoker.
-    Role { sts: aws_sdk_sts::Client, base: Base, role: Arn, external_id: Option<String> },
+    Role { sts: aws_sdk_sts::Client, base: Base, role: Arn },
 }
 
 /// A source and what it gave last. Cheap to clone; clones share what was fetched.
@@ -100,7 +100,7 @@ impl Base {
         limit: Duration,
     ) -> Self {
         let words = format!("the revoker role {role}");
-        Self::from_source(account, words, Source::Role { sts, base, role, external_id: None }, clock, limit)
+        Self::from_source(account, words, Source::Role { sts, base, role }, clock, limit)
     }
 
     fn from_source(account: &str, words: String, source: Source, clock: &Arc<dyn Clock>, limit: Duration) -> Self {
@@ -180,15 +180,9 @@ impl Base {
                     sent.map_err(|error| self.call("sts:AssumeRoleWithWebIdentity", role.as_str()).sdk(&error))?;
                 self.assumed(out.credentials)
             }
-            Source::Role { sts, base, role, external_id } => {
+            Source::Role { sts, base, role } => {
                 base.refresh().await?;
-                let sent = sts
-                    .assume_role()
-                    .role_arn(role.as_str())
-                    .role_session_name("grantd-revoker")
-                    .set_external_id(external_id.clone())
-                    .send()
-                    .await;
+                let sent = sts.assume_role().role_arn(role.as_str()).role_session_name("grantd-revoker").send().await;
                 let call = Call { caller: base.words(), ..self.call("sts:AssumeRole", role.as_str()) };
                 self.assumed(sent.map_err(|error| call.sdk(&error))?.credentials)
             }

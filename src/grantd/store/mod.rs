@@ -40,17 +40,20 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Makes `transaction` durable. When this returns `Ok`, it has reached the disk.
     ///
     /// # Errors
-    /// `Stale` when a grant or lease changed meanwhile, `Guard` when a guard does not hold - in both cases nothing was
-    /// written and the store goes on; `Poisoned` or `Io` when nothing can be written any more.
+    /// `Stale` when a grant or lease changed meanwhile, or an id or session name that has to be new is not; `Guard` when
+    /// a guard does not hold. In both cases nothing was written and the store goes on. `Poisoned` when nothing was
+    /// written because of an earlier error. `Io` when the store broke over it: **whether it was written is unknown**
+    /// until the store was reopened. A caller that stops waiting does not know the outcome either.
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError>;
 
     /// Why the store refuses commits, if it does.
     fn poisoned(&self) -> Option<String>;
 
-    /// After poisoning: opens the store anew and verifies the end of this node's audit chain.
+    /// After poisoning: opens the store anew and verifies the end of this node's audit chain, and that everything
+    /// acknowledged is in it. A commit that was answered with `Io` may turn out to have been made.
     ///
     /// # Errors
-    /// When it still cannot be written, or the chain does not hold.
+    /// When it still cannot be written, or the chain does not hold; it is poisoned then, even if it was not before.
     async fn reopen(&self) -> Result<(), StoreError>;
 
     /// Takes or renews the exclusive right to `name` until `until`, if it is free, expired at `now`, or already ours.

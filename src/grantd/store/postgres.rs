@@ -3,7 +3,7 @@
 //! Every transaction is serializable: guards hold over all nodes. One that lost against another node's is tried again.
 
 use std::fmt;
-use std::sync::{Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,7 +34,7 @@ pub struct PostgresStore {
     config: Config,
     node: NodeId,
     connections: Mutex<Connections>,
-    reader: StdMutex<std::sync::Arc<Client>>,
+    reader: StdMutex<Arc<Client>>,
     poison: StdMutex<Option<String>>,
 }
 
@@ -101,6 +101,15 @@ impl PostgresStore {
         self.poisoned().map_or(Ok(()), |why| Err(StoreError::Poisoned(why)))
     }
 
+    /// Fresh connections, and a chain that still holds what was acknowledged.
+    async fn connect_again(&self, acknowledged: ChainHead) -> Result<(Connections, Arc<Client>), StoreError> {
+        let writer = open(&self.config).await?;
+        let head = check_tail(&writer, &self.node).await?;
+        let last = records(&writer, &self.node, acknowledged.seq.saturating_sub(1), 1).await?;
+        tail::check_kept(acknowledged, head, last.first())?;
+        Ok((Connections { writer, head }, open(&self.config).await?.into()))
+    }
+
     fn set_poison(&self, why: Option<String>) {
         *self.poison.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
@@ -126,7 +135,7 @@ impl PostgresStore {
         Ok(u64::try_from(number).unwrap_or_default())
     }
 
-    fn reader(&self) -> std::sync::Arc<Client> {
+    fn reader(&self) -> Arc<Client> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -163,16 +172,20 @@ impl Store for PostgresStore {
 
     async fn reopen(&self) -> Result<(), StoreError> {
         let mut connections = self.connections.lock().await;
-        let writer = open(&self.config).await?;
-        let head = check_tail(&writer, &self.node).await?;
-        let after = connections.head.seq.saturating_sub(1);
-        let last = records(&writer, &self.node, after, 1).await?;
-        tail::check_kept(connections.head, head, last.first())?;
-        let reader = open(&self.config).await?;
-        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader.into();
-        *connections = Connections { writer, head };
-        self.set_poison(None);
-        Ok(())
+        match self.connect_again(connections.head).await {
+            Ok((fresh, reader)) => {
+                *connections = fresh;
+                *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = reader;
+                self.set_poison(None);
+                Ok(())
+            }
+            Err(error) => {
+                if self.poisoned().is_none() {
+                    self.set_poison(Some(error.to_string()));
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn claim(&self, name: &str, now: Timestamp, until: Timestamp) -> Result<bool, StoreError> {

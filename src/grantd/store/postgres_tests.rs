@@ -185,11 +185,12 @@ async fn p13_a_tampered_chain_is_found_at_connecting() {
     let store = connect(&config, "one").await.unwrap();
     insert_grant(&store, &grant(1)).await;
     insert_grant(&store, &grant(2)).await;
-    drop(store);
     let (client, connection) = config.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute("UPDATE audit SET record = replace(record, 'main', 'mail') WHERE seq = 2").await.unwrap();
-    let error = connect(&config, "one").await.unwrap_err();
-    assert!(matches!(&error, StoreError::Damaged(why) if why.contains("record 2 was changed")), "{error}");
+    for error in [connect(&config, "one").await.unwrap_err(), store.reopen().await.unwrap_err()] {
+        assert!(matches!(&error, StoreError::Damaged(why) if why.contains("record 2 was changed")), "{error}");
+    }
+    assert!(matches!(store.commit(audited("x", Vec::new())).await, Err(StoreError::Poisoned(_))));
     connect(&config, "two").await.unwrap();
 }

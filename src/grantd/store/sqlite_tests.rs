@@ -219,6 +219,21 @@ async fn p13_a_full_disk_poisons_and_loses_nothing_acknowledged() {
     whole_chain(&open(disk.0.path()).unwrap()).await;
 }
 
+#[tokio::test]
+async fn p13_a_store_is_not_called_well_while_it_has_no_room() {
+    let disk = SmallDisk::new();
+    drop(open(disk.0.path()).unwrap());
+    // Nothing waits in the write-ahead log, so that only the room is missing.
+    let store = open(disk.0.path()).unwrap();
+    disk.fill();
+    let error = store.reopen().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Io(why) if why.contains("full")), "{error}");
+    assert_eq!(store.poisoned(), Some(error.to_string()));
+    std::fs::remove_file(disk.0.path().join("filler")).unwrap();
+    store.reopen().await.unwrap();
+    insert_grant(&store, &grant(1)).await;
+}
+
 /// Where the child of the test below works, in its environment.
 const CHILD: &str = "GRANTD_TEST_COMMITS_IN";
 
