@@ -72,6 +72,15 @@ fn p3_more_than_the_rest_of_the_grant_is_refused_with_the_number() {
     refused.is_problem(422, "limit", &["61 s"]);
     let rest = refused.body["limit"].as_u64().unwrap();
     assert!((50..=60).contains(&rest), "{refused:?}");
+    // What is nearly over is said to be, whether or not a TTL was asked for.
+    let brief = world.request(&world.alice(), "alpha", json!({ "duration_seconds": 2 }));
+    let nearly = brief.body["id"].as_str().unwrap();
+    let over = moment(&brief.body["active_until"]);
+    let left = Duration::try_from(over.duration_since(now())).unwrap_or_default();
+    thread::sleep(left.saturating_sub(Duration::from_millis(600)));
+    for body in [json!({}), json!({ "ttl_seconds": 5 })] {
+        world.vend(&world.alice(), nearly, body).is_problem(409, "state", &[nearly, "request a new one"]);
+    }
     // Without a wish the daemon gives what the grant has left, and not its own default of five minutes.
     let answer = world.vend(&world.alice(), grant, json!({}));
     let _ = World::vended(&answer);
