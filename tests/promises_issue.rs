@@ -217,17 +217,31 @@ fn p2_a_cloud_that_breaks_off_leaves_no_session_and_no_intent() {
 fn p2_a_client_that_hangs_up_leaves_no_session() {
     let world = World::new();
     let grant = world.grant(&world.alice(), "alpha");
-    world.proxy.add(Rule::on("AssumeRole", Fault::DelayAfter { millis: 1500 }).times(1)).unwrap();
-    let mut command = world.alice().command("curl");
-    command.args(["--silent", "--max-time", "0.7", "--unix-socket"]).arg(world.scene.socket());
-    command.args(["--data-binary", &json!({ "grant": grant }).to_string(), "http://localhost/v1/leases"]);
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(28), "curl had its answer before it hung up");
-    let intents = world.audited("lease.intent");
-    let lease = intents[0]["lease"].as_str().unwrap();
-    world.wait_for_lease(lease, "revoked");
-    assert_eq!(world.lease(lease)["reason"], "not_released");
-    world.wait_refused(&world.proxy.ledger());
+    let body = json!({ "grant": grant }).to_string();
+    let slow = Fault::DelayAfter { millis: 1500 };
+    let mut dies = world.alice().command("curl");
+    dies.args(["--silent", "--max-time", "0.7", "--unix-socket"]).arg(world.scene.socket());
+    dies.args(["--data-binary", &body, "http://localhost/v1/leases"]);
+    // The other closes its connection and lives on.
+    let mut closes = world.alice().command("/usr/bin/python3");
+    closes.args([
+        "-c",
+        "import socket, sys, time\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
+         head = f'POST /v1/leases HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: {len(sys.argv[2])}\\r\\n\\r\\n'\n\
+         s.sendall((head + sys.argv[2]).encode())\ntime.sleep(0.7)\ns.close()\ntime.sleep(3)\nsys.exit(28)",
+    ]);
+    closes.arg(world.scene.socket()).arg(&body);
+    for (n, mut client) in [dies, closes].into_iter().enumerate() {
+        world.proxy.add(Rule::on("AssumeRole", slow.clone()).times(1)).unwrap();
+        let output = client.output().unwrap();
+        assert_eq!(output.status.code(), Some(28), "the client did not hang up before it had its answer: {output:?}");
+        let intents = world.audited("lease.intent");
+        assert_eq!(intents.len(), n + 1);
+        let lease = intents[n]["lease"].as_str().unwrap();
+        world.wait_for_lease(lease, "revoked");
+        assert_eq!(world.lease(lease)["reason"], "not_released");
+        world.wait_refused(&world.proxy.ledger());
+    }
     world.serves_bob();
 }
 
