@@ -46,6 +46,7 @@ impl Broker {
         if let Err(error) = self.record("policy.refused", daemon("main"), (None, None), detail).await {
             tracing::error!(%error, "the refusal of a policy is not on disk");
         }
+        failpoint::hit("reload.refused");
     }
 
     /// Why the policy that was to be put into force last was not.
@@ -65,6 +66,7 @@ impl Broker {
         let audit = vec![draft(self.now(), "policy.change", daemon("main"), (None, None), detail)];
         let writes = vec![Write::KeepBundle { version: bundle.version, bytes: bundle.bytes.clone() }];
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
+        failpoint::hit("start.kept");
         Ok(())
     }
 
