@@ -9,7 +9,7 @@ SHELL := /bin/bash
 TEST_FEATURES ?= --features grantd/failpoints
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: setup build demo fmt lint test
+.PHONY: setup build demo fmt lint mutants test
 
 ## Installs what tests and demo stand on. Needs root.
 setup:
@@ -40,3 +40,7 @@ lint:
 test: setup lint build
 	GRANTD_BIN_DIR=$(TARGET_DIR)/debug cargo nextest run --locked --workspace --no-fail-fast $(TEST_FEATURES)
 	cargo test --locked --workspace --doc $(TEST_FEATURES)
+
+## Breaks each promise in a scratch copy and shows that its test notices.
+mutants: setup
+	tests/broken/run.sh
