@@ -64,6 +64,11 @@ impl Broker {
         let resource = bundle.catalog.get(&grant.request.resource).ok_or_else(|| gone(&grant.request.resource))?;
         let now = self.now();
         let left = between(now, settled.usable_until);
+        if left < capabilities.min_ttl {
+            let refused = nearly_over(grant.id, capabilities.min_ttl);
+            self.record_refusal("lease.refused", &settled.caller, Some(grant.id), &refused).await?;
+            return Err(refused);
+        }
         let decide = |ttl: Duration| {
             bundle.decide(&Question {
                 action: Action::Issue,
@@ -380,6 +385,11 @@ fn issue_request<'a>(
 
 fn gone(name: &str) -> BrokerError {
     BrokerError::PlanChanged(format!("\"{name}\" is no longer in the catalogue"))
+}
+
+fn nearly_over(grant: grantd_model::GrantId, least: Duration) -> BrokerError {
+    let least = least.as_secs();
+    BrokerError::State(format!("{grant} has less than {least} s left: request a new one with grantctl request"))
 }
 
 fn ttl_refused(asked: Duration, most: Duration, least: Duration) -> BrokerError {
