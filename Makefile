@@ -9,7 +9,7 @@ SHELL := /bin/bash
 TEST_FEATURES ?=
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: setup build fmt lint test
+.PHONY: setup build fmt lint test bench
 
 ## Installs what tests and demo stand on. Needs root.
 setup:
@@ -35,3 +35,10 @@ lint:
 test: setup lint build
 	GRANTD_BIN_DIR=$(TARGET_DIR)/debug cargo nextest run --locked --workspace --no-fail-fast $(TEST_FEATURES)
 	cargo test --locked --workspace --doc $(TEST_FEATURES)
+
+## Measures the product as it would be released, but for link-time optimisation, and keeps the tables with every raw
+## sample in tests/bench/results. Needs root and a quiet machine; nothing in it passes or fails by a time.
+bench: setup
+	cargo build --locked --profile bench-run -p grantd -p grantctl --bins
+	GRANTD_BIN_DIR=$(TARGET_DIR)/bench-run cargo bench --locked --profile bench-run -p grantd-tests --bench bench -- \
+		--results $(CURDIR)/tests/bench/results
