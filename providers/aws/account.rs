@@ -76,12 +76,11 @@ impl Account {
         // Sessions of our own may be asked for twice: they are no lease's, and bounded by the base's own power.
         let unsigned = aws_sdk_sts::Client::from_conf(sts().retry_config(retries(2)).build());
         let base = Base::new(&config, http, unsigned, clock, limit);
-        let signed =
-            |retry| aws_sdk_sts::Client::from_conf(sts().credentials_provider(base.clone()).retry_config(retry).build());
+        let signed = |retry| {
+            aws_sdk_sts::Client::from_conf(sts().credentials_provider(base.clone()).retry_config(retry).build())
+        };
         let iam_credentials = match &config.revoker {
-            Some(role) => {
-                Base::revoker(&config.name, role.clone(), signed(retries(2)), base.clone(), clock, limit)
-            }
+            Some(role) => Base::revoker(&config.name, role.clone(), signed(retries(2)), base.clone(), clock, limit),
             None => base.clone(),
         };
         let (iam_url, iam_region) = iam_endpoint(&config);

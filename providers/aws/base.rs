@@ -34,7 +34,7 @@ pub(crate) enum Source {
     /// `AssumeRoleWithWebIdentity`.
     WebIdentity { sts: aws_sdk_sts::Client, role: Arn, token_file: PathBuf, session_name: String },
     /// `AssumeRole` with the credentials of another source: the revoker.
-    Role { sts: aws_sdk_sts::Client, base: Base, role: Arn, external_id: Option<String> },
+    Role { sts: aws_sdk_sts::Client, base: Base, role: Arn },
 }
 
 /// A source and what it gave last. Cheap to clone; clones share what was fetched.
@@ -100,7 +100,7 @@ impl Base {
         limit: Duration,
     ) -> Self {
         let words = format!("the revoker role {role}");
-        Self::from_source(account, words, Source::Role { sts, base, role, external_id: None }, clock, limit)
+        Self::from_source(account, words, Source::Role { sts, base, role }, clock, limit)
     }
 
     fn from_source(account: &str, words: String, source: Source, clock: &Arc<dyn Clock>, limit: Duration) -> Self {
@@ -151,9 +151,7 @@ impl Base {
         match current.as_ref().map(|current| current.expires) {
             // Files are cheap, and keys in them are replaced by hand: read them anew each time.
             None | Some(None) => false,
-            Some(Some(expires)) => {
-                self.0.clock.now().checked_add(RENEW_BEFORE).is_ok_and(|soon| soon < expires)
-            }
+            Some(Some(expires)) => self.0.clock.now().checked_add(RENEW_BEFORE).is_ok_and(|soon| soon < expires),
         }
     }
 
@@ -178,18 +176,13 @@ impl Base {
                     .web_identity_token(token.trim_end())
                     .send()
                     .await;
-                let out = sent.map_err(|error| self.call("sts:AssumeRoleWithWebIdentity", role.as_str()).sdk(&error))?;
+                let out =
+                    sent.map_err(|error| self.call("sts:AssumeRoleWithWebIdentity", role.as_str()).sdk(&error))?;
                 self.assumed(out.credentials)
             }
-            Source::Role { sts, base, role, external_id } => {
+            Source::Role { sts, base, role } => {
                 base.refresh().await?;
-                let sent = sts
-                    .assume_role()
-                    .role_arn(role.as_str())
-                    .role_session_name("grantd-revoker")
-                    .set_external_id(external_id.clone())
-                    .send()
-                    .await;
+                let sent = sts.assume_role().role_arn(role.as_str()).role_session_name("grantd-revoker").send().await;
                 let call = Call { caller: base.words(), ..self.call("sts:AssumeRole", role.as_str()) };
                 self.assumed(sent.map_err(|error| call.sdk(&error))?.credentials)
             }
@@ -204,9 +197,9 @@ impl Base {
                 let text = format!("{} may be read by others or written by its group: chmod 0600 it", path.display());
                 return Err(self.error(ErrorKind::Config, text));
             }
-            section.read(&self.read(path).await?, profile).map_err(|text| {
-                self.error(ErrorKind::Config, format!("{}: {text}", path.display()))
-            })?;
+            section
+                .read(&self.read(path).await?, profile)
+                .map_err(|text| self.error(ErrorKind::Config, format!("{}: {text}", path.display())))?;
         }
         match (section.access_key_id, section.secret_access_key) {
             (Some(id), Some(secret)) => {
@@ -341,8 +334,15 @@ impl Section {
                 "aws_access_key_id" => self.access_key_id = Some(value),
                 "aws_secret_access_key" => self.secret_access_key = Some(value),
                 "aws_session_token" => self.session_token = Some(value),
-                key @ ("role_arn" | "source_profile" | "credential_source" | "credential_process"
-                | "web_identity_token_file" | "sso_session" | "sso_start_url" | "login_session" | "endpoint_url") => {
+                key @ ("role_arn"
+                | "source_profile"
+                | "credential_source"
+                | "credential_process"
+                | "web_identity_token_file"
+                | "sso_session"
+                | "sso_start_url"
+                | "login_session"
+                | "endpoint_url") => {
                     return Err(format!("{key} is not followed: name that source in grantd's own configuration"));
                 }
                 _ => {}

@@ -125,13 +125,12 @@ impl TryFrom<RawConfig> for Config {
             None => Propagation { expected: Duration::from_secs(10), worst: Duration::from_secs(120) },
         };
         let mut accounts = BTreeMap::new();
-        let (mut ids, mut boundaries) = (BTreeSet::new(), BTreeSet::new());
+        let mut ids = BTreeSet::new();
         for raw in raw.account {
             let account = account(raw, propagation)?;
             if !ids.insert((account.partition.clone(), account.id.clone())) {
                 return wrong(format!("account id {} is configured twice: each account has one writer", account.id));
             }
-            boundaries.extend(account.roles.iter().map(|role| role.boundary.clone()));
             if let Some(twin) = accounts.insert(account.name.clone(), account) {
                 return wrong(format!("account name \"{}\" is used twice", twin.name));
             }

@@ -61,7 +61,8 @@ impl Call<'_> {
     /// What a lost connection proves.
     pub fn connection(&self, error: &ConnectorError) -> ProviderError {
         if never_connected(error) {
-            return self.error(ErrorKind::Unreachable, "no connection, so nothing was sent: check network and endpoint");
+            return self
+                .error(ErrorKind::Unreachable, "no connection, so nothing was sent: check network and endpoint");
         }
         if error.is_user() {
             return self.error(ErrorKind::Config, "the request could not be built, so nothing was sent");
@@ -87,7 +88,9 @@ impl Call<'_> {
             // No AWS service answers like this, so something on the way did; what AWS did is anybody's guess.
             return self.error(
                 ErrorKind::Unknown,
-                format!("an answer with status {status} and no error code is not from AWS; whether it was done is unknown"),
+                format!(
+                    "an answer with status {status} and no error code is not from AWS; whether it was done is unknown"
+                ),
             );
         }
         self.code(code, message)
@@ -97,27 +100,36 @@ impl Call<'_> {
         use ErrorKind as K;
         let base = self.caller;
         match code {
-            "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestThrottled"
-            | "RequestThrottledException" | "RequestLimitExceeded" | "TooManyRequestsException" | "SlowDown" => {
-                self.error(K::Throttled, format!("{code}: nothing was done, try again later"))
-            }
+            "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "SlowDown" => self.error(K::Throttled, format!("{code}: nothing was done, try again later")),
             "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "AuthorizationError" => {
                 self.error(K::Refused, self.denied(code, message))
             }
             "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => {
                 self.error(K::ClockSkew, format!("{code}: this machine's clock is wrong: check time synchronisation"))
             }
-            "SignatureDoesNotMatch"
-                if message.contains("Signature expired") || message.contains("not yet current") =>
-            {
+            "SignatureDoesNotMatch" if message.contains("Signature expired") || message.contains("not yet current") => {
                 self.error(K::ClockSkew, format!("{code}: this machine's clock is wrong: check time synchronisation"))
             }
             "ExpiredToken" | "ExpiredTokenException" => {
                 self.error(K::Config, format!("{code}: {base} has expired: renew it at its source"))
             }
-            "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId" | "NotSignedUp"
-            | "SignatureDoesNotMatch" | "IncompleteSignature" | "MissingAuthenticationToken"
-            | "MissingAuthenticationTokenException" | "InvalidIdentityToken" | "IDPRejectedClaim"
+            "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "InvalidAccessKeyId"
+            | "NotSignedUp"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "InvalidIdentityToken"
+            | "IDPRejectedClaim"
             | "OptInRequired" => {
                 self.error(K::Config, format!("{code}: AWS does not accept {base}: replace it in the configuration"))
             }
@@ -128,7 +140,9 @@ impl Call<'_> {
                 let by = percentage(message).map_or_else(String::new, |n| format!(" ({n}% of what AWS packs)"));
                 self.error(
                     K::Unsupported,
-                    format!("{code}: session policy and tags are too large{by}: use a shorter prefix or fewer networks"),
+                    format!(
+                        "{code}: session policy and tags are too large{by}: use a shorter prefix or fewer networks"
+                    ),
                 )
             }
             "MalformedPolicyDocument" | "MalformedPolicyDocumentException" => self.error(
@@ -137,13 +151,17 @@ impl Call<'_> {
             ),
             "ValidationError" | "ValidationException" | "InvalidParameterValue" | "InvalidInput" => self.error(
                 K::Unsupported,
-                format!("{code}: AWS does not take a parameter: check max_session against the role's MaxSessionDuration"),
+                format!(
+                    "{code}: AWS does not take a parameter: check max_session against the role's MaxSessionDuration"
+                ),
             ),
             "NoSuchEntity" | "NoSuchEntityException" => self.error(K::NotFound, format!("{code}: it does not exist")),
             "LimitExceeded" | "LimitExceededException" => {
                 self.error(K::Conflict, format!("{code}: another writer took the last place for a version"))
             }
-            "ConcurrentModification" | "ConcurrentModificationException" | "DeleteConflict"
+            "ConcurrentModification"
+            | "ConcurrentModificationException"
+            | "DeleteConflict"
             | "EntityTemporarilyUnmodifiable" => {
                 self.error(K::Conflict, format!("{code}: somebody else is changing it"))
             }

@@ -47,7 +47,9 @@ pub(crate) fn check_permission(capability: &Capability, permission: &Permission)
         if let Some(key) = &rule.prefix_condition {
             let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_/".contains(&b)) && key.contains(':');
             if !plain || on.contains("{prefix}") {
-                return wrong(format!("prefix_condition {key:?} is no condition key, or the resource has {{prefix}} too"));
+                return wrong(format!(
+                    "prefix_condition {key:?} is no condition key, or the resource has {{prefix}} too"
+                ));
             }
             let twice = |action: &String| permission.rules.iter().filter(|r| r.actions.contains(action)).count() > 1;
             if let Some(action) = rule.actions.iter().find(|action| twice(action)) {
@@ -91,9 +93,17 @@ mod tests {
 
     #[test]
     fn no_map_can_allow_a_session_to_make_sessions() {
-        for action in
-            ["sts:AssumeRole", "STS:assumerole", "sts:*", "*", "s?s:AssumeRole", "*:*", "st*:AssumeRole", "sts:TagSession", "sts:GetFederationToken"]
-        {
+        for action in [
+            "sts:AssumeRole",
+            "STS:assumerole",
+            "sts:*",
+            "*",
+            "s?s:AssumeRole",
+            "*:*",
+            "st*:AssumeRole",
+            "sts:TagSession",
+            "sts:GetFederationToken",
+        ] {
             assert!(check_map(&map(&[action], "{native}", None, "[]")).is_err(), "{action} was taken");
         }
         assert!(check_map(&map(&["sts:GetCallerIdentity"], "*", None, "['all']")).is_ok());

@@ -112,9 +112,12 @@ fn substitute(template: &str, native: &Arn, prefix: &str) -> Result<String, Prov
     Ok(out)
 }
 
+/// A resource, and the condition key with its pattern that narrows it.
+type Place<'a> = (&'a str, Option<&'a (String, String)>);
+
 fn statements(grants: &[Grant], networks: &[String]) -> Vec<Value> {
     let mut statements = Vec::new();
-    let mut by_place: BTreeMap<(&str, Option<&(String, String)>), BTreeSet<&str>> = BTreeMap::new();
+    let mut by_place: BTreeMap<Place<'_>, BTreeSet<&str>> = BTreeMap::new();
     let mut places: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for grant in grants {
         for action in &grant.actions {

@@ -231,8 +231,8 @@ impl Boundary {
 
     async fn versions(&self) -> Result<Vec<(u64, bool)>, ProviderError> {
         let call = self.call("iam:ListPolicyVersions");
-        let sent = self.iam.list_policy_versions().policy_arn(self.arn.as_str()).send().await;
-        let listed = sent.map_err(|error| call.sdk(&error))?.versions.unwrap_or_default();
+        let pages = self.iam.list_policy_versions().policy_arn(self.arn.as_str()).into_paginator().items().send();
+        let listed = pages.collect::<Result<Vec<_>, _>>().await.map_err(|error| call.sdk(&error))?;
         let versions: Option<Vec<_>> = listed
             .iter()
             .map(|version| Some((number(version.version_id.as_deref())?, version.is_default_version)))

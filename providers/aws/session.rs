@@ -6,9 +6,7 @@ use std::time::Duration;
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_sdk_sts::types::Tag;
 use aws_smithy_types::error::operation::BuildError;
-use grantd_provider_api::{
-    Cloud, Credential, ErrorKind, IssueRequest, Issued, Placement, ProviderError, Secret,
-};
+use grantd_provider_api::{Cloud, Credential, ErrorKind, IssueRequest, Issued, Placement, ProviderError, Secret};
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::{Value, json};
 
@@ -123,7 +121,11 @@ fn accept(
     skew: Duration,
 ) -> Result<Issued, ProviderError> {
     let senseless = |what: &str| call.error(ErrorKind::Unknown, format!("the answer {what}; a session may exist"));
-    let packed = out.packed_policy_size;
+    #[expect(deprecated, reason = "its successor is not answered everywhere yet; both are kept")]
+    let sizes = [
+        ("packed_policy_size_percent", out.packed_policy_size),
+        ("session_token_utilization_percent", out.session_token_utilization),
+    ];
     let user = out.assumed_role_user.ok_or_else(|| senseless("names no session"))?;
     let taken = out.credentials.ok_or_else(|| senseless("has no credentials"))?;
     let (partition, id, role) = (&account.partition, &account.id, prepared.role.arn.name());
@@ -158,8 +160,8 @@ fn accept(
     if plain(user.assumed_role_id.replace(':', "").as_str()) {
         facts.push(("assumed_role_id".to_owned(), user.assumed_role_id));
     }
-    if let Some(percent) = packed {
-        facts.push(("packed_policy_size_percent".to_owned(), percent.to_string()));
+    for (name, percent) in sizes {
+        facts.extend(percent.map(|percent| (name.to_owned(), percent.to_string())));
     }
     Ok(Issued {
         credential: Credential::Aws {

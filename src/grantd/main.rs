@@ -10,10 +10,9 @@ use grantd::api::{self, Api};
 use grantd::broker::{self, Broker};
 use grantd::config::{LogFormat, LogSettings, Settings};
 use grantd::policy::Bundle;
-use grantd::store::{SqliteStore, Store};
-use grantd::sys::files::Owners;
+use grantd::store::SqliteStore;
+use grantd::sys::files::{self, Owners};
 use grantd::sys::harden::{self, Hardening};
-use grantd::sys::listen;
 use grantd::sys::notify::{self, NamedFd, Notifier};
 use grantd::{run, startup};
 use grantd_provider_api::{Clock, Cloud, Provider, RandomIds, SystemClock};
@@ -81,10 +80,10 @@ struct Ready {
 
 async fn serve(ready: Ready) -> Result<(), String> {
     let Ready { settings, bundle, providers, clock, owners, hardening, fds } = ready;
-    let _lock = listen::lock_state_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
+    files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
     let broker = Broker::new(broker::Parts {
-        store: Arc::new(store) as Arc<dyn Store>,
+        store: Arc::new(store),
         providers,
         bundle: Arc::new(bundle),
         clock,

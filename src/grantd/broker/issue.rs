@@ -231,10 +231,12 @@ impl Broker {
         let issued = match approved.provider.issue(&request).await {
             Ok(issued) => issued,
             Err(error) if error.may_have_happened() || error.kind == ErrorKind::Conflict => {
+                failpoint::hit("issue.in_doubt");
                 self.end_for_certain(&lease, EndReason::Abandoned, settled.caller.actor()).await;
                 return Err(error.into());
             }
             Err(error) => {
+                failpoint::hit("issue.refused");
                 let refuse = LeaseEvent::Refuse { at: self.now(), error: error.to_string() };
                 self.advance(&lease, &refuse, settled.caller.actor(), json!({ "error": error.to_string() })).await?;
                 return Err(error.into());
@@ -242,6 +244,7 @@ impl Broker {
         };
         failpoint::hit(step(settled, "renew.session_made", "issue.session_made"));
         if let Err(why) = self.still_wanted(settled, approved) {
+            failpoint::hit("issue.unwanted");
             let reason = EndReason::NotReleased { reason: why.to_string() };
             self.end_for_certain(&lease, reason, settled.caller.actor()).await;
             return Err(why);

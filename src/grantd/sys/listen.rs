@@ -4,8 +4,8 @@
 //! from the socket's own inode (`unix_bind`), so it is set to nothing before bind(2), whatever the umask; and until
 //! listen(2), which comes last, every connect(2) is refused anyway.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, Permissions};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::UnixListener;
@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, openat};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind as bind_socket, connect, socket_with, sockopt,
 };
 
-use super::files::{Owners, TrustError, private_dir, trusted_dir};
+use super::files::{Owners, TrustError, trusted_dir};
 
 /// Connections that may wait for accept(2); the kernel cuts it at `net.core.somaxconn` (4096).
 const BACKLOG: i32 = 1024;
@@ -125,40 +125,7 @@ pub fn adopt(socket: OwnedFd) -> Result<UnixListener, ListenError> {
     Ok(listener)
 }
 
-/// Proof that no other daemon uses this state directory, for as long as it is held.
-#[derive(Debug)]
-pub struct StateLock {
-    _held: File,
-}
-
-/// Locks a state directory for this process. The directory must be private to the daemon (`0700`).
-///
-/// # Errors
-/// [`ListenError::StateInUse`] names the directory and, as far as it is known, the process that uses it.
-pub fn lock_state_dir(dir: &Path, owners: &Owners) -> Result<StateLock, ListenError> {
-    let directory = private_dir(dir, owners)?;
-    let failed = |source: io::Error| ListenError::StateLock { dir: dir.to_owned(), source };
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR;
-    let mut file = File::from(openat(&directory, "lock", flags, mode).map_err(|errno| failed(errno.into()))?);
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            file.take(20).read_to_string(&mut holder).ok();
-            let holder =
-                holder.trim().parse::<u32>().map_or_else(|_| "a process".into(), |pid| format!("process {pid}"));
-            return Err(ListenError::StateInUse { dir: dir.to_owned(), holder });
-        }
-        Err(errno) => return Err(failed(errno.into())),
-    }
-    // The number is for people; the lock is what counts.
-    file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(StateLock { _held: file })
-}
-
-/// Why the daemon cannot listen, or may not use its state.
+/// Why the daemon cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The socket's mode makes no sense.
@@ -198,22 +165,6 @@ pub enum ListenError {
     /// systemd handed over something else.
     #[error("the socket from systemd {0}")]
     Adopted(&'static str),
-    /// Another daemon lives on the same state.
-    #[error("state directory {} is in use by {holder}: two daemons never share one; stop it or give this one its own", .dir.display())]
-    StateInUse {
-        /// The directory.
-        dir: PathBuf,
-        /// The other process, as far as it is known.
-        holder: String,
-    },
-    /// The lock file could not be opened or written.
-    #[error("cannot lock state directory {}: {source}", .dir.display())]
-    StateLock {
-        /// The directory.
-        dir: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
 }
 
 fn new_socket() -> Result<OwnedFd, Errno> {

@@ -1,7 +1,7 @@
 //! Real sockets in real directories, and a second daemon at the door.
 
+use std::fs::File;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 
 use super::*;
 use crate::sys::testing::{as_user, require_root, until};
@@ -164,48 +164,4 @@ fn only_a_listening_stream_socket_with_a_path_is_adopted() {
         let refused = adopt(fd).unwrap_err().to_string();
         assert!(refused.contains(reason), "{refused}");
     }
-}
-
-fn state_dir() -> tempfile::TempDir {
-    require_root();
-    let dir = tempfile::tempdir_in("/tmp").unwrap();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
-    dir
-}
-
-#[test]
-fn two_daemons_never_share_a_state_directory() {
-    let dir = state_dir();
-    let held = lock_state_dir(dir.path(), &owners()).unwrap();
-    let refused = lock_state_dir(dir.path(), &owners()).unwrap_err();
-    let ListenError::StateInUse { ref holder, .. } = refused else { panic!("{refused}") };
-    assert_eq!(*holder, format!("process {}", std::process::id()));
-    assert!(refused.to_string().contains(&dir.path().display().to_string()));
-    drop(held);
-    until("the lock is free again", || lock_state_dir(dir.path(), &owners()).is_ok());
-    assert_eq!(fs::metadata(dir.path().join("lock")).unwrap().mode() & 0o777, 0o600);
-}
-
-#[test]
-fn the_state_lock_holds_against_another_process() {
-    let dir = state_dir();
-    let held = lock_state_dir(dir.path(), &owners()).unwrap();
-    let try_lock = || {
-        let mut flock = Command::new("flock");
-        flock.args(["--nonblock", "--conflict-exit-code", "9"]).arg(dir.path().join("lock")).arg("true");
-        flock.status().unwrap().code()
-    };
-    assert_eq!(try_lock(), Some(9));
-    drop(held);
-    until("the lock is free again", || try_lock() == Some(0));
-}
-
-#[test]
-fn a_state_directory_that_others_see_into_is_refused() {
-    let dir = state_dir();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o750)).unwrap();
-    assert!(matches!(lock_state_dir(dir.path(), &owners()), Err(ListenError::Untrusted(_))));
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("lock")).unwrap();
-    assert!(matches!(lock_state_dir(dir.path(), &owners()), Err(ListenError::StateLock { .. })));
 }

@@ -78,6 +78,7 @@ pub(in crate::store) fn lease(nth: u128, grant: &Grant) -> Lease {
         anchor: Anchor::Process {
             process: ProcessRef { boot_id: "boot".to_owned(), pid: 7, start_time: u64::try_from(nth).unwrap() },
         },
+        on_policy_change: grantd_model::OnPolicyChange::End,
         target: "arn:aws:iam::123456789012:role/r".to_owned(),
         scope: DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: "boundary".to_owned() },
         session_name: format!("deploy-{nth}"),
