@@ -348,7 +348,7 @@ impl World {
              [socket]\npath = \"{socket}\"\nmode = \"0660\"\ngroup = \"gt-clients\"\n\
              [limits]\n{limits}\n\
              [aws]\nbatch_window = \"20ms\"\nwrite_interval = \"20ms\"\n\
-             propagation = {{ expected = \"{propagation}\", worst = \"30s\" }}\ntimeouts = {{ {timeouts} }}\n\
+             propagation = {{ expected = \"{propagation}\", worst = \"{propagation}\" }}\ntimeouts = {{ {timeouts} }}\n\
              [[aws.account]]\nname = \"main\"\nid = \"{id}\"\nregion = \"eu-west-1\"\nendpoint = \"{endpoint}\"\n\
              base = {{ type = \"profile\", files = [\"{profile}\"], profile = \"grantd\" }}\n{roles}",
             state = self.scene.state().display(),

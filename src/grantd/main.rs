@@ -94,14 +94,21 @@ async fn serve(ready: Ready) -> Result<(), String> {
             auditors: settings.roles.auditors.iter().copied().collect(),
         },
     });
+    let mut signals = run::Signals::catch().map_err(|error| format!("signals cannot be caught: {error}"))?;
     broker.start().await.map_err(|error| format!("what an earlier run left cannot be put right: {error}"))?;
     let listener = startup::listener(&settings.socket, fds, &owners)?;
     let limits = api::Limits::from(&settings.limits);
     let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits };
-    let server = tokio::spawn(api::serve(listener, api, broker.stopping()));
-    run::until_told(&broker, &settings.policy_dir, &owners, &Notifier::from_env()).await;
-    broker.stop(run::PATIENCE).await;
-    server.await.map_err(|error| format!("the server ended badly: {error}"))
+    let mut server = tokio::spawn(api::serve(listener, api, broker.stopping()));
+    let notifier = Notifier::from_env();
+    tokio::select! {
+        () = run::until_told(&mut signals, &broker, &settings.policy_dir, &owners, &notifier) => {}
+        ended = &mut server => return Err(format!("the server ended by itself: {ended:?}")),
+    }
+    broker.begin_stop();
+    let served = server.await;
+    broker.finish(run::PATIENCE).await;
+    served.map_err(|error| format!("the server ended badly: {error}"))
 }
 
 fn providers(

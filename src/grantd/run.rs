@@ -16,37 +16,53 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How often the watchdog is looked at when systemd does not ask for one.
 const NO_WATCHDOG: Duration = Duration::from_secs(3600);
 
+/// The signals that tell the daemon something.
+#[derive(Debug)]
+pub struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on: before this, each of them ends the process.
+    ///
+    /// # Errors
+    /// When the kernel does not let us.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Runs until a signal says to stop. SIGHUP reads the policy anew: a bad bundle changes nothing and is an alarm.
-pub async fn until_told(broker: &Broker, policy_dir: &Path, owners: &Owners, notifier: &Notifier) {
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be caught: stopping");
-        return;
-    };
+pub async fn until_told(
+    signals: &mut Signals,
+    broker: &Broker,
+    policy_dir: &Path,
+    owners: &Owners,
+    notifier: &Notifier,
+) {
     told(notifier.ready("serving"));
     tracing::info!(policy = %broker.bundle().version, node = %broker.node(), "serving");
     let mut watchdog = tokio::time::interval(notify::watchdog_interval().unwrap_or(NO_WATCHDOG));
     loop {
         tokio::select! {
-            Some(()) = hangup.recv() => {
+            Some(()) = signals.hangup.recv() => {
                 told(notifier.reloading());
                 reload(broker, policy_dir, owners).await;
                 told(notifier.ready("serving"));
             }
             _ = watchdog.tick() => told(notifier.watchdog()),
-            () = either(&mut terminate, &mut interrupt) => break,
+            Some(()) = signals.terminate.recv() => break,
+            Some(()) = signals.interrupt.recv() => break,
         }
     }
     tracing::info!("stopping; no lease ends by that");
     told(notifier.stopping());
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 async fn reload(broker: &Broker, policy_dir: &Path, owners: &Owners) {

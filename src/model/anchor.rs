@@ -64,6 +64,13 @@ impl Anchor {
         }
     }
 
+    /// Whether the exit of its process ends the lease. A held connection cannot outlive the process that opened it by
+    /// being handed on, or by a close that goes unnoticed.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        matches!(self, Self::Process { .. } | Self::Connection { .. })
+    }
+
     /// The process behind it.
     #[must_use]
     pub fn process(&self) -> &ProcessRef {

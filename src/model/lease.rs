@@ -82,8 +82,10 @@ pub enum LeaseState {
     Expired {
         /// When.
         at: Timestamp,
-        /// Why it was to end before that, if it was: its deny was never confirmed.
+        /// Why it was to end before that, if it was.
         reason: Option<EndReason>,
+        /// Whether it was to be denied, which was never confirmed.
+        denied: bool,
     },
     /// The cloud refused to issue it: there never was a session.
     Failed {
@@ -316,7 +318,7 @@ impl Lease {
     #[must_use]
     pub fn occupies_until(&self) -> Option<Timestamp> {
         match self.state {
-            LeaseState::Failed { .. } | LeaseState::Expired { reason: None, .. } => None,
+            LeaseState::Failed { .. } | LeaseState::Expired { denied: false, .. } => None,
             _ => Some(self.place_until),
         }
     }
@@ -327,7 +329,7 @@ impl Lease {
     pub fn deny_entry(&self, now: Timestamp) -> Option<DenyEntry> {
         let needed = match self.state {
             LeaseState::Revoking { .. } | LeaseState::Revoked { .. } | LeaseState::RevokeFailed { .. } => true,
-            LeaseState::Expired { ref reason, .. } => reason.is_some(),
+            LeaseState::Expired { denied, .. } => denied,
             LeaseState::Issuing | LeaseState::Active | LeaseState::Expiring { .. } | LeaseState::Failed { .. } => false,
         };
         (needed && now < self.place_until).then(|| DenyEntry {
@@ -384,11 +386,17 @@ fn next(lease: &Lease, event: &LeaseEvent) -> Result<LeaseState, TransitionError
             attempts: attempts.saturating_add(1),
             error: error.clone(),
         },
-        (S::Active, E::Expire { at }) if *at >= lease.access_until => S::Expired { at: *at, reason: None },
-        (
-            S::Revoking { reason, .. } | S::RevokeFailed { reason, .. } | S::Expiring { reason, .. },
-            E::Expire { at },
-        ) if *at >= lease.access_until => S::Expired { at: *at, reason: Some(reason.clone()) },
+        (S::Active, E::Expire { at }) if *at >= lease.access_until => {
+            S::Expired { at: *at, reason: None, denied: false }
+        }
+        (S::Expiring { reason, .. }, E::Expire { at }) if *at >= lease.access_until => {
+            S::Expired { at: *at, reason: Some(reason.clone()), denied: false }
+        }
+        (S::Revoking { reason, .. } | S::RevokeFailed { reason, .. }, E::Expire { at })
+            if *at >= lease.access_until =>
+        {
+            S::Expired { at: *at, reason: Some(reason.clone()), denied: true }
+        }
         (state, event) => {
             return Err(TransitionError { thing: "a lease", state: state.phase().as_str(), event: event.name() });
         }

@@ -154,7 +154,10 @@ async fn answer(
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
         Err(_) => {
-            let why = format!("the request took longer than {} s: what it began is undone", patience.as_secs());
+            let why = format!(
+                "the request took longer than {} s and goes on without you: see grantctl list and leases",
+                patience.as_secs()
+            );
             let mut reply = Reply::new(ProblemKind::Cloud, why);
             reply.0.status = 504;
             reply.into_response()

@@ -27,6 +27,9 @@ const LIST: (u32, u32) = (100, 1000);
 /// The same for the audit.
 const AUDIT: (u32, u32) = (500, 5000);
 
+/// How often a held reply says that it is still there.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
 type Answer<T> = Result<T, Reply>;
 
 /// Every route.
@@ -170,28 +173,32 @@ async fn hold(
     Ok(held(&views::lease(&lease), guard))
 }
 
-/// A reply that stays open: one line now, and one when the lease ends. The guard ends the lease when the client goes.
+/// A reply that stays open: one line now, an empty one from time to time so that a client that went away is noticed, and
+/// one when the lease ends. The guard ends the lease when the client goes.
 fn held<T: serde::Serialize>(first: &T, guard: HoldGuard) -> Response<Body> {
-    let line = serde_json::to_vec(first).map(|mut bytes| {
-        bytes.push(b'\n');
-        bytes
-    });
-    let lines = stream::unfold((Some(line), Some(guard)), |(first, guard)| async move {
-        if let Some(line) = first {
-            return Some((line, (None, guard)));
+    let first = line(first);
+    let lines = stream::unfold((Some(first), Some(guard)), |(first, guard)| async move {
+        if let Some(first) = first {
+            return Some((first, (None, guard)));
         }
         let guard = guard?;
-        guard.ended().await;
-        let event = wire::HoldEvent::Ended { reason: format!("{} has ended", guard.lease()) };
-        let line = serde_json::to_vec(&event).map(|mut bytes| {
-            bytes.push(b'\n');
-            bytes
-        });
-        Some((line, (None, None)))
+        tokio::select! {
+            () = guard.ended() => {
+                let reason = format!("{} has ended", guard.lease());
+                Some((line(&wire::HoldEvent::Ended { reason }), (None, None)))
+            }
+            () = tokio::time::sleep(HEARTBEAT) => Some((Ok(b"\n".to_vec()), (None, Some(guard)))),
+        }
     });
     let mut response = Response::new(Body::from_stream(lines));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(wire::NDJSON));
     response
+}
+
+fn line<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 async fn list_leases(

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use grantd_model::{Anchor, AnchorId, ProcessRef, RegisteredAnchor};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::vend::AnchorAsk;
 use super::{Broker, BrokerError, daemon, draft};
@@ -19,16 +20,23 @@ const MAX_PER_USER: usize = 1000;
 /// The registered anchors of this node, by process.
 #[derive(Debug, Default)]
 pub struct Anchors {
-    by_process: Mutex<HashMap<ProcessRef, RegisteredAnchor>>,
+    by_process: Mutex<HashMap<ProcessRef, Watched>>,
+}
+
+/// An anchor and what stops its watch.
+#[derive(Debug)]
+struct Watched {
+    anchor: RegisteredAnchor,
+    over: CancellationToken,
 }
 
 impl Anchors {
-    fn table(&self) -> MutexGuard<'_, HashMap<ProcessRef, RegisteredAnchor>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<ProcessRef, Watched>> {
         self.by_process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of(&self, process: &ProcessRef, uid: u32) -> Option<RegisteredAnchor> {
-        self.table().get(process).filter(|anchor| anchor.uid == uid).cloned()
+        self.table().get(process).map(|watched| &watched.anchor).filter(|anchor| anchor.uid == uid).cloned()
     }
 }
 
@@ -38,6 +46,13 @@ impl Broker {
     /// # Errors
     /// When the process is no ancestor, is somebody else's, or is over; or nothing can be written.
     pub async fn attach(&self, caller: &Caller, pid: Option<i32>) -> Result<RegisteredAnchor, BrokerError> {
+        self.on_record(caller, "anchor.refused", (None, None), move |broker, caller| async move {
+            broker.register(&caller, pid).await
+        })
+        .await
+    }
+
+    async fn register(&self, caller: &Caller, pid: Option<i32>) -> Result<RegisteredAnchor, BrokerError> {
         Self::known_subject(caller)?;
         let ancestors = caller.ancestors();
         let process = match pid {
@@ -53,7 +68,7 @@ impl Broker {
         if let Some(known) = self.inner.anchors.of(&process, caller.uid()) {
             return Ok(known);
         }
-        let mine = self.inner.anchors.table().values().filter(|anchor| anchor.uid == caller.uid()).count();
+        let mine = self.inner.anchors.table().values().filter(|w| w.anchor.uid == caller.uid()).count();
         if mine >= MAX_PER_USER {
             return Err(BrokerError::Busy(format!("uid {} has {mine} anchors already: detach some", caller.uid())));
         }
@@ -79,11 +94,14 @@ impl Broker {
     /// # Errors
     /// When there is no such anchor of the caller's, or nothing can be written.
     pub async fn detach(&self, caller: &Caller, id: AnchorId) -> Result<(), BrokerError> {
-        let found = self.inner.anchors.table().values().find(|anchor| anchor.id == id).cloned();
-        let anchor = found
-            .filter(|anchor| anchor.uid == caller.uid() || self.is_administrator(caller))
-            .ok_or_else(|| BrokerError::NotFound(format!("there is no {id} of yours")))?;
-        self.anchor_is_over(&anchor, "anchor.detach", caller.actor()).await
+        self.on_record(caller, "anchor.refused", (None, None), move |broker, caller| async move {
+            let found = broker.inner.anchors.table().values().find(|w| w.anchor.id == id).map(|w| w.anchor.clone());
+            let anchor = found
+                .filter(|anchor| anchor.uid == caller.uid() || broker.is_administrator(&caller))
+                .ok_or_else(|| BrokerError::NotFound(format!("there is no {id} of yours")))?;
+            broker.anchor_is_over(&anchor, "anchor.detach", caller.actor()).await
+        })
+        .await
     }
 
     /// Takes up the anchors that an earlier run of the daemon watched.
@@ -101,11 +119,14 @@ impl Broker {
     }
 
     fn keep_anchor(&self, anchor: RegisteredAnchor, watch: Watch) {
-        self.inner.anchors.table().insert(anchor.process.clone(), anchor.clone());
+        let over = CancellationToken::new();
+        let watched = Watched { anchor: anchor.clone(), over: over.clone() };
+        self.inner.anchors.table().insert(anchor.process.clone(), watched);
         let broker = self.clone();
         self.inner.tasks.spawn(async move {
             tokio::select! {
                 () = watch.ended() => {}
+                () = over.cancelled() => return,
                 () = broker.inner.stopping.cancelled() => return,
             }
             if let Err(error) = broker.anchor_is_over(&anchor, "anchor.exit", daemon("watcher")).await {
@@ -120,34 +141,37 @@ impl Broker {
         kind: &str,
         actor: grantd_model::Actor,
     ) -> Result<(), BrokerError> {
-        if self.inner.anchors.table().remove(&anchor.process).is_none() && kind == "anchor.detach" {
-            return Ok(());
-        }
-        self.end_leases_anchored_in(&anchor.process, anchor.uid).await?;
-        failpoint::hit("anchor.over");
+        // First the anchor, so that no lease is taken below it any more; then the leases. A crash in between loses
+        // none of them: each watches the process for itself.
         let audit = vec![draft(self.now(), kind, actor, (None, None), json!(anchor))];
         let writes = vec![Write::RemoveAnchor(anchor.id)];
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
-        Ok(())
+        failpoint::hit("anchor.over");
+        if let Some(watched) = self.inner.anchors.table().remove(&anchor.process) {
+            watched.over.cancel();
+        }
+        self.end_leases_anchored_in(&anchor.process, anchor.uid).await
     }
 
-    /// What is to end the lease of this caller: only what the kernel proves of it.
-    pub(super) fn anchor_for(&self, caller: &Caller, ask: AnchorAsk) -> Result<Anchor, BrokerError> {
+    /// What is to end the lease of this caller - only what the kernel proves of it - and the registration of that, if
+    /// it rests on one.
+    pub(super) fn anchor_for(&self, caller: &Caller, ask: AnchorAsk) -> (Anchor, Option<AnchorId>) {
         let process = caller.process().clone();
-        Ok(match ask {
+        let anchor = match ask {
             AnchorAsk::Connection => Anchor::Connection { process, connection: caller.connection },
             AnchorAsk::Caller => Anchor::Process { process },
             AnchorAsk::Auto | AnchorAsk::Parent => {
                 let ancestors = caller.ancestors();
                 let registered = ancestors.iter().find_map(|process| self.inner.anchors.of(process, caller.uid()));
                 match registered {
-                    Some(anchor) => Anchor::Process { process: anchor.process },
+                    Some(anchor) => return (Anchor::Process { process: anchor.process }, Some(anchor.id)),
                     None if ask == AnchorAsk::Parent => {
                         Anchor::Unwatched { process: caller.parent().unwrap_or(process) }
                     }
                     None => Anchor::Unwatched { process },
                 }
             }
-        })
+        };
+        (anchor, None)
     }
 }

@@ -1,8 +1,8 @@
 //! Ending: one lease, a whole grant, by whoever may. An end is written first and then carried out by the revoker.
 
 use grantd_model::{
-    Action, Actor, AuditDraft, EndReason, Grant, GrantEvent, GrantId, Lease, LeaseEvent, LeaseId, LeasePhase, Refusal,
-    Subject, Verdict,
+    Action, Actor, AuditDraft, EndReason, Grant, GrantEvent, GrantId, Lease, LeaseEvent, LeaseId, LeasePhase, Subject,
+    Verdict,
 };
 use serde_json::json;
 
@@ -21,9 +21,12 @@ impl Broker {
     /// # Errors
     /// When the lease is not the caller's, or nothing can be written.
     pub async fn complete_lease(&self, caller: &Caller, id: LeaseId) -> Result<Lease, BrokerError> {
-        let lease = self.lease_or_missing(id).await?;
-        self.may_complete(caller, &lease.subject, &lease.id.to_string())?;
-        self.end_lease(id, EndReason::Completed, caller.actor()).await
+        self.on_record(caller, "end.refused", (None, Some(id)), move |broker, caller| async move {
+            let lease = broker.lease_or_missing(id).await?;
+            broker.may_complete(&caller, &lease.subject, &lease.id.to_string())?;
+            broker.end_lease(id, EndReason::Completed, caller.actor()).await
+        })
+        .await
     }
 
     /// The task says that it is done with a grant: the grant and all its leases end.
@@ -31,10 +34,13 @@ impl Broker {
     /// # Errors
     /// When the grant is not the caller's or not active, or nothing can be written.
     pub async fn complete_grant(&self, caller: &Caller, id: GrantId) -> Result<Grant, BrokerError> {
-        let grant = self.grant_or_missing(id).await?;
-        self.may_complete(caller, &grant.request.subject, &grant.id.to_string())?;
-        let event = GrantEvent::Complete { at: self.now() };
-        self.end_grant(id, event, caller.actor(), EndReason::GrantEnded).await
+        self.on_record(caller, "end.refused", (Some(id), None), move |broker, caller| async move {
+            let grant = broker.grant_or_missing(id).await?;
+            broker.may_complete(&caller, &grant.request.subject, &grant.id.to_string())?;
+            let event = GrantEvent::Complete { at: broker.now() };
+            broker.end_grant(id, event, caller.actor(), EndReason::GrantEnded).await
+        })
+        .await
     }
 
     /// Somebody takes a lease away.
@@ -42,10 +48,13 @@ impl Broker {
     /// # Errors
     /// When the caller may not, or nothing can be written.
     pub async fn revoke_lease(&self, caller: &Caller, id: LeaseId, reason: String) -> Result<Lease, BrokerError> {
-        let lease = self.lease_or_missing(id).await?;
-        let grant = self.grant_or_missing(lease.grant).await?;
-        self.may_revoke(caller, &grant).await?;
-        self.end_lease(id, EndReason::Revoked { reason }, caller.actor()).await
+        self.on_record(caller, "end.refused", (None, Some(id)), move |broker, caller| async move {
+            let lease = broker.lease_or_missing(id).await?;
+            let grant = broker.grant_or_missing(lease.grant).await?;
+            broker.may_revoke(&caller, &grant).await?;
+            broker.end_lease(id, EndReason::Revoked { reason }, caller.actor()).await
+        })
+        .await
     }
 
     /// Somebody takes a grant away, and with it all its leases.
@@ -53,10 +62,13 @@ impl Broker {
     /// # Errors
     /// When the caller may not, the grant is over, or nothing can be written.
     pub async fn revoke_grant(&self, caller: &Caller, id: GrantId, reason: String) -> Result<Grant, BrokerError> {
-        let grant = self.grant_or_missing(id).await?;
-        self.may_revoke(caller, &grant).await?;
-        let event = GrantEvent::Revoke { at: self.now(), reason: reason.clone() };
-        self.end_grant(id, event, caller.actor(), EndReason::Revoked { reason }).await
+        self.on_record(caller, "end.refused", (Some(id), None), move |broker, caller| async move {
+            let grant = broker.grant_or_missing(id).await?;
+            broker.may_revoke(&caller, &grant).await?;
+            let event = GrantEvent::Revoke { at: broker.now(), reason: reason.clone() };
+            broker.end_grant(id, event, caller.actor(), EndReason::Revoked { reason }).await
+        })
+        .await
     }
 
     fn may_complete(&self, caller: &Caller, owner: &Subject, what: &str) -> Result<(), BrokerError> {
@@ -81,12 +93,10 @@ impl Broker {
         }
         let bundle = self.bundle();
         let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
-            return Err(BrokerError::Denied(Refusal {
-                rule: "catalog".to_owned(),
-                reason: format!("\"{}\" is no longer in the catalogue, so it has no owners", grant.request.resource),
-                who_can_fix: "an administrator".to_owned(),
-                next: format!("have an administrator run grantctl revoke {}", grant.id),
-            }));
+            return Err(BrokerError::State(format!(
+                "\"{}\" is no longer in the catalogue, so it has no owners: have an administrator run grantctl revoke {}",
+                grant.request.resource, grant.id
+            )));
         };
         let decision = bundle.decide(&Question {
             action: Action::Revoke,
@@ -239,15 +249,18 @@ impl Broker {
         Ok(())
     }
 
-    /// Records a refusal that is not a decision of policy.
+    /// Records a refusal, unless another record tells of it.
     pub(super) async fn record_refusal(
         &self,
         kind: &str,
         caller: &Caller,
-        grant: Option<GrantId>,
+        about: (Option<GrantId>, Option<LeaseId>),
         refused: &BrokerError,
     ) -> Result<(), BrokerError> {
-        self.record(kind, caller.actor(), (grant, None), json!({ "refused": refused.to_string() })).await
+        if !refused.is_refusal() {
+            return Ok(());
+        }
+        self.record(kind, caller.actor(), about, json!({ "refused": refused.to_string() })).await
     }
 
     /// How long a deny takes to be felt there, in whole seconds.

@@ -74,6 +74,25 @@ pub enum BrokerError {
     Internal(String),
 }
 
+impl BrokerError {
+    /// Whether this is a refusal that no other record tells of: a denial by policy is recorded with its decision, what
+    /// the cloud said with the lease, and a store that fails can record nothing.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::UnknownCaller { .. }
+            | Self::NotYours { .. }
+            | Self::NotFound(_)
+            | Self::State(_)
+            | Self::PlanChanged(_)
+            | Self::Limit { .. }
+            | Self::Capacity { .. }
+            | Self::BadRequest(_)
+            | Self::Busy(_) => true,
+            Self::Denied(_) | Self::Cloud(_) | Self::Store(_) | Self::Stopping | Self::Internal(_) => false,
+        }
+    }
+}
+
 impl From<StoreError> for BrokerError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -94,6 +113,14 @@ impl From<StoreError> for BrokerError {
             StoreError::Guard(GuardFailure::Places { in_use, limit }) => {
                 Self::Capacity { detail: full(in_use, u64::from(limit)), in_use, limit: u64::from(limit) }
             }
+            StoreError::Guard(GuardFailure::Share { in_use, limit }) => Self::Capacity {
+                detail: format!(
+                    "you have {in_use} sessions that are live or revoked and not yet dead, of {limit} that one user may \
+                     have: ask again when some have expired, and take fewer"
+                ),
+                in_use,
+                limit: u64::from(limit),
+            },
             StoreError::Guard(GuardFailure::AnchorGone) => {
                 Self::State("the anchor process exited meanwhile: attach a living one".to_owned())
             }
@@ -104,7 +131,7 @@ impl From<StoreError> for BrokerError {
 }
 
 /// The words for a full deny scope.
-pub fn full(in_use: u64, limit: u64) -> String {
+fn full(in_use: u64, limit: u64) -> String {
     format!(
         "every configured role is full: {in_use} of {limit} sessions are live or revoked and not yet dead; \
          ask again when some have expired, or have an operator configure another role"

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantd_model::{
-    Action, Anchor, EndReason, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Verdict,
-    request_digest,
+    Action, Anchor, EndReason, Grant, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Subject,
+    Verdict, request_digest,
 };
 use grantd_provider_api::{ErrorKind, IssueRequest, Plan, Provider, Target};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::live::{InFlight, LiveLease};
 use super::vend::{Settled, Vended, notes};
-use super::{Broker, BrokerError, MAX_ISSUING_PER_ACCOUNT, after, between, draft, error, facts};
+use super::{Broker, BrokerError, MAX_ISSUING_PER_ACCOUNT, after, between, draft, facts};
 use crate::failpoint;
 use crate::policy::{Bundle, Question};
 use crate::store::{Guard, GuardFailure, StoreError, Transaction, Write};
@@ -36,11 +36,12 @@ impl Broker {
         let id = LeaseId::new(self.inner.ids.fresh());
         let busy = || {
             BrokerError::Busy(format!(
-                "{MAX_ISSUING_PER_ACCOUNT} sessions of account \"{}\" are in the making: ask again in a moment",
+                "too many sessions of account \"{}\" are in the making: ask again in a moment",
                 approved.plan.account
             ))
         };
-        let in_flight = self.inner.live.begin(id, &approved.plan.account, MAX_ISSUING_PER_ACCOUNT).ok_or_else(busy)?;
+        let (account, uid) = (&approved.plan.account, settled.caller.uid());
+        let in_flight = self.inner.live.begin(id, account, uid, MAX_ISSUING_PER_ACCOUNT).ok_or_else(busy)?;
         let lease = self.write_intent(id, &settled, &approved).await?;
         failpoint::hit(step(&settled, "renew.intent_written", "issue.intent_written"));
         let vended = self.make_session(&settled, &approved, lease).await;
@@ -52,22 +53,18 @@ impl Broker {
     async fn approve_issue(&self, settled: &Settled) -> Result<Approved, BrokerError> {
         let bundle = self.bundle();
         let grant = &settled.grant;
-        let plan = match self.plan_today(&bundle, settled) {
-            Ok(plan) => plan,
-            Err(refused) => {
-                self.record_refusal("lease.refused", &settled.caller, Some(grant.id), &refused).await?;
-                return Err(refused);
-            }
-        };
+        // The table of people may have changed since the request came in.
+        if !Self::is_still_known(&bundle, &settled.subject, settled.caller.uid()) {
+            return Err(BrokerError::UnknownCaller { uid: settled.caller.uid() });
+        }
+        let plan = self.plan_today(&bundle, grant)?;
         let provider = self.provider(plan.cloud)?;
         let capabilities = provider.capabilities(&plan.account)?;
         let resource = bundle.catalog.get(&grant.request.resource).ok_or_else(|| gone(&grant.request.resource))?;
         let now = self.now();
         let left = between(now, settled.usable_until);
         if left < capabilities.min_ttl {
-            let refused = nearly_over(grant.id, capabilities.min_ttl);
-            self.record_refusal("lease.refused", &settled.caller, Some(grant.id), &refused).await?;
-            return Err(refused);
+            return Err(nearly_over(grant.id, capabilities.min_ttl));
         }
         let decide = |ttl: Duration| {
             bundle.decide(&Question {
@@ -104,9 +101,7 @@ impl Broker {
         let most = [Some(left), Some(capabilities.max_ttl), obligations.max_ttl.map(Duration::from_secs)];
         let most = most.into_iter().flatten().min().unwrap_or(left);
         if ttl > most || ttl < capabilities.min_ttl {
-            let refused = ttl_refused(ttl, most, capabilities.min_ttl);
-            self.record_refusal("lease.refused", &settled.caller, Some(grant.id), &refused).await?;
-            return Err(refused);
+            return Err(ttl_refused(ttl, most, capabilities.min_ttl));
         }
         // To the whole second, and never beyond what was allowed.
         let access_until = Timestamp::from_second(after(now, ttl).as_second()).unwrap_or(now);
@@ -114,8 +109,7 @@ impl Broker {
     }
 
     /// What was approved must be exactly what would be issued now (promise P12).
-    fn plan_today(&self, bundle: &Bundle, settled: &Settled) -> Result<Plan, BrokerError> {
-        let grant = &settled.grant;
+    pub(super) fn plan_today(&self, bundle: &Bundle, grant: &Grant) -> Result<Plan, BrokerError> {
         let name = &grant.request.resource;
         let resource = bundle.catalog.get(name).ok_or_else(|| gone(name))?;
         let mut request = grant.request.clone();
@@ -137,16 +131,29 @@ impl Broker {
         Err(BrokerError::PlanChanged(what))
     }
 
+    /// Whether the people table of `bundle` still gives this user this subject.
+    pub(super) fn is_still_known(bundle: &Bundle, subject: &Subject, uid: u32) -> bool {
+        bundle.people.by_uid(uid).is_some_and(|known| known.same_identity(subject))
+    }
+
     /// Writes the intent, on the first configured target that has room.
     async fn write_intent(&self, id: LeaseId, settled: &Settled, approved: &Approved) -> Result<Lease, BrokerError> {
         let capabilities = approved.provider.capabilities(&approved.plan.account)?;
         let targets = approved.provider.targets(&approved.plan)?;
-        let mut fullest = (0, 0);
+        let mut last = BrokerError::State(format!("no role of \"{}\" is configured any more", approved.plan.account));
         for target in targets {
-            let lease = self.lease_on(id, settled, approved, &target, capabilities.entry_grace)?;
+            let lease = match self.lease_on(id, settled, approved, &target, capabilities.entry_grace) {
+                Ok(lease) => lease,
+                // This role cannot carry it, for instance for so long; another one may.
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
             let grant = settled.grant.id;
             let key = lease.anchor.key(lease.uid);
             let mut guards = vec![Guard::GrantActive { grant, at: approved.now }];
+            guards.extend(settled.registered.map(|anchor| Guard::AnchorRegistered { anchor }));
             if let Some(limit) = approved.obligations.max_concurrent {
                 guards.push(Guard::OtherAnchorsBelow { grant, anchor_key: key.clone(), limit });
             }
@@ -157,6 +164,12 @@ impl Broker {
                 scope: target.scope.clone(),
                 at: approved.now,
                 limit: capabilities.scope_capacity,
+            });
+            guards.push(Guard::SharePlacesBelow {
+                scope: target.scope.clone(),
+                uid: lease.uid,
+                at: approved.now,
+                limit: share_of(capabilities.scope_capacity),
             });
             let detail = json!({
                 "decision": approved.decision,
@@ -180,21 +193,17 @@ impl Broker {
                 writes: vec![Write::InsertLease(lease.clone())],
             };
             match self.store().commit(transaction).await {
-                Ok(_) => return Ok(lease),
-                Err(StoreError::Guard(GuardFailure::Places { in_use, limit })) => fullest = (in_use, u64::from(limit)),
-                Err(error) => {
-                    let refused = BrokerError::from(error);
-                    if !matches!(refused, BrokerError::Store(_)) {
-                        self.record_refusal("lease.refused", &settled.caller, Some(grant), &refused).await?;
-                    }
-                    return Err(refused);
+                Ok(_) => {
+                    self.inner.live.set_deadline(lease.id, lease.access_until);
+                    return Ok(lease);
                 }
+                Err(full @ StoreError::Guard(GuardFailure::Places { .. } | GuardFailure::Share { .. })) => {
+                    last = full.into();
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-        let (in_use, limit) = fullest;
-        let refused = BrokerError::Capacity { detail: error::full(in_use, limit), in_use, limit };
-        self.record_refusal("lease.refused", &settled.caller, Some(settled.grant.id), &refused).await?;
-        Err(refused)
+        Err(last)
     }
 
     fn lease_on(
@@ -301,6 +310,7 @@ impl Broker {
         let key = lease.anchor.key(lease.uid);
         let active = lease.after(event).map_err(|error| StoreError::Stale { what: error.to_string() })?;
         let mut guards = vec![Guard::GrantActive { grant: lease.grant, at: now }];
+        guards.extend(settled.registered.map(|anchor| Guard::AnchorRegistered { anchor }));
         if let Some(limit) = approved.obligations.max_uses {
             guards.push(Guard::CounterBelow { counter: uses_of(lease), member: key.clone(), limit });
         }
@@ -331,8 +341,13 @@ impl Broker {
         if !self.inner.live.insert(live) {
             return Err(BrokerError::State(format!("{} was ended while it was being made", lease.id)));
         }
-        self.inner.live.set_deadline(lease.id, lease.access_until);
-        if let Anchor::Process { .. } = lease.anchor {
+        // A new policy may have come into force while the record was being written, and looked at live leases before
+        // this was one of them.
+        if self.bundle().version != policy {
+            let reason = EndReason::NotReleased { reason: "the policy changed while it was being made".to_owned() };
+            self.end_for_certain(&lease, reason, settled.caller.actor()).await;
+        }
+        if lease.anchor.is_watched() {
             self.watch_anchor(&lease).await;
         }
         failpoint::hit(step(settled, "renew.watched", "issue.watched"));
@@ -341,6 +356,11 @@ impl Broker {
         let credential = self.inner.live.serve(lease.id).ok_or_else(ended)?;
         Ok(Vended { notes: notes(&lease), credential, lease, reused: false, hold })
     }
+}
+
+/// How many places of a deny scope one user may take, so that none can take them all: three in four.
+fn share_of(capacity: u32) -> u32 {
+    capacity.saturating_sub(capacity / 4)
 }
 
 /// The one-shot counter of the tasks that used a grant.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use grantd_model::{EndReason, GrantId, Lease, LeaseId, PolicyVersion};
 use grantd_provider_api::Credential;
 use jiff::Timestamp;
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A lease whose credential can be handed out again.
@@ -39,9 +38,9 @@ struct Tables {
     by_anchor: HashMap<(GrantId, String), LeaseId>,
     in_flight: HashSet<LeaseId>,
     ended_in_flight: HashSet<LeaseId>,
-    per_account: HashMap<String, usize>,
+    per_account: HashMap<String, HashMap<u32, usize>>,
     deadlines: BTreeSet<(Timestamp, LeaseId)>,
-    watches: HashMap<LeaseId, AbortHandle>,
+    watches: HashMap<LeaseId, CancellationToken>,
     deferred: HashMap<LeaseId, (Lease, EndReason)>,
     holds: HashMap<LeaseId, (u64, CancellationToken)>,
 }
@@ -69,6 +68,7 @@ pub struct InFlight<'a> {
     live: &'a Live,
     lease: LeaseId,
     account: String,
+    uid: u32,
 }
 
 impl Drop for InFlight<'_> {
@@ -76,8 +76,9 @@ impl Drop for InFlight<'_> {
         let mut tables = self.live.tables();
         tables.in_flight.remove(&self.lease);
         tables.ended_in_flight.remove(&self.lease);
-        if let Some(count) = tables.per_account.get_mut(&self.account) {
-            *count = count.saturating_sub(1);
+        if let Some(users) = tables.per_account.get_mut(&self.account) {
+            users.entry(self.uid).and_modify(|count| *count = count.saturating_sub(1));
+            users.retain(|_, count| *count > 0);
         }
     }
 }
@@ -96,17 +97,18 @@ impl Live {
         Arc::clone(turns.entry((grant, anchor_key.to_owned())).or_default())
     }
 
-    /// Marks `lease` as being made, unless `limit` sessions of the account are already.
-    pub fn begin(&self, lease: LeaseId, account: &str, limit: usize) -> Option<InFlight<'_>> {
+    /// Marks `lease` as being made, unless `limit` sessions of the account are already, or half as many of this user.
+    pub fn begin(&self, lease: LeaseId, account: &str, uid: u32, limit: usize) -> Option<InFlight<'_>> {
         let mut tables = self.tables();
-        let count = tables.per_account.entry(account.to_owned()).or_default();
-        if *count >= limit {
+        let users = tables.per_account.entry(account.to_owned()).or_default();
+        let (all, mine): (usize, usize) = (users.values().sum(), users.get(&uid).copied().unwrap_or_default());
+        if all >= limit || mine >= limit / 2 {
             return None;
         }
-        *count = count.saturating_add(1);
+        users.insert(uid, mine.saturating_add(1));
         tables.in_flight.insert(lease);
         drop(tables);
-        Some(InFlight { live: self, lease, account: account.to_owned() })
+        Some(InFlight { live: self, lease, account: account.to_owned(), uid })
     }
 
     /// Whether `lease` is being made by this process.
@@ -142,9 +144,9 @@ impl Live {
         Some(Arc::clone(&live.credential))
     }
 
-    /// How often a lease was handed out so far.
-    pub fn served(&self, lease: LeaseId) -> u64 {
-        self.tables().leases.get(&lease).map_or(0, |live| live.served)
+    /// How often a lease was handed out by this run of the daemon; not known of one that an earlier run issued.
+    pub fn served(&self, lease: LeaseId) -> Option<u64> {
+        self.tables().leases.get(&lease).map(|live| live.served)
     }
 
     /// Marks every live lease as decided by `policy`.
@@ -158,8 +160,9 @@ impl Live {
     pub fn forget(&self, lease: LeaseId) {
         let mut tables = self.tables();
         tables.drop_credential(lease);
-        // The task is not aborted: it may be the one that is ending the lease right now. It finds nothing to do.
-        tables.watches.remove(&lease);
+        if let Some(watch) = tables.watches.remove(&lease) {
+            watch.cancel();
+        }
         tables.deferred.remove(&lease);
     }
 
@@ -179,11 +182,13 @@ impl Live {
         due
     }
 
-    /// Replaces the watch of a lease.
-    pub fn set_watch(&self, lease: LeaseId, watch: AbortHandle) {
-        if let Some(old) = self.tables().watches.insert(lease, watch) {
-            old.abort();
+    /// A token for the watch of a lease: cancelled when the lease is over, so that the watch does not outlive it.
+    pub fn watch(&self, lease: LeaseId) -> CancellationToken {
+        let watch = CancellationToken::new();
+        if let Some(old) = self.tables().watches.insert(lease, watch.clone()) {
+            old.cancel();
         }
+        watch
     }
 
     /// Keeps the end of a lease that could not be written, so that the cloud refuses it all the same.
@@ -204,7 +209,9 @@ impl Live {
         let mut tables = self.tables();
         let number = tables.holds.get(&lease).map_or(0, |(number, _)| number.saturating_add(1));
         let ended = CancellationToken::new();
-        tables.holds.insert(lease, (number, ended.clone()));
+        if let Some((_, replaced)) = tables.holds.insert(lease, (number, ended.clone())) {
+            replaced.cancel();
+        }
         (number, ended)
     }
 

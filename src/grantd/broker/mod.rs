@@ -21,6 +21,7 @@ mod watcher;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -87,6 +88,7 @@ struct Inner {
     providers: BTreeMap<Cloud, Arc<dyn Provider>>,
     bundle: ArcSwap<Bundle>,
     policy_alarm: ArcSwapOption<String>,
+    decide_again: AtomicBool,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     settings: Settings,
@@ -109,6 +111,7 @@ impl Broker {
                 providers: parts.providers,
                 bundle: ArcSwap::new(parts.bundle),
                 policy_alarm: ArcSwapOption::empty(),
+                decide_again: AtomicBool::new(false),
                 clock: parts.clock,
                 ids: parts.ids,
                 settings: parts.settings,
@@ -130,16 +133,27 @@ impl Broker {
     pub async fn start(&self) -> Result<(), BrokerError> {
         self.keep_first_bundle().await?;
         self.reconcile_at_start().await?;
-        self.spawn(Self::reap_for_ever);
-        self.spawn(Self::reconcile_for_ever);
+        self.keep_running("the reaper", self.clone().reap_for_ever());
+        self.keep_running("the reconciler", self.clone().reconcile_for_ever());
         Ok(())
     }
 
-    /// Takes no more work and waits, for `patience` at most, until what is under way is on disk. No lease ends.
-    pub async fn stop(&self, patience: Duration) {
+    /// Takes no more work. What is under way goes on; no lease ends.
+    pub fn begin_stop(&self) {
         self.inner.stopping.cancel();
+    }
+
+    /// Waits, for `patience` at most, until what was under way is on disk, and has the cloud refuse what was ended
+    /// until now: after this nobody is there to do it. To be called when no request is served any more.
+    pub async fn finish(&self, patience: Duration) {
         self.inner.tasks.close();
-        let _ = tokio::time::timeout(patience, self.inner.tasks.wait()).await;
+        let last = async {
+            self.inner.tasks.wait().await;
+            self.revoke_once_more().await;
+        };
+        if tokio::time::timeout(patience, last).await.is_err() {
+            tracing::warn!("stopping before everything was finished; the rest is done at the next start");
+        }
     }
 
     /// Ends when the broker is told to stop.
@@ -182,13 +196,27 @@ impl Broker {
         })
     }
 
-    /// Runs `work` for ever, beside everything else; it must end by itself when the broker stops.
-    fn spawn<F, W>(&self, work: W)
-    where
-        W: FnOnce(Self) -> F,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.inner.tasks.spawn(work(self.clone()));
+    /// Runs `work` for ever, beside everything else; it must end by itself when the broker stops. If it dies, nobody
+    /// would reap, reconcile or revoke any more and nothing would show it: then the whole daemon dies, to be started
+    /// again on its state.
+    fn keep_running(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let work = tokio::spawn(work);
+        self.inner.tasks.spawn(async move {
+            if let Err(error) = work.await {
+                tracing::error!(what, %error, "a task that nothing works without has died: the daemon dies with it");
+                std::process::abort();
+            }
+        });
+    }
+
+    /// Runs `work` in a task of its own, which goes on to its end even when the caller hangs up half-way: what was
+    /// begun is never left half-done.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, BrokerError>> + Send + 'static,
+    ) -> Result<T, BrokerError> {
+        let died = |error| BrokerError::Internal(format!("the request died inside the daemon: {error}"));
+        self.inner.tasks.spawn(work).await.map_err(died)?
     }
 
     /// Sleeps, or says that the broker is stopping.
@@ -197,6 +225,30 @@ impl Broker {
             () = tokio::time::sleep(time) => true,
             () = self.inner.stopping.cancelled() => false,
         }
+    }
+
+    /// As [`Broker::to_the_end`], with a refusal put on record as `kind`.
+    async fn on_record<T, F>(
+        &self,
+        caller: &Caller,
+        kind: &'static str,
+        about: (Option<GrantId>, Option<LeaseId>),
+        work: impl FnOnce(Self, Caller) -> F,
+    ) -> Result<T, BrokerError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, BrokerError>> + Send + 'static,
+    {
+        let (broker, caller) = (self.clone(), caller.clone());
+        let work = work(broker.clone(), caller.clone());
+        self.to_the_end(async move {
+            let result = work.await;
+            if let Err(refused) = &result {
+                broker.record_refusal(kind, &caller, about, refused).await?;
+            }
+            result
+        })
+        .await
     }
 
     fn known_subject(caller: &Caller) -> Result<&Subject, BrokerError> {

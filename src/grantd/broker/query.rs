@@ -95,7 +95,7 @@ impl Broker {
             Some(format!("{}:{}", subject.issuer, subject.id))
         };
         let filter =
-            GrantFilter { phases: ask.phases, identity, resource: ask.resource, over_at: None, limit: Some(ask.limit) };
+            GrantFilter { phases: ask.phases, identity, resource: ask.resource, due_at: None, limit: Some(ask.limit) };
         Ok(self.store().grants(filter).await?)
     }
 

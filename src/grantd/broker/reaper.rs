@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grantd_model::{EndReason, Grant, GrantEvent, GrantPhase, GrantState, LeaseEvent, LeaseId};
+use grantd_model::{EndReason, Grant, GrantEvent, GrantPhase, LeaseEvent, LeaseId, LeaseState};
 use serde_json::json;
 
 use super::{Broker, BrokerError, after, daemon, draft};
@@ -11,6 +11,9 @@ use crate::store::{GrantFilter, Transaction, Write};
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How many grants are turned in one round, so that many of them delay no lease.
+const AT_ONCE: u32 = 100;
 
 /// How long to wait before looking again at a deadline that could not be written.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -38,30 +41,43 @@ impl Broker {
             return Ok(());
         }
         failpoint::hit("expire.due");
-        let detail = json!({ "served": self.inner.live.served(id), "access_until": lease.access_until });
-        match self.advance(&lease, &LeaseEvent::Expire { at: now }, daemon("reaper"), detail).await {
-            // The machine says that it is over already, or that its intent is still open: nothing to expire.
-            Ok(_) | Err(BrokerError::State(_)) => {
-                failpoint::hit("expire.written");
+        let event = LeaseEvent::Expire { at: now };
+        if lease.after(&event).is_err() {
+            // It is over already - or its intent is still open, and what becomes of that is looked at again.
+            if lease.state == LeaseState::Issuing {
+                self.inner.live.set_deadline(id, after(now, AGAIN));
+            } else {
                 self.inner.live.forget(id);
-                Ok(())
             }
-            Err(error) => Err(error),
+            return Ok(());
         }
+        let detail = json!({ "served": self.inner.live.served(id), "access_until": lease.access_until });
+        self.advance(&lease, &event, daemon("reaper"), detail).await?;
+        failpoint::hit("expire.written");
+        self.inner.live.forget(id);
+        Ok(())
     }
 
     /// Ends active grants whose time is up and activates scheduled ones whose time has come.
     async fn turn_grants(&self) -> Result<(), BrokerError> {
         let now = self.now();
-        let over = GrantFilter { phases: Some(vec![GrantPhase::Active]), over_at: Some(now), ..GrantFilter::default() };
+        let over = GrantFilter {
+            phases: Some(vec![GrantPhase::Active]),
+            due_at: Some(now),
+            limit: Some(AT_ONCE),
+            ..GrantFilter::default()
+        };
         for grant in self.store().grants(over).await? {
             self.end_grant(grant.id, GrantEvent::Expire { at: now }, daemon("reaper"), EndReason::GrantEnded).await?;
         }
-        let scheduled = GrantFilter { phases: Some(vec![GrantPhase::Scheduled]), ..GrantFilter::default() };
-        for grant in self.store().grants(scheduled).await? {
-            if matches!(grant.state, GrantState::Scheduled { not_before } if not_before <= now) {
-                self.activate(&grant).await?;
-            }
+        let due = GrantFilter {
+            phases: Some(vec![GrantPhase::Scheduled]),
+            due_at: Some(now),
+            limit: Some(AT_ONCE),
+            ..GrantFilter::default()
+        };
+        for grant in self.store().grants(due).await? {
+            self.activate(&grant).await?;
         }
         Ok(())
     }

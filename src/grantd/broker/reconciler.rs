@@ -55,7 +55,10 @@ impl Broker {
     async fn take_up(&self, lease: &Lease) {
         match lease.anchor {
             Anchor::Process { .. } => self.watch_anchor(lease).await,
-            Anchor::Connection { .. } => self.await_reconnection(lease),
+            Anchor::Connection { .. } => {
+                self.watch_anchor(lease).await;
+                self.await_reconnection(lease);
+            }
             Anchor::Unwatched { .. } => {}
         }
     }
@@ -78,6 +81,7 @@ impl Broker {
     }
 
     async fn reconcile_round(&self) -> Result<(), BrokerError> {
+        self.decide_again_if_due().await?;
         for (lease, reason) in self.inner.live.deferred() {
             self.end_lease(lease.id, reason, daemon("reconciler")).await?;
         }

@@ -1,6 +1,7 @@
 //! A new policy in force: kept for ever, swapped in, and every live lease decided again under it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use grantd_model::{Action, EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, Verdict};
 use serde_json::json;
@@ -30,10 +31,23 @@ impl Broker {
         failpoint::hit("reload.kept");
         self.inner.bundle.store(Arc::new(bundle));
         failpoint::hit("reload.swapped");
-        let filter = LeaseFilter { phases: Some(vec![LeasePhase::Active]), ..LeaseFilter::default() };
-        let live = self.store().leases(filter).await?;
-        self.decide_again(&live).await;
+        // It is in force from here on: what goes wrong now is made good by the reconciler, and is no refusal of it.
+        self.inner.decide_again.store(true, Ordering::SeqCst);
+        if let Err(error) = self.decide_again_if_due().await {
+            tracing::error!(%error, "live leases could not be decided again under the new policy; trying again");
+        }
         failpoint::hit("reload.decided");
+        Ok(())
+    }
+
+    /// Decides every live lease again, if that is due since a new policy came into force.
+    pub(super) async fn decide_again_if_due(&self) -> Result<(), BrokerError> {
+        if self.inner.decide_again.load(Ordering::SeqCst) {
+            let filter = LeaseFilter { phases: Some(vec![LeasePhase::Active]), ..LeaseFilter::default() };
+            let live = self.store().leases(filter).await?;
+            self.inner.decide_again.store(false, Ordering::SeqCst);
+            self.decide_again(&live).await;
+        }
         Ok(())
     }
 
@@ -104,24 +118,26 @@ impl Broker {
         let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
             return Ok(Some("catalog".to_owned()));
         };
-        if bundle.people.by_uid(lease.uid).is_none_or(|subject| !subject.same_identity(&lease.subject)) {
+        if !Self::is_still_known(bundle, &lease.subject, lease.uid) {
             return Ok(Some("people".to_owned()));
         }
+        if self.plan_today(bundle, &grant).is_err() {
+            return Ok(Some("plan_changed".to_owned()));
+        }
+        let ttl = between(lease.created_at, lease.access_until);
         let decision = bundle.decide(&Question {
             action: Action::Issue,
             at: self.now(),
             principal: &lease.subject,
             uid: lease.uid,
             resource,
-            facts: facts::of_issue(
-                &grant.request,
-                &grant.plan,
-                between(lease.created_at, lease.access_until),
-                &lease.anchor,
-            ),
+            facts: facts::of_issue(&grant.request, &grant.plan, ttl, &lease.anchor),
         });
         Ok(match decision.verdict {
-            Verdict::Allow { .. } => None,
+            Verdict::Allow { obligations } => {
+                let longer = obligations.max_ttl.is_some_and(|most| ttl.as_secs() > most);
+                longer.then(|| "max_ttl".to_owned())
+            }
             Verdict::Deny { refusal } => Some(refusal.rule),
         })
     }

@@ -1,12 +1,12 @@
 //! Carrying out ends: one task a deny scope gathers them, has the cloud refuse them in one write, and looks whether it
 //! does (promise P4). Tried again for ever.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use grantd_model::{Lease, LeaseEvent, LeaseId, LeaseState};
-use grantd_provider_api::{Capabilities, Confirmation, DenyEntry, DenyScope, Provider};
+use grantd_provider_api::{Capabilities, Confirmation, DenyEntry, DenyScope, Provider, ProviderError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -47,7 +47,7 @@ enum Next {
 /// What a task remembers between rounds; losing it costs one needless look at the cloud.
 #[derive(Default)]
 struct Memory {
-    denied: Option<usize>,
+    denied: Option<BTreeSet<LeaseId>>,
     looked_at: Option<Timestamp>,
 }
 
@@ -58,10 +58,27 @@ impl Broker {
         let nudge = scopes.entry(scope.clone()).or_insert_with(|| {
             let nudge = Arc::new(Notify::new());
             let (broker, scope, woken) = (self.clone(), scope.clone(), Arc::clone(&nudge));
-            self.inner.tasks.spawn(async move { broker.revoke_for_ever(scope, woken).await });
+            self.keep_running("a revoker", async move { broker.revoke_for_ever(scope, woken).await });
             nudge
         });
         nudge.notify_one();
+    }
+
+    /// One last round for every scope, after the tasks have ended.
+    pub(super) async fn revoke_once_more(&self) {
+        let scopes: Vec<DenyScope> = {
+            let scopes = self.inner.revoker.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+            scopes.keys().cloned().collect()
+        };
+        for scope in scopes {
+            let waits = self.store().denied(&scope, self.now()).await.is_ok_and(|l| l.iter().any(waits_for_acceptance));
+            if !waits && self.inner.live.deferred().is_empty() {
+                continue;
+            }
+            if let Err(error) = self.revoke_round(&scope, &mut Memory::default()).await {
+                tracing::error!(%scope, %error, "stopping before the cloud took every revocation: the next start goes on");
+            }
+        }
     }
 
     async fn revoke_for_ever(self, scope: DenyScope, nudge: Arc<Notify>) {
@@ -117,20 +134,29 @@ impl Broker {
         let entries: Vec<DenyEntry> = leases.values().map(entry_of).collect();
         let waiting: Vec<&Lease> = leases.values().filter(|lease| waits_for_acceptance(lease)).collect();
         let patrol = memory.looked_at.is_none_or(|at| between(at, now) >= PATROL) && !entries.is_empty();
-        let changed = memory.denied != Some(entries.len());
+        let wanted: BTreeSet<LeaseId> = leases.keys().copied().collect();
+        let changed = memory.denied.as_ref() != Some(&wanted);
         if changed || patrol || !waiting.is_empty() {
             match provider.deny(scope, &entries).await {
                 Ok(receipt) => {
                     failpoint::hit("revoke.denied");
-                    *memory = Memory { denied: Some(entries.len()), looked_at: Some(now) };
+                    *memory = Memory { denied: Some(wanted), looked_at: Some(now) };
+                    // What had to be written again is felt from this write on, not from the one that was lost.
+                    let unconfirmed = |lease: &&Lease| matches!(lease.state, LeaseState::Revoking { .. });
+                    let accepted: Vec<&Lease> = match receipt.unchanged {
+                        true => waiting,
+                        false => leases.values().filter(|l| waits_for_acceptance(l) || unconfirmed(l)).collect(),
+                    };
                     let accept = |_: &Lease| LeaseEvent::Accept { at: self.now(), version: receipt.version.clone() };
-                    self.advance_all(&waiting, &accept, json!({ "version": receipt.version })).await?;
+                    self.advance_all(&accepted, &accept, json!({ "version": receipt.version })).await?;
                     failpoint::hit("revoke.accepted");
                 }
                 Err(error) => {
                     failpoint::hit("revoke.late");
                     let failed = |_: &Lease| LeaseEvent::RevocationFailed { error: error.to_string() };
-                    self.advance_all(&waiting, &failed, json!({ "error": error.to_string() })).await?;
+                    // The same failure again is no news: an outage does not fill the audit.
+                    let news: Vec<&Lease> = waiting.into_iter().filter(|lease| !failed_by(lease, &error)).collect();
+                    self.advance_all(&news, &failed, json!({ "error": error.to_string() })).await?;
                     return Err(error.into());
                 }
             }
@@ -152,7 +178,8 @@ impl Broker {
             .iter()
             .filter_map(|lease| match &lease.state {
                 LeaseState::Revoking { accepted: Some(accepted), .. } => {
-                    Some((lease, after(accepted.at, capabilities.expected_propagation)))
+                    // Seen in force is not yet felt everywhere: nothing is claimed before the worst case.
+                    Some((lease, after(accepted.at, capabilities.worst_propagation)))
                 }
                 _ => None,
             })
@@ -245,6 +272,10 @@ impl Broker {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn failed_by(lease: &Lease, by: &ProviderError) -> bool {
+    matches!(&lease.state, LeaseState::RevokeFailed { error, .. } if *error == by.message)
 }
 
 fn waits_for_acceptance(lease: &Lease) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantd_model::{Anchor, Grant, GrantId, GrantPhase, Lease, Subject};
+use grantd_model::{Anchor, AnchorId, Grant, GrantId, GrantPhase, Lease, Subject};
 use grantd_provider_api::Credential;
 use jiff::Timestamp;
 
@@ -73,6 +73,8 @@ pub(super) struct Settled {
     /// Until when the grant may be used.
     pub usable_until: Timestamp,
     pub anchor: Anchor,
+    /// The registration that the anchor rests on, if it does.
+    pub registered: Option<AnchorId>,
     /// What the caller asked for, if it did.
     pub ttl: Option<Duration>,
     /// Whether the same task held a lease under this grant already.
@@ -86,22 +88,32 @@ impl Broker {
     /// Any of [`BrokerError`]; whenever one is returned, no credential left the daemon, and a session that may exist
     /// in the cloud all the same is being revoked.
     pub async fn vend(&self, caller: &Caller, ask: VendAsk) -> Result<Vended, BrokerError> {
+        let grant = match ask.grant {
+            GrantAsk::Id(id) => Some(id),
+            GrantAsk::Auto { .. } => None,
+        };
+        let vended = self.vend_or_refuse(caller, ask).await;
+        if let Err(refused) = &vended {
+            self.record_refusal("lease.refused", caller, (grant, None), refused).await?;
+        }
+        vended
+    }
+
+    async fn vend_or_refuse(&self, caller: &Caller, ask: VendAsk) -> Result<Vended, BrokerError> {
         if self.inner.stopping.is_cancelled() {
             return Err(BrokerError::Stopping);
         }
         let subject = Self::known_subject(caller)?.clone();
         let grant = self.grant_for(&subject, &ask.grant).await?;
         if !subject.same_identity(&grant.request.subject) {
-            let refused = BrokerError::NotYours {
+            return Err(BrokerError::NotYours {
                 what: grant.id.to_string(),
                 owner: grant.request.subject.to_string(),
                 you: subject.to_string(),
-            };
-            self.record_refusal("lease.refused", caller, Some(grant.id), &refused).await?;
-            return Err(refused);
+            });
         }
         let usable_until = self.usable(&grant)?;
-        let anchor = self.anchor_for(caller, ask.anchor)?;
+        let (anchor, registered) = self.anchor_for(caller, ask.anchor);
         let key = anchor.key(caller.uid());
         let turn = self.inner.live.turn(grant.id, &key);
         let turn = turn.lock().await;
@@ -111,7 +123,8 @@ impl Broker {
             return Ok(vended);
         }
         let renewal = before.is_some();
-        let settled = Settled { caller: caller.clone(), subject, grant, usable_until, anchor, ttl: ask.ttl, renewal };
+        let (caller, ttl) = (caller.clone(), ask.ttl);
+        let settled = Settled { caller, subject, grant, usable_until, anchor, registered, ttl, renewal };
         let vended = self.issue_to_the_end(settled).await;
         drop(turn);
         vended

@@ -62,6 +62,11 @@ impl Broker {
             return Err(BrokerError::State(format!("{id} is {}: take a new one", lease.state.phase().as_str())));
         }
         let guard = self.hold_guard(&lease);
+        // It may have ended while the hold was taken: then nobody would tell the holder.
+        let now = self.lease_or_missing(id).await?;
+        if now.state != LeaseState::Active {
+            return Err(BrokerError::State(format!("{id} is {}: take a new one", now.state.phase().as_str())));
+        }
         Ok((lease, guard))
     }
 
@@ -75,20 +80,26 @@ impl Broker {
         let watch = match Watch::open(lease.anchor.process(), lease.uid) {
             Ok(watch) => watch,
             Err(error) => {
-                tracing::info!(lease = %lease.id, %error, "the anchor of a lease is over");
-                self.end_for_certain(lease, EndReason::AnchorExited, daemon("watcher")).await;
+                tracing::warn!(lease = %lease.id, %error, "the anchor of a lease is over, or cannot be watched");
+                let reason = match error.means_ended() {
+                    true => EndReason::AnchorExited,
+                    false => EndReason::NotReleased { reason: format!("its anchor cannot be watched: {error}") },
+                };
+                self.end_for_certain(lease, reason, daemon("watcher")).await;
                 return;
             }
         };
-        let (broker, watched) = (self.clone(), lease.clone());
-        let task = self.inner.tasks.spawn(async move {
+        let (broker, watched, over) = (self.clone(), lease.clone(), self.inner.live.watch(lease.id));
+        self.inner.tasks.spawn(async move {
             tokio::select! {
                 () = watch.ended() => {}
+                () = over.cancelled() => return,
                 () = broker.inner.stopping.cancelled() => return,
             }
+            // Let go before the end is written: nothing of it is needed any more.
+            drop(watch);
             broker.end_for_certain(&watched, EndReason::AnchorExited, daemon("watcher")).await;
         });
-        self.inner.live.set_watch(lease.id, task.abort_handle());
     }
 
     /// Gives a connection that was lost with an earlier run of the daemon its time to come back.

@@ -53,6 +53,14 @@ pub enum GuardFailure {
         /// How many there are.
         limit: u32,
     },
+    /// See [`Guard::SharePlacesBelow`](super::Guard::SharePlacesBelow).
+    #[error("{in_use} of {limit} places in the deny scope that one user may have are taken")]
+    Share {
+        /// How many the user has.
+        in_use: u64,
+        /// How many one user may have.
+        limit: u32,
+    },
     /// See [`Guard::AnchorRegistered`](super::Guard::AnchorRegistered).
     #[error("the anchor is not registered any more")]
     AnchorGone,

@@ -139,8 +139,8 @@ pub struct GrantFilter {
     pub identity: Option<String>,
     /// On this resource.
     pub resource: Option<String>,
-    /// Active and over at or before this moment.
-    pub over_at: Option<Timestamp>,
+    /// Whose next turn by time - the end of an active one, the beginning of a scheduled one - is at or before this.
+    pub due_at: Option<Timestamp>,
     /// At most this many.
     pub limit: Option<u32>,
 }

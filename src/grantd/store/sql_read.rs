@@ -23,8 +23,8 @@ pub(super) fn grants(filter: &GrantFilter) -> Sql {
     if let Some(resource) = &filter.resource {
         sql.push(" AND resource = ?", resource.as_str());
     }
-    if let Some(at) = filter.over_at {
-        sql.push(" AND phase = 'active' AND active_until_ms <= ?", floor_ms(at));
+    if let Some(at) = filter.due_at {
+        sql.push(" AND turn_ms > 0 AND turn_ms <= ?", floor_ms(at));
     }
     sql.text.push_str(" ORDER BY created_ms DESC, id");
     sql.push_limit(filter.limit);

@@ -11,7 +11,7 @@ use super::{Guard, GuardFailure, StoreError, Write};
 pub(super) fn question(guard: &Guard) -> Sql {
     match guard {
         Guard::GrantActive { grant, at } => Sql::new(
-            "SELECT COUNT(*) FROM grants WHERE id = $1 AND phase = 'active' AND active_until_ms > $2",
+            "SELECT COUNT(*) FROM grants WHERE id = $1 AND phase = 'active' AND turn_ms > $2",
             [grant.to_string().into(), floor_ms(*at).into()],
         ),
         Guard::OtherAnchorsBelow { grant, anchor_key, .. } => Sql::new(
@@ -26,6 +26,10 @@ pub(super) fn question(guard: &Guard) -> Sql {
             [counter.as_str().into(), member.as_str().into()],
         ),
         Guard::PlacesBelow { scope, at, .. } => places(&scope_word(scope), *at),
+        Guard::SharePlacesBelow { scope, uid, at, .. } => Sql::new(
+            "SELECT COUNT(*) FROM leases WHERE scope = $1 AND uid = $2 AND place_until_ms > $3",
+            [scope_word(scope).into(), i64::from(*uid).into(), floor_ms(*at).into()],
+        ),
         Guard::AnchorRegistered { anchor } => {
             Sql::new("SELECT COUNT(*) FROM anchors WHERE id = $1", [anchor.to_string().into()])
         }
@@ -52,6 +56,7 @@ pub(super) fn judge(guard: &Guard, answer: i64) -> Result<(), GuardFailure> {
         }
         Guard::CounterBelow { limit, .. } if !below(*limit) => Err(GuardFailure::Counter { in_use, limit: *limit }),
         Guard::PlacesBelow { limit, .. } if !below(*limit) => Err(GuardFailure::Places { in_use, limit: *limit }),
+        Guard::SharePlacesBelow { limit, .. } if !below(*limit) => Err(GuardFailure::Share { in_use, limit: *limit }),
         _ => Ok(()),
     }
 }
@@ -93,7 +98,7 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
 fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
     let request = &grant.request;
     Ok(Sql::new(
-        "INSERT INTO grants (id, node, created_ms, phase, resource, subject, requester, active_until_ms, version, body) \
+        "INSERT INTO grants (id, node, created_ms, phase, resource, subject, requester, turn_ms, version, body) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
         [
             grant.id.to_string().into(),
@@ -103,7 +108,7 @@ fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
             request.resource.as_str().into(),
             format!("{}:{}", request.subject.issuer, request.subject.id).into(),
             format!("{}:{}", request.requested_by.issuer, request.requested_by.id).into(),
-            active_until(grant).into(),
+            turn(grant).into(),
             int(grant.version)?,
             body(grant)?,
         ],
@@ -112,11 +117,11 @@ fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
 
 fn update_grant(grant: &Grant) -> Result<Sql, StoreError> {
     Ok(Sql::new(
-        "UPDATE grants SET phase = $1, active_until_ms = $2, version = $3, body = $4 \
+        "UPDATE grants SET phase = $1, turn_ms = $2, version = $3, body = $4 \
          WHERE id = $5 AND version + 1 = $3",
         [
             grant.state.phase().as_str().into(),
-            active_until(grant).into(),
+            turn(grant).into(),
             int(grant.version)?,
             body(grant)?,
             grant.id.to_string().into(),
@@ -124,9 +129,11 @@ fn update_grant(grant: &Grant) -> Result<Sql, StoreError> {
     ))
 }
 
-fn active_until(grant: &Grant) -> i64 {
+/// When time turns a grant next: an active one ends, a scheduled one begins. 0 when time does nothing to it.
+fn turn(grant: &Grant) -> i64 {
     match grant.state {
         GrantState::Active { until, .. } => floor_ms(until),
+        GrantState::Scheduled { not_before } => floor_ms(not_before),
         _ => 0,
     }
 }

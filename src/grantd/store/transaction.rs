@@ -52,6 +52,17 @@ pub enum Guard {
         /// How many places there are.
         limit: u32,
     },
+    /// Fewer than `limit` of the taken places of the deny scope are those of one user.
+    SharePlacesBelow {
+        /// Which scope.
+        scope: DenyScope,
+        /// Whose.
+        uid: u32,
+        /// When.
+        at: Timestamp,
+        /// How many places one user may have.
+        limit: u32,
+    },
     /// The anchor is still registered.
     AnchorRegistered {
         /// Which.

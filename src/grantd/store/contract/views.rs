@@ -127,7 +127,7 @@ pub(in crate::store) async fn grants_are_found_by_every_filter(stage: &mut impl 
     assert_eq!(found(resource.clone()).await, [2]);
     assert_eq!(found(GrantFilter { identity: Some("unix:1001".to_owned()), ..resource.clone() }).await, [2]);
     assert_eq!(found(GrantFilter { identity: Some("unix:1003".to_owned()), ..resource }).await, NONE);
-    let over = |at| GrantFilter { over_at: Some(at), ..all() };
+    let over = |at| GrantFilter { due_at: Some(at), ..all() };
     assert_eq!(found(over(at(60) - SignedDuration::from_millis(1))).await, NONE);
     assert_eq!(found(over(at(60))).await, [2]);
     assert_eq!(found(over(at(1800))).await, [2, 1], "one that is pending is not over");

@@ -9,11 +9,11 @@ CREATE TABLE grants (
     resource        TEXT NOT NULL,
     subject         TEXT NOT NULL,          -- issuer:id
     requester       TEXT NOT NULL,          -- issuer:id
-    active_until_ms BIGINT NOT NULL,        -- 0 unless active
+    turn_ms BIGINT NOT NULL,        -- when time turns it next; 0 when it does not
     version         BIGINT NOT NULL,
     body            TEXT NOT NULL           -- JSON
 );
-CREATE INDEX grants_by_phase ON grants (phase, active_until_ms);
+CREATE INDEX grants_by_phase ON grants (phase, turn_ms);
 CREATE INDEX grants_by_subject ON grants (subject);
 CREATE INDEX grants_by_requester ON grants (requester);
 CREATE INDEX grants_by_resource ON grants (resource);
