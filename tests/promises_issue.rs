@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use grantd_testkit::{Fault, Rule};
-use grantd_tests::{Setup, User, World, eventually};
+use grantd_tests::{Job, Setup, User, World, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -100,6 +100,43 @@ fn p1_a_credential_whose_record_cannot_be_written_is_withheld_and_revoked() {
     assert_eq!(issued.len(), world.proxy.ledger().len() - 1, "the withheld credential counts as issued");
     let status = world.status();
     assert_eq!((&status["state"], &status["revocation"]["unconfirmed"]), (&json!("ready"), &json!(0)), "{status}");
+    world.audit_verifies();
+    drop(world.take_daemon());
+}
+
+#[test]
+fn p4_an_end_that_cannot_be_written_is_carried_out_all_the_same() {
+    let mut world = World::prepared(&Setup::default());
+    let state = world.scene.state();
+    let disk = SmallDisk::mount(&state);
+    world.start();
+    let grant = world.grant(&world.alice(), "alpha");
+    let mut dying = Job::start(&world.scene, User::Alice);
+    let completed = World::vended(&world.vend(&world.alice(), &grant, json!({}))).0;
+    let anchored = World::vended(&dying.vend(&grant)).0;
+    let neighbour = World::vended(&world.vend(&world.alice(), &grant, json!({}))).0;
+    let sessions = [&completed, &anchored, &neighbour].map(|lease| world.session_of(lease));
+
+    disk.fill();
+    let path = format!("/v1/leases/{completed}/complete");
+    world.alice().curl("POST", &path, None).is_problem(503, "store", &[]);
+    dying.kill();
+    world.wait_refused(&sessions[..2]);
+    assert_eq!(world.allowed(&sessions), [false, false, true]);
+    // Nothing of it is claimed yet: there is no record of it.
+    for lease in [&completed, &anchored] {
+        assert_ne!(world.lease(lease)["state"], "revoked");
+    }
+    let status = world.status();
+    assert!(status["alarms"].to_string().contains("2 ends are not on disk yet"), "{status}");
+
+    disk.make_room();
+    for (lease, why) in [(&completed, "completed"), (&anchored, "anchor_exited")] {
+        world.wait_for_lease(lease, "revoked");
+        assert_eq!(world.lease(lease)["reason"], why);
+        assert_eq!(world.records_of(lease, "lease.end").len(), 1);
+    }
+    assert_eq!(world.allowed(&sessions), [false, false, true]);
     world.audit_verifies();
     drop(world.take_daemon());
 }

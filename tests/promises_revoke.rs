@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use grantd_testkit::{Fault, Rule};
-use grantd_tests::{World, eventually, now};
+use grantd_tests::{Setup, World, eventually, now};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -117,6 +117,34 @@ fn p4_forbidden_to_look_proves_nothing() {
     world.proxy.clear();
     world.wait_for_lease(&id, "revoked");
     assert_eq!(world.allowed(&session), [false]);
+}
+
+#[test]
+fn p4_a_deny_is_confirmed_when_it_is_felt_and_not_written_when_it_could_not_be() {
+    let mut world = World::prepared(&Setup { propagation: "4s".to_owned(), ..Setup::default() });
+    world.start();
+    let grant = world.grant(&world.alice(), "alpha");
+    let (long, _) = World::vended(&world.vend(&world.alice(), &grant, json!({})));
+    let (short, _) = World::vended(&world.vend(&world.alice(), &grant, json!({ "ttl_seconds": 4 })));
+    let short_session = [world.session_of(&short)];
+
+    // It dies by itself sooner than a deny would be felt.
+    let ended = complete(&world, &short);
+    assert_eq!((&ended["state"], &ended.get("revocation")), (&json!("expiring"), &None), "{ended}");
+    assert_eq!(ended["worst_case_until"], ended["access_until"], "{ended}");
+    world.wait_for_lease(&short, "expired");
+    assert_eq!(world.allowed(&short_session), [false]);
+    assert_eq!(world.lease(&short)["reason"], "completed");
+    let writes =
+        |world: &World| world.proxy.records().iter().filter(|record| record.action == "CreatePolicyVersion").count();
+    assert_eq!(writes(&world), 0, "a deny was written that could not be felt in time");
+
+    complete(&world, &long);
+    world.wait_for_lease(&long, "revoked");
+    let at = |kind: &str| -> Timestamp { world.records_of(&long, kind)[0]["at"].as_str().unwrap().parse().unwrap() };
+    let felt = at("lease.revocation_confirmed").duration_since(at("lease.revocation_accepted"));
+    assert!(felt.as_secs() >= 4, "confirmed {felt:#} after it was accepted");
+    assert_eq!(writes(&world), 1);
 }
 
 #[test]
