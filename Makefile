@@ -7,9 +7,11 @@ SHELL := /bin/bash
 
 # What the tests need beyond the product: places at which they kill the daemon.
 TEST_FEATURES ?= --features grantd/failpoints
+# What is measured. Named for both builds of the benchmark, so that they agree on features and share what they build.
+BENCH_PACKAGES := -p grantd -p grantctl
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: setup build demo fmt lint mutants test
+.PHONY: setup build demo fmt lint mutants test bench
 
 ## Installs what tests and demo stand on. Needs root.
 setup:
@@ -44,3 +46,10 @@ test: setup lint build
 ## Breaks each promise in a scratch copy and shows that its test notices.
 mutants: setup
 	tests/broken/run.sh
+
+## Measures the product as it would be released, but for link-time optimisation, and keeps the tables with every raw
+## sample in tests/bench/results. Needs root and a quiet machine; nothing in it passes or fails by a time.
+bench: setup
+	cargo build --locked --profile bench-run $(BENCH_PACKAGES) --bins
+	GRANTD_BIN_DIR=$(TARGET_DIR)/bench-run cargo bench --locked --profile bench-run $(BENCH_PACKAGES) -p grantd-tests \
+		--bench bench -- --results $(CURDIR)/tests/bench/results

@@ -28,7 +28,7 @@ run_test() {
     local words name
     read -ra words <<<"$1"
     name=${words[-1]}
-    cargo test -q --locked "${words[@]:0:${#words[@]}-1}" "${features[@]}" -- --test-threads 1 "$name" >"$scratch/log" 2>&1
+    cargo test -q --locked "${words[@]:0:${#words[@]}-1}" -- --test-threads 1 "$name" >"$scratch/log" 2>&1
 }
 ran_one() { grep -qE '^test result: .* [1-9][0-9]* (passed|failed)|[1-9][0-9]* failed' "$scratch/log"; }
 stop() {
