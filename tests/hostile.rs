@@ -110,9 +110,9 @@ fn started(setup: &Setup) -> World {
     world
 }
 
-/// bob is answered within two seconds, status and credential.
+/// bob is answered soon, status and credential; who waits for somebody else's timeout is not.
 fn bob_is_served_at_once(world: &World) {
-    let bob = world.bob().limit(Duration::from_secs(2));
+    let bob = world.bob().limit(Duration::from_secs(3));
     assert_eq!(bob.curl("GET", "/v1/status", None).status, 200);
     let grant = world.grant(&bob, "alpha");
     let _ = World::vended(&world.vend(&bob, &grant, json!({})));
@@ -120,7 +120,8 @@ fn bob_is_served_at_once(world: &World) {
 
 #[test]
 fn p11_a_cloud_that_hangs_for_one_stops_nobody_else() {
-    let world = World::new();
+    let timeouts = r#"connect = "1s", read = "8s", attempt = "8s", operation = "10s""#.to_owned();
+    let world = started(&Setup { timeouts, ..Setup::default() });
     let grant = world.grant(&world.alice(), "alpha");
     let rule = world.proxy.add(Rule::on("AssumeRole", Fault::Stall).times(1)).unwrap();
     thread::scope(|scope| {
@@ -172,7 +173,7 @@ fn p11_a_cloud_that_stays_silent_is_left_alone_for_a_while() {
 
 #[test]
 fn p11_a_thousand_connections_of_one_user_leave_room_for_another() {
-    let world = World::new();
+    let world = started(&limited("header_timeout = \"30s\"\n"));
     let mut crowd = Staying::start(
         &world,
         r#"
@@ -257,7 +258,7 @@ print(json.dumps([dripped, status(answer), problem(answer), time.monotonic() - b
     assert_eq!(slow.line(), "begun");
     bob_is_served_at_once(&world);
     let seen = slow.line();
-    assert!(seen[0].as_f64().unwrap() < 3.0, "a dripping client was let drip: {seen}");
+    assert!(seen[0].as_f64().unwrap() < 5.0, "a dripping client was let drip: {seen}");
     assert_eq!(seen[1], 504, "{seen}");
     assert!(seen[2]["detail"].as_str().unwrap().contains("2 s"), "{seen}");
     assert!(seen[3].as_f64().unwrap() < 8.0, "{seen}");

@@ -17,14 +17,14 @@ use std::thread;
 use std::time::Duration;
 
 use grantd_testkit::{Fault, Rule};
-use grantd_tests::{Setup, User, World, eventually};
+use grantd_tests::{Job, Setup, User, World, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
 /// Timeouts that a test can wait for.
 fn impatient() -> Setup {
-    let timeouts = r#"connect = "1s", read = "1s", attempt = "1s", operation = "2s""#.to_owned();
+    let timeouts = r#"connect = "1s", read = "2s", attempt = "2s", operation = "3s""#.to_owned();
     Setup { timeouts, ..Setup::default() }
 }
 
@@ -105,6 +105,43 @@ fn p1_a_credential_whose_record_cannot_be_written_is_withheld_and_revoked() {
 }
 
 #[test]
+fn p4_an_end_that_cannot_be_written_is_carried_out_all_the_same() {
+    let mut world = World::prepared(&Setup::default());
+    let state = world.scene.state();
+    let disk = SmallDisk::mount(&state);
+    world.start();
+    let grant = world.grant(&world.alice(), "alpha");
+    let mut dying = Job::start(&world.scene, User::Alice);
+    let completed = World::vended(&world.vend(&world.alice(), &grant, json!({}))).0;
+    let anchored = World::vended(&dying.vend(&grant)).0;
+    let neighbour = World::vended(&world.vend(&world.alice(), &grant, json!({}))).0;
+    let sessions = [&completed, &anchored, &neighbour].map(|lease| world.session_of(lease));
+
+    disk.fill();
+    let path = format!("/v1/leases/{completed}/complete");
+    world.alice().curl("POST", &path, None).is_problem(503, "store", &[]);
+    dying.kill();
+    world.wait_refused(&sessions[..2]);
+    assert_eq!(world.allowed(&sessions), [false, false, true]);
+    // Nothing of it is claimed yet: there is no record of it.
+    for lease in [&completed, &anchored] {
+        assert_ne!(world.lease(lease)["state"], "revoked");
+    }
+    let status = world.status();
+    assert!(status["alarms"].to_string().contains("2 ends are not on disk yet"), "{status}");
+
+    disk.make_room();
+    for (lease, why) in [(&completed, "completed"), (&anchored, "anchor_exited")] {
+        world.wait_for_lease(lease, "revoked");
+        assert_eq!(world.lease(lease)["reason"], why);
+        assert_eq!(world.records_of(lease, "lease.end").len(), 1);
+    }
+    assert_eq!(world.allowed(&sessions), [false, false, true]);
+    world.audit_verifies();
+    drop(world.take_daemon());
+}
+
+#[test]
 fn p1_every_credential_that_left_has_its_record_after_a_crash() {
     let mut world = World::new();
     for _ in 0..3 {
@@ -128,7 +165,7 @@ fn p1_every_credential_that_left_has_its_record_after_a_crash() {
 fn p2_the_intent_is_on_disk_before_the_cloud_is_asked() {
     let mut world = World::new();
     let grant = world.grant(&world.alice(), "alpha");
-    world.proxy.add(Rule::on("AssumeRole", Fault::DelayBefore { millis: 1000 }).times(1)).unwrap();
+    world.proxy.add(Rule::on("AssumeRole", Fault::DelayBefore { millis: 4000 }).times(1)).unwrap();
     let daemon = Pid::from_raw(i32::try_from(world.daemon().pid()).unwrap());
     let asked = thread::scope(|scope| {
         let vend = scope.spawn(|| {
@@ -151,7 +188,7 @@ fn p2_the_intent_is_on_disk_before_the_cloud_is_asked() {
         lease
     });
     // The cloud makes the session after the daemon has died: nobody but the intent knows its name.
-    eventually("the session is made", Duration::from_secs(5), || world.proxy.ledger().len() == 1);
+    eventually("the session is made", Duration::from_secs(10), || world.proxy.ledger().len() == 1);
     drop(world.take_daemon());
     world.start();
     assert_eq!(world.session_of(&asked).role_arn, world.account.role_arns[0]);
@@ -173,9 +210,9 @@ fn p2_a_cloud_that_breaks_off_leaves_no_session_and_no_intent() {
     // Never five without an answer in a row: then the daemon would leave the cloud alone for a while.
     let faults = [
         ("the answer is lost", Fault::DropAfter),
-        ("the answer comes too late", Fault::DelayAfter { millis: 3000 }),
+        ("the answer comes too late", Fault::DelayAfter { millis: 4000 }),
         ("forbidden", status(403)),
-        ("the cloud hears of it too late", Fault::DelayBefore { millis: 3000 }),
+        ("the cloud hears of it too late", Fault::DelayBefore { millis: 4000 }),
         ("no answer", Fault::Stall),
         ("throttled", status(429)),
         ("reset", Fault::Reset),
@@ -218,9 +255,9 @@ fn p2_a_client_that_hangs_up_leaves_no_session() {
     let world = World::new();
     let grant = world.grant(&world.alice(), "alpha");
     let body = json!({ "grant": grant }).to_string();
-    let slow = Fault::DelayAfter { millis: 1500 };
+    let slow = Fault::DelayAfter { millis: 2500 };
     let mut dies = world.alice().command("curl");
-    dies.args(["--silent", "--max-time", "0.7", "--unix-socket"]).arg(world.scene.socket());
+    dies.args(["--silent", "--max-time", "1.2", "--unix-socket"]).arg(world.scene.socket());
     dies.args(["--data-binary", &body, "http://localhost/v1/leases"]);
     // The other closes its connection and lives on.
     let mut closes = world.alice().command("/usr/bin/python3");
@@ -228,7 +265,7 @@ fn p2_a_client_that_hangs_up_leaves_no_session() {
         "-c",
         "import socket, sys, time\ns = socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
          head = f'POST /v1/leases HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: {len(sys.argv[2])}\\r\\n\\r\\n'\n\
-         s.sendall((head + sys.argv[2]).encode())\ntime.sleep(0.7)\ns.close()\ntime.sleep(3)\nsys.exit(28)",
+         s.sendall((head + sys.argv[2]).encode())\ntime.sleep(1.2)\ns.close()\ntime.sleep(3)\nsys.exit(28)",
     ]);
     closes.arg(world.scene.socket()).arg(&body);
     for (n, mut client) in [dies, closes].into_iter().enumerate() {

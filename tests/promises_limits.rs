@@ -94,7 +94,7 @@ fn p3_access_ends_at_its_ttl_without_a_deny() {
     let world = World::new();
     let grant = world.grant(&world.alice(), "alpha");
     let (neighbour, _) = World::vended(&world.vend(&world.alice(), &grant, json!({})));
-    let answer = world.vend(&world.alice(), &grant, json!({ "ttl_seconds": 4 }));
+    let answer = world.vend(&world.alice(), &grant, json!({ "ttl_seconds": 6 }));
     let (lease, _) = World::vended(&answer);
     let until = moment(&answer.body["lease"]["access_until"]);
     let sessions = [world.session_of(&lease), world.session_of(&neighbour)];
@@ -112,7 +112,7 @@ fn p3_access_ends_at_its_ttl_without_a_deny() {
 #[test]
 fn p3_a_grant_ends_with_its_time_and_takes_its_leases_along() {
     let world = World::new();
-    let short = world.request(&world.alice(), "alpha", json!({ "duration_seconds": 4 }));
+    let short = world.request(&world.alice(), "alpha", json!({ "duration_seconds": 6 }));
     let grant = short.body["id"].as_str().unwrap();
     let answer = world.vend(&world.alice(), grant, json!({}));
     let (lease, _) = World::vended(&answer);
@@ -167,7 +167,7 @@ fn p3_a_completed_or_revoked_grant_and_one_that_never_was_give_nothing() {
 #[test]
 fn p3_a_grant_that_is_scheduled_gives_nothing_before_its_time() {
     let world = World::new();
-    let from = now().checked_add(jiff::SignedDuration::from_secs(4)).unwrap();
+    let from = now().checked_add(jiff::SignedDuration::from_secs(5)).unwrap();
     let asked = world.request(&world.alice(), "alpha", json!({ "not_before": from.to_string() }));
     assert_eq!((asked.status, &asked.body["state"]), (201, &json!("scheduled")), "{asked:?}");
     let grant = asked.body["id"].as_str().unwrap();

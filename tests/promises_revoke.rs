@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use grantd_testkit::{Fault, Rule};
-use grantd_tests::{World, eventually, now};
+use grantd_tests::{Setup, World, eventually, now};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -75,18 +75,27 @@ fn p4_while_the_deny_is_not_seen_in_force_it_is_not_confirmed() {
     world.proxy.add(Rule::delayed_effect(Duration::from_secs(4))).unwrap();
     let stale = world.proxy.add(Rule::stale_reads(Duration::from_secs(4))).unwrap();
     complete(&world, &id);
-    eventually("the deny is accepted", Duration::from_secs(2), || world.lease(&id)["revocation"] == "accepted");
-    let mut seen = 0;
-    while world.allowed(&sessions[..1]) == [true] {
+    // Until the cloud itself was told, nothing can be in force.
+    let told_cloud = || {
+        let records = world.proxy.records();
+        records.iter().any(|record| record.action == "CreatePolicyVersion" && record.upstream_status.is_some())
+    };
+    let mut accepted = 0;
+    loop {
         let told = world.lease(&id);
-        // Between the two looks it may have become true.
-        if world.allowed(&sessions[..1]) == [true] {
-            assert_eq!((&told["state"], &told["revocation"]), (&json!("revoking"), &json!("accepted")), "{told}");
-            assert!(told["worst_case_until"].is_string(), "{told}");
-            seen += 1;
+        if told_cloud() {
+            break;
+        }
+        assert_eq!(told["state"], "revoking", "{told}");
+        assert!(told["worst_case_until"].is_string(), "{told}");
+        accepted += u32::from(told["revocation"] == "accepted");
+        if accepted == 1 {
+            let allowed = world.allowed(&sessions);
+            assert!(told_cloud() || allowed == [true, true], "{allowed:?} before the cloud was told");
         }
     }
-    assert!(seen > 0 && world.proxy.fired(stale) > 1, "the daemon was not seen to look while the session worked");
+    assert!(accepted > 1, "the daemon was not seen to wait");
+    assert!(world.proxy.fired(stale) > 0, "the daemon did not look");
     eventually("it is confirmed", Duration::from_secs(20), || {
         let confirmed = world.lease(&id)["state"] == "revoked";
         // Looked at after the daemon said so: what it claims must be true by then.
@@ -117,6 +126,34 @@ fn p4_forbidden_to_look_proves_nothing() {
     world.proxy.clear();
     world.wait_for_lease(&id, "revoked");
     assert_eq!(world.allowed(&session), [false]);
+}
+
+#[test]
+fn p4_a_deny_is_confirmed_when_it_is_felt_and_not_written_when_it_could_not_be() {
+    let mut world = World::prepared(&Setup { propagation: "4s".to_owned(), ..Setup::default() });
+    world.start();
+    let grant = world.grant(&world.alice(), "alpha");
+    let (long, _) = World::vended(&world.vend(&world.alice(), &grant, json!({})));
+    let (short, _) = World::vended(&world.vend(&world.alice(), &grant, json!({ "ttl_seconds": 4 })));
+    let short_session = [world.session_of(&short)];
+
+    // It dies by itself sooner than a deny would be felt.
+    let ended = complete(&world, &short);
+    assert_eq!((&ended["state"], &ended.get("revocation")), (&json!("expiring"), &None), "{ended}");
+    assert_eq!(ended["worst_case_until"], ended["access_until"], "{ended}");
+    world.wait_for_lease(&short, "expired");
+    assert_eq!(world.allowed(&short_session), [false]);
+    assert_eq!(world.lease(&short)["reason"], "completed");
+    let writes =
+        |world: &World| world.proxy.records().iter().filter(|record| record.action == "CreatePolicyVersion").count();
+    assert_eq!(writes(&world), 0, "a deny was written that could not be felt in time");
+
+    complete(&world, &long);
+    world.wait_for_lease(&long, "revoked");
+    let at = |kind: &str| -> Timestamp { world.records_of(&long, kind)[0]["at"].as_str().unwrap().parse().unwrap() };
+    let felt = at("lease.revocation_confirmed").duration_since(at("lease.revocation_accepted"));
+    assert!(felt.as_secs() >= 4, "confirmed {felt:#} after it was accepted");
+    assert_eq!(writes(&world), 1);
 }
 
 #[test]
