@@ -180,14 +180,7 @@ impl Base {
     async fn fetch(&self) -> Result<Current, ProviderError> {
         match &self.0.source {
             Source::Profile { files, profile } => self.profile(files, profile).await,
-            // aws-config's own container provider takes its address and token from the environment alone.
-            Source::Container { http, uri, token_file } => {
-                let token = match token_file {
-                    Some(path) => Some(self.read(path).await?),
-                    None => None,
-                };
-                self.parse(&self.get(http, uri, token.as_deref()).await?)
-            }
+            Source::Container { http, uri, token_file } => self.container(http, uri, token_file.as_deref()).await,
             Source::InstanceMetadata { http, endpoint } => self.instance(http, endpoint).await,
             // aws-config's STS providers log what the server wrote, which could echo the token (promise P9), and the
             // one for web identities takes its endpoint from the environment alone: so the calls are made here.
@@ -251,9 +244,9 @@ impl Base {
         Ok(Current { credentials: Credentials::new(id, secret, token, None, "grantd-profile"), expires: None })
     }
 
-    /// The client is aws-config's, version 2 only, with everything that it would ask the environment for given; its
-    /// session token serves this fetch alone. Its credentials provider is not used: the environment can turn that
-    /// off, and it gives out expired credentials as fresh ones when there are no others.
+    /// The client is aws-config's, version 2 only, and told everything that it would ask the environment for (what is
+    /// left, `AWS_EXECUTION_ENV`, shows in its user agent alone); its session token serves this fetch alone. The
+    /// credentials provider on top is not used: the environment can turn that off, and it calls expired ones fresh.
     async fn instance(&self, http: &Http, endpoint: &Endpoint) -> Result<Current, ProviderError> {
         const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
         let timeouts = self.0.timeouts;
@@ -286,14 +279,16 @@ impl Base {
         self.parse(client.get(format!("{ROLES}{role}")).await.map_err(failed)?.as_ref().as_bytes())
     }
 
-    async fn get(&self, http: &Http, uri: &Endpoint, token: Option<&str>) -> Result<Vec<u8>, ProviderError> {
+    /// aws-config's own container provider takes address and token from the environment alone, so it is not used.
+    async fn container(&self, http: &Http, uri: &Endpoint, token: Option<&Path>) -> Result<Current, ProviderError> {
         let call = self.call("credentials", uri.as_str());
         let unsendable = |_| call.error(ErrorKind::Config, "the token or URI holds what cannot be sent");
         let mut request = HttpRequest::get(uri.as_str()).map_err(unsendable)?;
-        if let Some(token) = token {
+        if let Some(path) = token {
+            let token = self.read(path).await?;
             request.headers_mut().try_insert("authorization", token.trim_end().to_owned()).map_err(unsendable)?;
         }
-        http.fetch(&call, request).await
+        self.parse(&http.fetch(&call, request).await?)
     }
 
     /// The answer of container and instance endpoints
@@ -309,19 +304,13 @@ impl Base {
         }
         // The parser's own error could quote the body.
         let answer: Answer = serde_json::from_slice(body).map_err(|_| self.senseless())?;
-        let (id, secret, token) = (answer.access_key_id, answer.secret_access_key, answer.token);
-        Ok(Current {
-            credentials: Credentials::new(id, secret, Some(token), None, "grantd-base"),
-            expires: Some(answer.expiration),
-        })
+        Ok(temporary(answer.access_key_id, answer.secret_access_key, answer.token, answer.expiration))
     }
 
     fn assumed(&self, credentials: Option<aws_sdk_sts::types::Credentials>) -> Result<Current, ProviderError> {
         let taken = credentials.ok_or_else(|| self.senseless())?;
         let expires = Timestamp::from_second(taken.expiration.secs()).map_err(|_| self.senseless())?;
-        let (id, secret, token) = (taken.access_key_id, taken.secret_access_key, taken.session_token);
-        let credentials = Credentials::new(id, secret, Some(token), None, "grantd-base");
-        Ok(Current { credentials, expires: Some(expires) })
+        Ok(temporary(taken.access_key_id, taken.secret_access_key, taken.session_token, expires))
     }
 
     async fn read(&self, path: &Path) -> Result<String, ProviderError> {
@@ -354,6 +343,11 @@ impl ProvideCredentials for Base {
             None => Err(CredentialsError::not_loaded("not fetched yet")),
         })
     }
+}
+
+fn temporary(id: String, secret: String, token: String, expires: Timestamp) -> Current {
+    let credentials = Credentials::new(id, secret, Some(token), None, "grantd-base");
+    Current { credentials, expires: Some(expires) }
 }
 
 #[cfg(test)]

@@ -131,10 +131,10 @@ async fn instance_metadata_is_asked_in_version_two_only() {
 
 #[tokio::test]
 async fn instance_metadata_without_a_usable_role_says_so() {
-    for (role, kind) in [("", ErrorKind::Config), ("a role\u{7f}", ErrorKind::Config), ("../x", ErrorKind::Config)] {
+    for role in ["", "a role\u{7f}", "../x"] {
         let server = Server::start(move |seen| testing::metadata(seen, role, BASE_ANSWER)).await;
         let error = keys(&account(&testing::metadata_base(server.address), &TestClock::at(NOW), "")).await.unwrap_err();
-        assert_eq!(error.kind, kind, "{error}");
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
         assert!(error.message.contains("attach an instance profile") && error.message.contains("\"prod\""), "{error}");
         assert_eq!(server.requests().len(), 2);
     }
@@ -143,7 +143,7 @@ async fn instance_metadata_without_a_usable_role_says_so() {
 #[tokio::test]
 async fn p9_instance_metadata_is_not_quoted() {
     let broken = r#"{"SecretAccessKey":"base-secret""#;
-    for answer in [broken.to_owned(), format!("{{\"Code\":\"Failed\",\"Message\":\"base-secret\"}}")] {
+    for answer in [broken.to_owned(), r#"{"Code":"Failed","Message":"base-secret"}"#.to_owned()] {
         let server = Server::start(move |seen| testing::metadata(seen, "base-role", &answer)).await;
         let error = keys(&account(&testing::metadata_base(server.address), &TestClock::at(NOW), "")).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
