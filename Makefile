@@ -5,11 +5,13 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := build
 
-# What the tests need beyond the product, such as --features grantd/failpoints.
-TEST_FEATURES ?=
+# What the tests need beyond the product: places at which they kill the daemon.
+TEST_FEATURES ?= --features grantd/failpoints
+# What is measured. Named for both builds of the benchmark, so that they agree on features and share what they build.
+BENCH_PACKAGES := -p grantd -p grantctl
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: setup build fmt lint test
+.PHONY: setup build demo fmt lint mutants test bench
 
 ## Installs what tests and demo stand on. Needs root.
 setup:
@@ -18,6 +20,11 @@ setup:
 ## Builds the binaries that the tests drive, and those that they drive them with.
 build:
 	cargo build --locked --workspace --bins $(TEST_FEATURES)
+
+## The main job from end to end, with real clients, on this machine alone.
+demo: setup
+	@cargo build --quiet --locked --workspace --bins
+	@GRANTD_BIN_DIR=$(TARGET_DIR)/debug tests/demo/demo.sh
 
 ## Formats the code.
 fmt:
@@ -35,3 +42,14 @@ lint:
 test: setup lint build
 	GRANTD_BIN_DIR=$(TARGET_DIR)/debug cargo nextest run --locked --workspace --no-fail-fast $(TEST_FEATURES)
 	cargo test --locked --workspace --doc $(TEST_FEATURES)
+
+## Breaks each promise in a scratch copy and shows that its test notices.
+mutants: setup
+	tests/broken/run.sh
+
+## Measures the product as it would be released, but for link-time optimisation, and keeps the tables with every raw
+## sample in tests/bench/results. Needs root and a quiet machine; nothing in it passes or fails by a time.
+bench: setup
+	cargo build --locked --profile bench-run $(BENCH_PACKAGES) --bins
+	GRANTD_BIN_DIR=$(TARGET_DIR)/bench-run cargo bench --locked --profile bench-run $(BENCH_PACKAGES) -p grantd-tests \
+		--bench bench -- --results $(CURDIR)/tests/bench/results

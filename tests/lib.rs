@@ -10,13 +10,17 @@
 )]
 
 mod caller;
+mod checks;
 mod daemon;
+mod job;
 mod scene;
 mod user;
 mod world;
 
 pub use caller::{Answer, Caller, Credentials};
+pub use checks::now;
 pub use daemon::Daemon;
+pub use job::Job;
 pub use scene::Scene;
 pub use user::User;
 pub use world::{Setup, World};

@@ -12,6 +12,9 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
+/// How far the wall clock may fall behind the monotonic one at a time: the two drift apart, nobody set one.
+const DRIFT: Duration = Duration::from_millis(50);
+
 /// The machine's clock, guarded against being set back.
 ///
 /// When the wall clock is set back while the process runs, time goes on from the latest moment seen at the pace of
@@ -19,7 +22,7 @@ pub trait Clock: fmt::Debug + Send + Sync {
 /// that ends things early, which is the safe side, and the AWS adapter compares it with the cloud's own clock.
 #[derive(Debug)]
 pub struct SystemClock {
-    latest: Mutex<(Timestamp, Instant)>,
+    guard: Mutex<Guard>,
 }
 
 impl SystemClock {
@@ -27,7 +30,7 @@ impl SystemClock {
     #[must_use]
     pub fn new() -> Self {
         let (wall, mono) = read();
-        Self { latest: Mutex::new((wall, mono)) }
+        Self { guard: Mutex::new(Guard::new(wall, mono)) }
     }
 }
 
@@ -40,20 +43,38 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let (wall, mono) = read();
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = later_of(*latest, wall, mono);
-        *latest = (now, mono);
-        now
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).later_of(wall, mono)
     }
 }
 
-/// The wall clock, or where the latest moment seen would be by now, whichever is later.
-fn later_of(latest: (Timestamp, Instant), wall: Timestamp, mono: Instant) -> Timestamp {
-    let elapsed = mono.checked_duration_since(latest.1).unwrap_or(Duration::ZERO);
-    let carried = latest.0.checked_add(elapsed).unwrap_or(latest.0);
-    // A few milliseconds are the two clocks drifting apart, not somebody setting one.
-    let carried = carried.checked_sub(Duration::from_millis(50)).unwrap_or(carried).max(latest.0);
-    truncate(wall.max(carried))
+/// When both clocks were last believed together, and the latest moment told.
+#[derive(Debug)]
+struct Guard {
+    believed: (Timestamp, Instant),
+    latest: Timestamp,
+}
+
+impl Guard {
+    fn new(wall: Timestamp, mono: Instant) -> Self {
+        Self { believed: (wall, mono), latest: wall }
+    }
+
+    /// The wall clock, or where it would be by now had nobody set it back, whichever is later.
+    ///
+    /// While it is behind, time is counted from where it was last believed and never from the answer before: what is
+    /// allowed for drift would otherwise be lost with each call, and time stand still for a daemon that is busy.
+    fn later_of(&mut self, wall: Timestamp, mono: Instant) -> Timestamp {
+        let elapsed = mono.checked_duration_since(self.believed.1).unwrap_or(Duration::ZERO);
+        let carried = self.believed.0.checked_add(elapsed).unwrap_or(self.believed.0);
+        let now = if wall >= carried.checked_sub(DRIFT).unwrap_or(carried) {
+            self.believed = (wall, mono);
+            wall
+        } else {
+            carried
+        };
+        self.latest = truncate(now.max(self.latest));
+        self.latest
+    }
 }
 
 fn truncate(at: Timestamp) -> Timestamp {
@@ -72,15 +93,36 @@ mod tests {
     #[test]
     fn p3_a_clock_set_back_does_not_move_deadlines_away() {
         let (wall, mono) = read();
-        let an_hour_back = wall - Duration::from_secs(3600);
-        let now = later_of((wall, mono), an_hour_back, mono + Duration::from_secs(10));
-        assert!(now >= wall + Duration::from_secs(9), "time went back to {now}");
+        let mut guard = Guard::new(wall, mono);
+        // Asked once, or by a busy daemon every millisecond: ten seconds are ten seconds.
+        let mut last = wall;
+        for millis in 1..=10_000 {
+            let past = wall - Duration::from_secs(3600) + Duration::from_millis(millis);
+            let now = guard.later_of(past, mono + Duration::from_millis(millis));
+            assert!(now >= last, "time went back from {last} to {now}");
+            last = now;
+        }
+        assert_eq!(last, wall + Duration::from_secs(10));
+        let now = guard.later_of(wall - Duration::from_secs(3500), mono + Duration::from_secs(60));
+        assert_eq!(now, wall + Duration::from_secs(60));
+        // Once the wall clock has caught up it is believed again.
+        let ahead = wall + Duration::from_secs(62);
+        assert_eq!(guard.later_of(ahead, mono + Duration::from_secs(61)), ahead);
+    }
+
+    #[test]
+    fn a_clock_that_drifts_is_followed_and_never_runs_backwards() {
+        let (wall, mono) = read();
+        let mut guard = Guard::new(wall, mono);
+        assert_eq!(guard.later_of(wall - Duration::from_millis(20), mono), wall);
+        let second = Duration::from_secs(1);
+        assert_eq!(guard.later_of(wall + second - DRIFT, mono + second), wall + second - DRIFT);
     }
 
     #[test]
     fn a_clock_set_forward_is_believed() {
         let (wall, mono) = read();
         let ahead = wall + Duration::from_secs(3600);
-        assert_eq!(later_of((wall, mono), ahead, mono), ahead);
+        assert_eq!(Guard::new(wall, mono).later_of(ahead, mono), ahead);
     }
 }

@@ -25,6 +25,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// `Config` when no such account is configured.
     fn capabilities(&self, account: &str) -> Result<Capabilities, ProviderError>;
 
+    /// Looks over a whole map before a policy that holds it comes into force. Pure.
+    ///
+    /// # Errors
+    /// `Config`, naming the capability and what is wrong with it.
+    fn check_map(&self, map: &CapabilityMap) -> Result<(), ProviderError>;
+
     /// Computes the native grant. Pure.
     ///
     /// # Errors

@@ -33,7 +33,6 @@ use grantd_provider_api::{
 
 pub use crate::arn::{Arn, ArnError};
 pub use crate::config::{Config, ConfigError};
-pub use crate::map::check_map;
 
 use crate::account::{Account, Service};
 use crate::http::Http;
@@ -92,6 +91,10 @@ impl Provider for AwsProvider {
             entry_grace: ENTRY_GRACE,
             batch_window: self.config.batch_window,
         })
+    }
+
+    fn check_map(&self, map: &CapabilityMap) -> Result<(), ProviderError> {
+        map::check_map(map)
     }
 
     fn plan(&self, entitlement: &Entitlement, map: &CapabilityMap) -> Result<Plan, ProviderError> {

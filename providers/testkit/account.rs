@@ -2,10 +2,10 @@
 //! boto3.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::faultproxy::Session;
 use crate::ministack::{aws_environment, repository_root};
-use crate::process::{Finished, guarded, run};
+use crate::process::{Finished, guarded, kill_group, run, spawn_on_keeper};
 
 /// An access key and its secret.
 #[derive(Debug)]
@@ -109,18 +109,61 @@ impl Sight {
 /// # Errors
 /// The environment is missing or the script failed.
 pub fn probe(endpoint: &str, bucket: &str, key: &str, sessions: &[Arc<Session>]) -> io::Result<Vec<Sight>> {
-    let exposed: Vec<_> = sessions.iter().map(|session| session.exposed()).collect();
-    let input = json!({ "endpoint": endpoint, "bucket": bucket, "key": key, "sessions": exposed }).to_string();
-    let outcomes: Vec<String> = parse(&run(script("probe.py")?, &input, Duration::from_secs(300))?)?;
-    if outcomes.len() != sessions.len() {
-        return Err(io::Error::other(format!("{} outcomes for {} sessions", outcomes.len(), sessions.len())));
+    let tasks: Vec<_> = sessions.iter().map(|session| (bucket, Arc::clone(session))).collect();
+    Prober::start()?.look(endpoint, key, &tasks)
+}
+
+/// A boto3 process that tries sessions again and again: to start one takes longer than to try dozens. Dropping it kills
+/// it.
+#[derive(Debug)]
+pub struct Prober {
+    child: Child,
+    tasks: ChildStdin,
+    outcomes: BufReader<ChildStdout>,
+}
+
+impl Prober {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The environment is missing.
+    pub fn start() -> io::Result<Self> {
+        let mut command = script("probe.py")?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = spawn_on_keeper(command)?;
+        let (Some(tasks), Some(outcomes)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("a child has no pipes"));
+        };
+        Ok(Self { child, tasks, outcomes: BufReader::new(outcomes) })
     }
-    let sight = |outcome: String| match outcome.split_once(' ') {
-        None if outcome == "allowed" => Sight::Allowed,
-        Some(("refused", code)) => Sight::Refused(code.to_owned()),
-        _ => Sight::Unknown(outcome),
-    };
-    Ok(outcomes.into_iter().map(sight).collect())
+
+    /// Lets each session read `key` in its bucket once, through the cloud at `endpoint`.
+    ///
+    /// # Errors
+    /// The script failed; what it printed is on standard error.
+    pub fn look(&mut self, endpoint: &str, key: &str, sessions: &[(&str, Arc<Session>)]) -> io::Result<Vec<Sight>> {
+        let task = |(bucket, session): &(&str, Arc<Session>)| json!({ "bucket": bucket, "session": session.exposed() });
+        let tasks: Vec<_> = sessions.iter().map(task).collect();
+        writeln!(self.tasks, "{}", json!({ "endpoint": endpoint, "key": key, "tasks": tasks }))?;
+        let mut line = String::new();
+        self.outcomes.read_line(&mut line)?;
+        let outcomes: Vec<String> = serde_json::from_str(&line).map_err(io::Error::other)?;
+        if outcomes.len() != sessions.len() {
+            return Err(io::Error::other(format!("{} outcomes for {} sessions", outcomes.len(), sessions.len())));
+        }
+        let sight = |outcome: String| match outcome.split_once(' ') {
+            None if outcome == "allowed" => Sight::Allowed,
+            Some(("refused", code)) => Sight::Refused(code.to_owned()),
+            _ => Sight::Unknown(outcome),
+        };
+        Ok(outcomes.into_iter().map(sight).collect())
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        kill_group(&mut self.child);
+    }
 }
 
 /// A script of `tests/setup` under the Python that has boto3, with an empty environment.

@@ -14,7 +14,7 @@ mod serve;
 #[cfg(test)]
 mod testing;
 
-pub use account::{Account, Keys, Sight, probe};
+pub use account::{Account, Keys, Prober, Sight, probe};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
 pub use ministack::{MiniStack, aws_environment, ministack_environment, repository_root};

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use grantd_wire::{HoldEvent, NDJSON, Problem, Vend, Vended};
+use grantd_wire::{HoldEvent, LeaseView, NDJSON, Problem, ProblemKind, Vend, Vended};
 
 use crate::transport::{connect, exchange};
 
@@ -102,6 +102,12 @@ impl ClientError {
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::NoSocket { .. } | Self::NobodyListens { .. } | Self::Closed { .. })
     }
+
+    /// Whether the daemon is about to go away.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.kind() == Some(ProblemKind::Stopping))
+    }
 }
 
 impl Client {
@@ -157,8 +163,25 @@ impl Client {
     /// See [`ClientError`].
     pub async fn hold(&self, vend: &Vend) -> Result<(Answer<Vended>, Held), ClientError> {
         let body = serde_json::to_vec(vend).map_err(|error| self.not_understood(&error))?;
+        self.held("/v1/leases", Some(body)).await
+    }
+
+    /// `POST /v1/leases/{id}/hold`: takes a lease up again whose connection was lost with the daemon.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a problem when the lease has ended meanwhile.
+    pub async fn hold_again(&self, lease: &str) -> Result<Held, ClientError> {
+        let (_, held) = self.held::<LeaseView>(&format!("/v1/leases/{lease}/hold"), None).await?;
+        Ok(held)
+    }
+
+    async fn held<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<(Answer<T>, Held), ClientError> {
         self.in_time(async {
-            let response = self.accepted(self.send(Method::POST, "/v1/leases", Some(body)).await?).await?;
+            let response = self.accepted(self.send(Method::POST, target, body).await?).await?;
             let held = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
             if !held.is_some_and(|value| value.starts_with(NDJSON)) {
                 return Err(self.garbage("it does not hold the lease"));

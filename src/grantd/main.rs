@@ -10,7 +10,7 @@ use grantd::api::{self, Api};
 use grantd::broker::{self, Broker};
 use grantd::config::{LogFormat, LogSettings, Settings};
 use grantd::policy::Bundle;
-use grantd::store::{SqliteStore, Store};
+use grantd::store::SqliteStore;
 use grantd::sys::files::{self, Owners};
 use grantd::sys::harden::{self, Hardening};
 use grantd::sys::notify::{self, NamedFd, Notifier};
@@ -83,7 +83,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
     let broker = Broker::new(broker::Parts {
-        store: Arc::new(store) as Arc<dyn Store>,
+        store: Arc::new(store),
         providers,
         bundle: Arc::new(bundle),
         clock,

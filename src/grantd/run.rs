@@ -61,7 +61,7 @@ async fn reload(broker: &Broker, policy_dir: &Path, owners: &Owners) {
     let after = bundle.version;
     match broker.reload(bundle).await {
         Ok(()) => tracing::info!(%before, %after, "the policy was read anew"),
-        Err(error) => tracing::error!(%error, "the policy could not be put into force; {before} stays"),
+        Err(error) => broker.raise_policy_alarm(&error.to_string()).await,
     }
 }
 

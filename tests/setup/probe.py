@@ -1,7 +1,7 @@
 """Tries sessions: each reads one object once.
 
-Reads {"endpoint", "bucket", "key", "sessions": [{"access_key_id", "secret_access_key", "session_token"}]} from standard
-input, prints a JSON list of "allowed", "refused CODE" or "unknown TEXT".
+For each line {"endpoint", "key", "tasks": [{"bucket", "session": {"access_key_id", "secret_access_key", "session_token"}}]}
+on standard input it prints a line with a JSON list of "allowed", "refused CODE" or "unknown TEXT".
 """
 
 import json
@@ -20,17 +20,17 @@ CONFIG = Config(
 )
 
 
-def look(boto, task, session):
+def look(boto, endpoint, key, bucket, session):
     s3 = boto.client(
         "s3",
-        endpoint_url=task["endpoint"],
+        endpoint_url=endpoint,
         config=CONFIG,
         aws_access_key_id=session["access_key_id"],
         aws_secret_access_key=session["secret_access_key"],
         aws_session_token=session["session_token"],
     )
     try:
-        s3.get_object(Bucket=task["bucket"], Key=task["key"])["Body"].read()
+        s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         return "allowed"
     except ClientError as error:
         return f"refused {error.response['Error']['Code']}"
@@ -39,9 +39,12 @@ def look(boto, task, session):
 
 
 def main():
-    task = json.load(sys.stdin)
     boto = boto3.Session(region_name="eu-west-1")
-    print(json.dumps([look(boto, task, session) for session in task["sessions"]]))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        where = asked["endpoint"], asked["key"]
+        outcomes = [look(boto, *where, task["bucket"], task["session"]) for task in asked["tasks"]]
+        print(json.dumps(outcomes), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 //! from a buffer that is wiped, and goes nowhere else (promise P9).
 
 use std::io;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,11 +13,17 @@ use grantd_wire::{AnchorChoice, CredentialBody, LeaseView, Vended};
 
 use super::Context;
 use crate::cli::{self, CredentialProcess, Format, GrantChoice};
-use crate::client::{Answer, Held};
+use crate::client::{Answer, Client, ClientError, Held};
 use crate::exit::{Exit, Failure};
 
 /// Room for a credential, so that its buffer does not grow and leave copies behind. Session tokens have no fixed size.
 const ROOM: usize = 16 * 1024;
+
+/// How long a daemon that went away may take to come back: it keeps the lease for 30 s from its start.
+const RECONNECT: Duration = Duration::from_secs(30);
+
+/// How long to wait between two tries.
+const RECONNECT_STEP: Duration = Duration::from_millis(250);
 
 /// Takes a credential and prints it.
 pub(super) async fn vend(context: &mut Context<'_>, wanted: cli::Vend) -> Result<(), Failure> {
@@ -32,7 +39,7 @@ pub(super) async fn vend(context: &mut Context<'_>, wanted: cli::Vend) -> Result
             }
         };
         let lease = deliver(context, answer, format)?;
-        wait(held, stop, &lease).await
+        wait(&context.client, held, stop, &lease).await
     } else {
         let answer = context.client.post("/v1/leases", &request).await?;
         deliver(context, answer, format).map(drop)
@@ -104,20 +111,44 @@ fn print(context: &mut Context<'_>, secret: &[u8], lease: &LeaseView) -> Result<
     })
 }
 
-/// Keeps the lease until standard input closes, a signal comes, or the daemon says that it is over.
-async fn wait(mut held: Held, mut stop: Stop, lease: &LeaseView) -> Result<(), Failure> {
+/// Keeps the lease until standard input closes, a signal comes, or the daemon says that it is over. A daemon that goes
+/// away and comes back finds us again.
+async fn wait(client: &Client, held: Held, mut stop: Stop, lease: &LeaseView) -> Result<(), Failure> {
     tokio::select! {
         () = stop.asked() => Ok(()),
-        ended = held.ended() => Err(match ended {
-            Ok(reason) => Failure::new(Exit::State, format!("{} ended: {reason}", lease.id)),
-            Err(error) => {
-                let until = &lease.access_until;
-                Failure::new(
-                    Exit::Unreachable,
-                    format!("{} is no longer held and ends by {until} at the latest: {error}", lease.id),
-                )
+        failure = hold_on(client, held, lease) => Err(failure),
+    }
+}
+
+/// Ends when the lease does, or when the daemon stays away.
+async fn hold_on(client: &Client, mut held: Held, lease: &LeaseView) -> Failure {
+    loop {
+        let lost = match held.ended().await {
+            Ok(reason) => return Failure::new(Exit::State, format!("{} ended: {reason}", lease.id)),
+            Err(lost) => lost,
+        };
+        held = match tokio::time::timeout(RECONNECT, come_back(client, lease)).await {
+            Ok(Ok(again)) => again,
+            Ok(Err(refused)) => {
+                return Failure::new(Exit::State, format!("{} is no longer held: {refused}", lease.id));
             }
-        }),
+            Err(_) => {
+                let until = &lease.access_until;
+                let line = format!("{} is no longer held and ends by {until} at the latest: {lost}", lease.id);
+                return Failure::new(Exit::Unreachable, line);
+            }
+        };
+    }
+}
+
+/// Tries until the daemon takes the hold up again, or says that there is nothing to take up.
+async fn come_back(client: &Client, lease: &LeaseView) -> Result<Held, ClientError> {
+    loop {
+        match client.hold_again(&lease.id).await {
+            Ok(held) => return Ok(held),
+            Err(error) if error.is_absence() || error.is_stopping() => tokio::time::sleep(RECONNECT_STEP).await,
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -224,12 +224,28 @@ fn a_hold_whose_lease_is_taken_away_says_so() {
 }
 
 #[test]
-fn a_hold_whose_daemon_goes_away_says_until_when_the_lease_lives() {
-    let server = TestServer::new(vec![Reply::Hold { first: vended(), later: vec![], close: true }]);
+fn a_hold_whose_daemon_comes_back_is_taken_up_again() {
+    let ended = "{\"event\":\"ended\",\"reason\":\"revoked: laptop lost\"}\n".to_owned();
+    let server = TestServer::new(vec![
+        Reply::Hold { first: vended(), later: vec![], close: true },
+        Reply::Hold { first: lease(), later: vec![ended], close: false },
+    ]);
     let (code, said) = finish(hold(&server));
-    let until = lease()["access_until"].as_str().unwrap().to_owned();
-    assert_eq!(code, 9);
-    assert!(said.contains("lease-bbbb is no longer held") && said.contains(&until), "{said}");
+    assert_eq!(code, 5);
+    assert!(said.ends_with("grantctl: lease-bbbb ended: revoked: laptop lost\n"), "{said}");
+    assert!(server.asked()[1].starts_with("POST /v1/leases/lease-bbbb/hold"), "{:?}", server.asked());
+}
+
+#[test]
+fn a_hold_whose_lease_ended_while_the_daemon_was_away_says_so() {
+    let problem = json!({
+        "type": "urn:grantd:problem:state", "title": "t", "status": 409, "detail": "lease-bbbb is revoking: take a new one",
+    });
+    let server =
+        TestServer::new(vec![Reply::Hold { first: vended(), later: vec![], close: true }, Reply::Json(409, problem)]);
+    let (code, said) = finish(hold(&server));
+    assert_eq!(code, 5);
+    assert!(said.contains("lease-bbbb is no longer held: lease-bbbb is revoking"), "{said}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::vend::AnchorAsk;
 use super::{Broker, BrokerError, daemon, draft};
 use crate::attest::Caller;
+use crate::failpoint;
 use crate::store::{Transaction, Write};
 use crate::sys::watch::Watch;
 
@@ -68,6 +69,7 @@ impl Broker {
         let audit = vec![draft(anchor.created_at, "anchor.attach", caller.actor(), (None, None), json!(anchor))];
         let writes = vec![Write::InsertAnchor(anchor.clone())];
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
+        failpoint::hit("anchor.written");
         self.keep_anchor(anchor.clone(), watch);
         Ok(anchor)
     }
@@ -122,6 +124,7 @@ impl Broker {
             return Ok(());
         }
         self.end_leases_anchored_in(&anchor.process, anchor.uid).await?;
+        failpoint::hit("anchor.over");
         let audit = vec![draft(self.now(), kind, actor, (None, None), json!(anchor))];
         let writes = vec![Write::RemoveAnchor(anchor.id)];
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;

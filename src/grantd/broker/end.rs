@@ -195,6 +195,7 @@ impl Broker {
 
     /// Ends a lease that its caller never received.
     pub(super) async fn end_undelivered(&self, lease: Lease) {
+        failpoint::hit("issue.undelivered");
         let reason = EndReason::NotReleased { reason: "the caller hung up before the credential was ready".to_owned() };
         self.end_for_certain(&lease, reason, daemon("broker")).await;
     }

@@ -64,6 +64,11 @@ impl Broker {
         let resource = bundle.catalog.get(&grant.request.resource).ok_or_else(|| gone(&grant.request.resource))?;
         let now = self.now();
         let left = between(now, settled.usable_until);
+        if left < capabilities.min_ttl {
+            let refused = nearly_over(grant.id, capabilities.min_ttl);
+            self.record_refusal("lease.refused", &settled.caller, Some(grant.id), &refused).await?;
+            return Err(refused);
+        }
         let decide = |ttl: Duration| {
             bundle.decide(&Question {
                 action: Action::Issue,
@@ -231,10 +236,12 @@ impl Broker {
         let issued = match approved.provider.issue(&request).await {
             Ok(issued) => issued,
             Err(error) if error.may_have_happened() || error.kind == ErrorKind::Conflict => {
+                failpoint::hit("issue.in_doubt");
                 self.end_for_certain(&lease, EndReason::Abandoned, settled.caller.actor()).await;
                 return Err(error.into());
             }
             Err(error) => {
+                failpoint::hit("issue.refused");
                 let refuse = LeaseEvent::Refuse { at: self.now(), error: error.to_string() };
                 self.advance(&lease, &refuse, settled.caller.actor(), json!({ "error": error.to_string() })).await?;
                 return Err(error.into());
@@ -242,6 +249,7 @@ impl Broker {
         };
         failpoint::hit(step(settled, "renew.session_made", "issue.session_made"));
         if let Err(why) = self.still_wanted(settled, approved) {
+            failpoint::hit("issue.unwanted");
             let reason = EndReason::NotReleased { reason: why.to_string() };
             self.end_for_certain(&lease, reason, settled.caller.actor()).await;
             return Err(why);
@@ -377,6 +385,11 @@ fn issue_request<'a>(
 
 fn gone(name: &str) -> BrokerError {
     BrokerError::PlanChanged(format!("\"{name}\" is no longer in the catalogue"))
+}
+
+fn nearly_over(grant: grantd_model::GrantId, least: Duration) -> BrokerError {
+    let least = least.as_secs();
+    BrokerError::State(format!("{grant} has less than {least} s left: request a new one with grantctl request"))
 }
 
 fn ttl_refused(asked: Duration, most: Duration, least: Duration) -> BrokerError {

@@ -6,6 +6,7 @@ use grantd_model::{EndReason, Grant, GrantEvent, GrantPhase, GrantState, LeaseEv
 use serde_json::json;
 
 use super::{Broker, BrokerError, after, daemon, draft};
+use crate::failpoint;
 use crate::store::{GrantFilter, Transaction, Write};
 
 /// How often deadlines are looked at.
@@ -36,10 +37,12 @@ impl Broker {
             self.inner.live.set_deadline(id, lease.access_until);
             return Ok(());
         }
+        failpoint::hit("expire.due");
         let detail = json!({ "served": self.inner.live.served(id), "access_until": lease.access_until });
         match self.advance(&lease, &LeaseEvent::Expire { at: now }, daemon("reaper"), detail).await {
             // The machine says that it is over already, or that its intent is still open: nothing to expire.
             Ok(_) | Err(BrokerError::State(_)) => {
+                failpoint::hit("expire.written");
                 self.inner.live.forget(id);
                 Ok(())
             }

@@ -32,6 +32,7 @@ impl Broker {
             match lease.state {
                 LeaseState::Issuing => {
                     self.end_lease(lease.id, EndReason::Abandoned, daemon("reconciler")).await?;
+                    failpoint::hit("reconcile.orphan_ended");
                 }
                 LeaseState::Active => self.take_up(lease).await,
                 _ => {}
@@ -40,6 +41,7 @@ impl Broker {
             self.inner.live.set_deadline(lease.id, lease.access_until);
         }
         self.restore_anchors().await?;
+        failpoint::hit("reconcile.anchors");
         self.end_leases_of_ended_grants().await?;
         self.decide_again(&open).await;
         for scope in &scopes {
@@ -92,9 +94,15 @@ impl Broker {
             node: Some(self.store().node().clone()),
             ..LeaseFilter::default()
         };
-        let mut leases = self.store().leases(filter).await?;
-        leases.retain(|lease| !self.inner.live.is_in_flight(lease.id));
-        Ok(leases)
+        let mut orphans = Vec::new();
+        for lease in self.store().leases(filter).await? {
+            // A session that was being made when the store was read may be finished by now, and is no orphan then: of
+            // what nobody makes any more, only the state that is read from here on counts.
+            if !self.inner.live.is_in_flight(lease.id) {
+                orphans.extend(self.store().lease(lease.id).await?.filter(|now| now.state == LeaseState::Issuing));
+            }
+        }
+        Ok(orphans)
     }
 
     /// A crash between the end of a grant and the end of its leases leaves leases without a grant.

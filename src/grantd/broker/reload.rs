@@ -16,6 +16,7 @@ impl Broker {
     /// # Errors
     /// When the bundle cannot be written to the store.
     pub async fn reload(&self, bundle: Bundle) -> Result<(), BrokerError> {
+        self.check_maps(&bundle)?;
         let before = self.bundle().version;
         self.inner.policy_alarm.store(None);
         if bundle.version == before {
@@ -45,6 +46,7 @@ impl Broker {
         if let Err(error) = self.record("policy.refused", daemon("main"), (None, None), detail).await {
             tracing::error!(%error, "the refusal of a policy is not on disk");
         }
+        failpoint::hit("reload.refused");
     }
 
     /// Why the policy that was to be put into force last was not.
@@ -56,6 +58,7 @@ impl Broker {
     /// Keeps the bundle with which the daemon starts.
     pub(super) async fn keep_first_bundle(&self) -> Result<(), BrokerError> {
         let bundle = self.bundle();
+        self.check_maps(&bundle)?;
         if self.store().bundle(bundle.version).await?.is_some() {
             return Ok(());
         }
@@ -63,6 +66,7 @@ impl Broker {
         let audit = vec![draft(self.now(), "policy.change", daemon("main"), (None, None), detail)];
         let writes = vec![Write::KeepBundle { version: bundle.version, bytes: bundle.bytes.clone() }];
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
+        failpoint::hit("start.kept");
         Ok(())
     }
 
@@ -83,6 +87,16 @@ impl Broker {
                 }
             }
         }
+    }
+
+    /// What only an adapter can say of a bundle.
+    fn check_maps(&self, bundle: &Bundle) -> Result<(), BrokerError> {
+        for (cloud, map) in &bundle.maps {
+            if let Some(provider) = self.inner.providers.get(cloud) {
+                provider.check_map(map)?;
+            }
+        }
+        Ok(())
     }
 
     async fn refused_today(&self, bundle: &Bundle, lease: &Lease) -> Result<Option<String>, BrokerError> {

@@ -187,7 +187,9 @@ impl Broker {
         decision: &Decision,
     ) -> Result<(), BrokerError> {
         let detail = json!({ "request": request, "decision": decision });
-        self.record("request.refused", caller.actor(), (None, None), detail).await
+        self.record("request.refused", caller.actor(), (None, None), detail).await?;
+        failpoint::hit("request.refused");
+        Ok(())
     }
 }
 

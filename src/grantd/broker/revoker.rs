@@ -128,6 +128,7 @@ impl Broker {
                     failpoint::hit("revoke.accepted");
                 }
                 Err(error) => {
+                    failpoint::hit("revoke.late");
                     let failed = |_: &Lease| LeaseEvent::RevocationFailed { error: error.to_string() };
                     self.advance_all(&waiting, &failed, json!({ "error": error.to_string() })).await?;
                     return Err(error.into());

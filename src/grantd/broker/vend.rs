@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::watcher::HoldGuard;
 use super::{Broker, BrokerError, between};
 use crate::attest::Caller;
+use crate::failpoint;
 use crate::store::GrantFilter;
 
 /// What a caller asks when it wants a credential.
@@ -106,6 +107,7 @@ impl Broker {
         let turn = turn.lock().await;
         let before = self.inner.live.find(grant.id, &key);
         if let Some(vended) = before.as_ref().and_then(|live| self.hand_out_again(caller, live, ask.ttl)) {
+            failpoint::hit("renew.served");
             return Ok(vended);
         }
         let renewal = before.is_some();
@@ -161,7 +163,8 @@ impl Broker {
         let left = between(self.now(), lease.access_until);
         let whole = between(lease.created_at, lease.access_until);
         let fresh = left.saturating_mul(5) >= whole;
-        let long_enough = ttl.is_none_or(|ttl| ttl <= whole);
+        // The end of access was cut to the whole second: asking for the same again must find the same.
+        let long_enough = ttl.is_none_or(|ttl| ttl < whole.saturating_add(Duration::from_secs(1)));
         if !fresh || !long_enough || live.policy != self.bundle().version || lease.uid != caller.uid() {
             return None;
         }

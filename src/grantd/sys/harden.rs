@@ -21,6 +21,8 @@ pub const REMOVED_PREFIXES: &[&str] =
 
 /// Variables removed by name: other trust anchors, TLS key logs, temporary directories of others' choosing.
 pub const REMOVED_NAMES: &[&str] = &[
+    "LOG_SENSITIVE_BODIES",
+    "SMITHY_CLIENT_SDK_CUSTOM_PARTITION",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "SSLKEYLOGFILE",

@@ -1,0 +1,249 @@
+//! How the daemon is brought to each fail point, and killed at the moment the cloud works for it.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use grantd_testkit::{Fault, Rule};
+use grantd_tests::{User, eventually};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::agent::Agent;
+use crate::stage::{Stage, asked};
+
+/// The source of the list of all fail points.
+const SOURCE: &str = include_str!("../../src/grantd/failpoint.rs");
+
+/// The requests to the cloud that change something there.
+pub const CLOUD: [&str; 3] = ["AssumeRole", "CreatePolicyVersion", "DeletePolicyVersion"];
+
+/// Every fail point, as the daemon's source lists them.
+pub fn all() -> Vec<&'static str> {
+    let list = SOURCE.split_once("pub const ALL: &[&str] = &[").and_then(|(_, rest)| rest.split_once("];")).unwrap().0;
+    list.split('"').skip(1).step_by(2).collect()
+}
+
+/// Brings the daemon to `point`, where it dies, and lets it recover.
+pub fn die_at(stage: &mut Stage, point: &str) {
+    match point.split_once('.').unwrap().0 {
+        "start" | "reconcile" => on_the_way_up(stage, point),
+        "request" => request(stage, point),
+        "issue" => issue(stage, point),
+        "renew" => renew(stage, point),
+        "revoke" => revoke(stage, point),
+        "reload" => reload(stage, point),
+        "expire" | "anchor" => by_itself(stage, point),
+        _ => panic!("nobody knows how to bring the daemon to {point}: add it here"),
+    }
+}
+
+fn on_the_way_up(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Alice);
+    let mut gone = Agent::start(&stage.world.scene, User::Alice);
+    let grant = stage.grant(&mut agent, "beta");
+    stage.vend(&mut agent, &grant, json!({}));
+    // Its task ends while nobody watches.
+    stage.vend(&mut gone, &grant, json!({}));
+    if point == "reconcile.orphan_ended" {
+        stage.arm("renew.session_made");
+        stage.try_vend(&mut agent, &grant, json!({ "ttl_seconds": 600 }));
+        stage.await_death("renew.session_made");
+        drop(gone);
+    } else {
+        stage.kill();
+        drop(gone);
+    }
+    let catalog = stage.world.policy().join("catalog.toml");
+    let before = fs::read_to_string(&catalog).unwrap();
+    if point == "start.kept" {
+        fs::write(&catalog, format!("{before}\n# changed while the daemon was down, kill {}\n", stage.kills)).unwrap();
+    }
+    stage.die_on_the_way_up(point);
+    stage.recover(point);
+}
+
+fn request(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Bob);
+    stage.arm(point);
+    // The tier of this one is not served.
+    let resource = if point == "request.refused" { "ledger" } else { "alpha" };
+    let heard = agent.post("/v1/grants", asked(resource));
+    assert_eq!(heard.status, None, "{point}: {heard:?}");
+    stage.await_death(point);
+    stage.recover(point);
+}
+
+fn issue(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Alice);
+    let grant = stage.grant(&mut agent, "alpha");
+    let slow = Rule::on("AssumeRole", Fault::DelayAfter { millis: 700 });
+    let faults = match point {
+        "issue.refused" => Some(Rule::on("AssumeRole", Fault::Status { status: 403, code: None })),
+        "issue.in_doubt" => Some(Rule::on("AssumeRole", Fault::DropAfter)),
+        "issue.unwanted" | "issue.undelivered" => Some(slow),
+        _ => None,
+    };
+    if let Some(rule) = faults {
+        stage.world.proxy.add(rule).unwrap();
+    }
+    let sessions = stage.world.proxy.ledger().len();
+    stage.arm(point);
+    match point {
+        "issue.unwanted" | "issue.undelivered" => {
+            agent.send("/v1/leases", json!({ "grant": grant, "anchor": "caller" }));
+            eventually("the cloud makes a session", Duration::from_secs(10), || {
+                stage.world.proxy.ledger().len() > sessions
+            });
+            // Either the caller is gone, or only its connection.
+            if point == "issue.undelivered" {
+                agent.release();
+            } else {
+                drop(agent);
+            }
+            stage.await_death(point);
+        }
+        _ => {
+            let heard = stage.try_vend(&mut agent, &grant, json!({}));
+            assert_eq!(heard.status, None, "{point}: {heard:?}");
+            stage.await_death(point);
+        }
+    }
+    stage.recover(point);
+}
+
+fn renew(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Bob);
+    let grant = stage.grant(&mut agent, "beta");
+    let first = stage.vend(&mut agent, &grant, json!({ "ttl_seconds": 120 }));
+    stage.arm(point);
+    // A live lease answers, unless more is asked than it has.
+    let ttl = if point == "renew.served" { 120 } else { 240 };
+    let heard = stage.try_vend(&mut agent, &grant, json!({ "ttl_seconds": ttl }));
+    assert_eq!(heard.status, None, "{point}: {heard:?}");
+    stage.await_death(point);
+    stage.must_survive(&first);
+    stage.recover(point);
+    stage.may_end(&first);
+}
+
+/// Each kind of end leads to another step.
+fn revoke(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Alice);
+    let mut neighbour = Agent::start(&stage.world.scene, User::Bob);
+    let (grant, other) = (stage.grant(&mut agent, "beta"), stage.grant(&mut neighbour, "beta"));
+    let spared = stage.vend(&mut neighbour, &other, json!({}));
+    let anchor = if point == "revoke.accepted" { "connection" } else { "caller" };
+    let lease = stage.vend(&mut agent, &grant, json!({ "anchor": anchor }));
+    if point == "revoke.late" {
+        stage.world.proxy.add(Rule::on("CreatePolicyVersion", Fault::Status { status: 500, code: None })).unwrap();
+    }
+    stage.arm(point);
+    match point {
+        "revoke.decided" => drop(agent.post(&format!("/v1/grants/{grant}/complete"), json!({}))),
+        "revoke.grant_written" => {
+            drop(agent.post(&format!("/v1/grants/{grant}/revoke"), json!({ "reason": "the test takes it back" })));
+        }
+        "revoke.written" => drop(agent),
+        "revoke.accepted" => agent.release(),
+        "revoke.denied" => {
+            drop(agent.post(&format!("/v1/leases/{lease}/revoke"), json!({ "reason": "the test takes it back" })));
+        }
+        _ => drop(agent.post(&format!("/v1/leases/{lease}/complete"), json!({}))),
+    }
+    stage.await_death(point);
+    stage.must_survive(&spared);
+    stage.recover(point);
+    stage.may_end(&spared);
+    // Where nothing was written before the kill, nothing was promised either; the anchor lives.
+    let begun = !["revoke.decided", "revoke.requested"].contains(&point);
+    let state = stage.world.lease(&lease)["state"].clone();
+    assert_eq!(state, if begun { "revoked" } else { "active" }, "{point}");
+}
+
+fn reload(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Bob);
+    let grant = stage.grant(&mut agent, "beta");
+    let lease = stage.vend(&mut agent, &grant, json!({}));
+    let catalog = stage.world.policy().join("catalog.toml");
+    let before = fs::read_to_string(&catalog).unwrap();
+    let (head, beta) = before.split_once("name = \"beta\"").unwrap();
+    let moved = format!("{head}name = \"beta\"{}", beta.replacen("tier = \"low\"", "tier = \"moderate\"", 1));
+    let refused = point == "reload.refused";
+    fs::write(&catalog, if refused { "this is no catalogue" } else { &moved }).unwrap();
+    stage.arm(point);
+    stage.world.daemon().signal(Signal::SIGHUP);
+    stage.await_death(point);
+    if refused {
+        fs::write(&catalog, &before).unwrap();
+    }
+    stage.recover(point);
+    let seen = stage.world.lease(&lease);
+    if refused {
+        assert_eq!(seen["state"], "active", "{point}");
+        return;
+    }
+    // The new policy is on disk, so the next start puts it into force and decides what lives again.
+    assert_eq!((&seen["state"], &seen["reason"]), (&json!("revoked"), &json!("policy_changed")), "{point}");
+    fs::write(&catalog, &before).unwrap();
+    stage.world.reload();
+}
+
+fn by_itself(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start_below_a_shell(&stage.world.scene, User::Alice);
+    let grant = stage.grant(&mut agent, "alpha");
+    match point {
+        "anchor.written" => {
+            stage.arm(point);
+            let heard = agent.post("/v1/anchors", json!({}));
+            assert_eq!(heard.status, None, "{heard:?}");
+        }
+        "anchor.over" => {
+            assert_eq!(agent.post("/v1/anchors", json!({})).status, Some(201));
+            stage.vend(&mut agent, &grant, json!({ "anchor": "auto" }));
+            stage.arm(point);
+            drop(agent);
+        }
+        _ => {
+            stage.vend(&mut agent, &grant, json!({ "ttl_seconds": 2 }));
+            stage.arm(point);
+        }
+    }
+    stage.await_death(point);
+    stage.recover(point);
+}
+
+/// Kills the daemon while a request of its is under way to the cloud, or while the answer is under way back.
+pub fn die_on_the_wire(stage: &mut Stage, action: &str, heard_by_the_cloud: bool) {
+    let what =
+        format!("{action}, {}", if heard_by_the_cloud { "done and not yet answered" } else { "not yet arrived" });
+    let mut agent = Agent::start(&stage.world.scene, User::Alice);
+    let grant = stage.grant(&mut agent, "beta");
+    let issues = action == "AssumeRole";
+    let lease = if issues { String::new() } else { stage.vend(&mut agent, &grant, json!({})) };
+    let millis = if heard_by_the_cloud { 5000 } else { 1500 };
+    let fault = if heard_by_the_cloud { Fault::DelayAfter { millis } } else { Fault::DelayBefore { millis } };
+    let passed = stage.world.proxy.records().len();
+    stage.world.proxy.add(Rule::on(action, fault)).unwrap();
+    if issues {
+        agent.send("/v1/leases", json!({ "grant": grant, "anchor": "caller" }));
+    } else {
+        drop(agent.post(&format!("/v1/leases/{lease}/complete"), json!({})));
+    }
+    let record = || stage.world.proxy.records().into_iter().skip(passed).find(|record| record.action == action);
+    eventually(&what, Duration::from_secs(10), || {
+        record().is_some_and(|record| record.upstream_status.is_some() == heard_by_the_cloud)
+    });
+    let proxy_knows =
+        stage.world.proxy.records().iter().skip(passed).position(|record| record.action == action).unwrap();
+    stage.kill();
+    if !heard_by_the_cloud {
+        // What was on the wire arrives all the same, as it may in life; recovery must not need it to be early.
+        thread::sleep(Duration::from_millis(100));
+    }
+    stage.recover(&what);
+    eventually("what was on the wire arrives", Duration::from_secs(10), || {
+        stage.world.proxy.records()[passed + proxy_knows].upstream_status.is_some()
+    });
+    stage.hold_to_all(&what, false);
+}

@@ -1,0 +1,109 @@
+//! The clock jumps (P3): set back it prolongs nothing, set forward it does not make sessions that live longer than they
+//! were allowed to. libfaketime moves the daemon's clock; the cloud's stays.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that breaks must say so"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use grantd_tests::{Setup, User, World, eventually, now};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// A daemon whose wall clock is as far off as a file says. Its monotonic clock is the machine's.
+struct Shifted {
+    world: World,
+    offset: PathBuf,
+}
+
+impl Shifted {
+    fn start() -> Self {
+        let mut world = World::prepared(&Setup::default());
+        let offset = world.scene.write("config/offset", "+0", User::Root, 0o644);
+        let places = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+        let library = places.map(|place| place.join("faketime/libfaketime.so.1")).find(|library| library.exists());
+        let library = library.expect("libfaketime is there: run make setup").display().to_string();
+        // A script in its place, so that the library is in the daemon alone and not in what starts it as another user.
+        let real = world.scene.path().join("bin/grantd-itself");
+        fs::rename(world.scene.bin("grantd"), &real).unwrap();
+        let script = format!(
+            "#!/bin/sh\nexec env LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 \
+             FAKETIME_DONT_FAKE_MONOTONIC=1 {} \"$@\"\n",
+            offset.display(),
+            real.display()
+        );
+        world.scene.write("bin/grantd", &script, User::Root, 0o755);
+        world.start();
+        Self { world, offset }
+    }
+
+    /// Moves the clock to this many seconds off.
+    fn set(&self, seconds: i64) {
+        fs::write(&self.offset, format!("{seconds:+}")).unwrap();
+    }
+}
+
+impl Drop for Shifted {
+    fn drop(&mut self) {
+        // A library that is killed cannot take its shared memory away itself.
+        let pid = self.world.daemon().pid();
+        for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+            let _ = fs::remove_file(PathBuf::from("/dev/shm").join(name));
+        }
+    }
+}
+
+fn moment(value: &Value) -> Timestamp {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no time"))
+}
+
+#[test]
+fn p3_a_clock_set_back_prolongs_nothing() {
+    let shifted = Shifted::start();
+    let world = &shifted.world;
+    let short = world.request(&world.alice(), "alpha", json!({ "duration_seconds": 8 }));
+    let grant = short.body["id"].as_str().unwrap();
+    let (lease, _) = World::vended(&world.vend(&world.alice(), grant, json!({ "ttl_seconds": 6 })));
+    let session = [world.session_of(&lease)];
+    let over = moment(&short.body["active_until"]);
+
+    shifted.set(-3600);
+    let late = world.request(&world.alice(), "alpha", json!({}));
+    let asked_at = moment(&late.body["created_at"]);
+    assert!(asked_at > now() - SignedDuration::from_secs(60), "{asked_at} was an hour ago");
+    let left = Duration::try_from(over.duration_since(now())).unwrap_or_default();
+    std::thread::sleep(left + Duration::from_millis(200));
+    world.vend(&world.alice(), grant, json!({})).is_problem(409, "state", &[grant, "request a new one"]);
+    assert_eq!(world.allowed(&session), [false]);
+    world.wait_for_lease(&lease, "expired");
+    eventually("the grant has ended", Duration::from_secs(5), || {
+        world.root().curl("GET", &format!("/v1/grants/{grant}"), None).body["state"] == "ended"
+    });
+    world.audit_verifies();
+}
+
+#[test]
+fn p3_a_clock_set_forward_makes_no_session_that_lives_too_long() {
+    let shifted = Shifted::start();
+    let world = &shifted.world;
+    let before = world.grant(&world.alice(), "alpha");
+    shifted.set(600);
+    let grant = world.grant(&world.alice(), "alpha");
+    let refused = world.vend(&world.alice(), &grant, json!({ "ttl_seconds": 30 }));
+    refused.is_problem(502, "cloud", &["clock", "time synchronisation"]);
+    // A session that was made on the way is taken back.
+    world.wait_no_intent();
+    if !world.proxy.ledger().is_empty() {
+        world.wait_refused(&world.proxy.ledger());
+    }
+    assert!(world.audited("lease.issued").is_empty());
+    assert_eq!(world.vend(&world.alice(), &before, json!({})).status, 502);
+    world.audit_verifies();
+}
