@@ -162,7 +162,7 @@ fn a_plan_that_would_be_too_long_says_by_how_much() {
 
 #[test]
 fn the_shipped_map_is_sound() {
-    crate::check_map(&testing::shipped_map()).unwrap();
+    crate::map::check_map(&testing::shipped_map()).unwrap();
 }
 
 /// A native name for each resource type of the shipped map, with a distinct last part.
