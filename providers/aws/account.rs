@@ -63,7 +63,6 @@ impl Account {
             .operation_attempt_timeout(all.timeouts.attempt)
             .operation_timeout(all.timeouts.operation)
             .build();
-        let limit = all.timeouts.operation;
         let sts = || {
             aws_sdk_sts::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
@@ -75,12 +74,14 @@ impl Account {
         };
         // Sessions of our own may be asked for twice: they are no lease's, and bounded by the base's own power.
         let unsigned = aws_sdk_sts::Client::from_conf(sts().retry_config(retries(2)).build());
-        let base = Base::new(&config, http, unsigned, clock, limit);
+        let base = Base::new(&config, http, unsigned, clock, all.timeouts);
         let signed = |retry| {
             aws_sdk_sts::Client::from_conf(sts().credentials_provider(base.clone()).retry_config(retry).build())
         };
         let iam_credentials = match &config.revoker {
-            Some(role) => Base::revoker(&config.name, role.clone(), signed(retries(2)), base.clone(), clock, limit),
+            Some(role) => {
+                Base::revoker(&config.name, role.clone(), signed(retries(2)), base.clone(), clock, all.timeouts)
+            }
             None => base.clone(),
         };
         let (iam_url, iam_region) = iam_endpoint(&config);

@@ -1,27 +1,49 @@
 //! The daemon's own credentials in one account: fetched from the one configured source, kept until shortly before
 //! they expire, and never looked for anywhere else.
 
+use std::error::Error as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_config::imds;
+use aws_config::imds::client::error::ImdsError;
+use aws_config::profile;
+use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_types::os_shim_internal::{Env, Fs};
 use grantd_provider_api::{Clock, ErrorKind, ProviderError};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::arn::Arn;
-use crate::config::{AccountConfig, BaseConfig};
+use crate::config::{AccountConfig, BaseConfig, Timeouts};
 use crate::endpoint::Endpoint;
 use crate::error::Call;
 use crate::http::Http;
 
 /// Credentials are renewed when less life than this remains.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
+
+/// Keys of a profile that would start a process or lead elsewhere
+/// (AWS SDKs and Tools Reference Guide, "Shared config and credentials files").
+const NOT_FOLLOWED: [&str; 10] = [
+    "role_arn",
+    "source_profile",
+    "credential_source",
+    "credential_process",
+    "web_identity_token_file",
+    "sso_session",
+    "sso_start_url",
+    "login_session",
+    "endpoint_url",
+    "services",
+];
 
 /// Where credentials come from.
 pub(crate) enum Source {
@@ -46,7 +68,7 @@ struct Inner {
     words: String,
     source: Source,
     clock: Arc<dyn Clock>,
-    limit: Duration,
+    timeouts: Timeouts,
     fetching: tokio::sync::Mutex<()>,
     current: Mutex<Option<Current>>,
 }
@@ -70,7 +92,7 @@ impl Base {
         http: &Http,
         sts: aws_sdk_sts::Client,
         clock: &Arc<dyn Clock>,
-        limit: Duration,
+        timeouts: Timeouts,
     ) -> Self {
         let (words, source) = match account.base.clone() {
             BaseConfig::Profile { files, profile } => {
@@ -87,7 +109,7 @@ impl Base {
                 (format!("the base role {role}"), Source::WebIdentity { sts, role, token_file, session_name })
             }
         };
-        Self::from_source(&account.name, words, source, clock, limit)
+        Self::from_source(&account.name, words, source, clock, timeouts)
     }
 
     /// The revoker role of an account, assumed by `base`.
@@ -97,19 +119,19 @@ impl Base {
         sts: aws_sdk_sts::Client,
         base: Self,
         clock: &Arc<dyn Clock>,
-        limit: Duration,
+        timeouts: Timeouts,
     ) -> Self {
         let words = format!("the revoker role {role}");
-        Self::from_source(account, words, Source::Role { sts, base, role }, clock, limit)
+        Self::from_source(account, words, Source::Role { sts, base, role }, clock, timeouts)
     }
 
-    fn from_source(account: &str, words: String, source: Source, clock: &Arc<dyn Clock>, limit: Duration) -> Self {
+    fn from_source(account: &str, words: String, source: Source, clock: &Arc<dyn Clock>, timeouts: Timeouts) -> Self {
         Self(Arc::new(Inner {
             account: account.to_owned(),
             words,
             source,
             clock: Arc::clone(clock),
-            limit,
+            timeouts,
             fetching: tokio::sync::Mutex::new(()),
             current: Mutex::new(None),
         }))
@@ -138,7 +160,7 @@ impl Base {
             *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
             Ok(())
         };
-        let outcome = tokio::time::timeout(self.0.limit, work).await;
+        let outcome = tokio::time::timeout(self.0.timeouts.operation, work).await;
         outcome.unwrap_or_else(|_| Err(self.error(ErrorKind::Unreachable, "no answer in time"))).map_err(|error| {
             // Whatever became of the fetch: the call that it was for has not been sent.
             let kind = if error.may_have_happened() { ErrorKind::Unreachable } else { error.kind };
@@ -158,15 +180,10 @@ impl Base {
     async fn fetch(&self) -> Result<Current, ProviderError> {
         match &self.0.source {
             Source::Profile { files, profile } => self.profile(files, profile).await,
-            Source::Container { http, uri, token_file } => {
-                let token = match token_file {
-                    Some(path) => Some(self.read(path).await?),
-                    None => None,
-                };
-                let headers: Vec<_> = token.iter().map(|token| ("authorization", token.trim_end())).collect();
-                self.parse(&self.get(http, "GET", uri, "", &headers).await?)
-            }
+            Source::Container { http, uri, token_file } => self.container(http, uri, token_file.as_deref()).await,
             Source::InstanceMetadata { http, endpoint } => self.instance(http, endpoint).await,
+            // aws-config's STS providers log what the server wrote, which could echo the token (promise P9), and the
+            // one for web identities takes its endpoint from the environment alone: so the calls are made here.
             Source::WebIdentity { sts, role, token_file, session_name } => {
                 let token = self.read(token_file).await?;
                 let sent = sts
@@ -189,59 +206,89 @@ impl Base {
         }
     }
 
-    async fn profile(&self, files: &[PathBuf], profile: &str) -> Result<Current, ProviderError> {
-        let mut section = Section::default();
+    /// The static keys of a profile, as aws-config parses it. Its profile provider would also follow what starts a
+    /// process or leads elsewhere; here that is refused. The parser sees these files and an empty environment.
+    async fn profile(&self, files: &[PathBuf], name: &str) -> Result<Current, ProviderError> {
+        let [mut id, mut secret, mut token] = [None, None, None];
         for path in files {
+            let wrong = |what: String| self.error(ErrorKind::Config, format!("{}{what}", path.display()));
             let metadata = tokio::fs::metadata(path).await;
             if metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o027 != 0) {
-                let text = format!("{} may be read by others or written by its group: chmod 0600 it", path.display());
-                return Err(self.error(ErrorKind::Config, text));
+                return Err(wrong(" may be read by others or written by its group: chmod 0600 it".to_owned()));
             }
-            section
-                .read(&self.read(path).await?, profile)
-                .map_err(|text| self.error(ErrorKind::Config, format!("{}: {text}", path.display())))?;
-        }
-        match (section.access_key_id, section.secret_access_key) {
-            (Some(id), Some(secret)) => {
-                let credentials = Credentials::new(id, secret, section.session_token, None, "grantd-profile");
-                Ok(Current { credentials, expires: None })
+            let config = path.file_name().is_some_and(|file| file == "config");
+            let kind = if config { EnvConfigFileKind::Config } else { EnvConfigFileKind::Credentials };
+            let file = EnvConfigFiles::builder().with_contents(kind, self.read(path).await?).build();
+            let parsed = profile::load(&Fs::real(), &Env::from_slice(&[]), &file, None).await;
+            let parsed = parsed.map_err(|error| {
+                // Which line, and none of its text.
+                let text = error.source().map_or_else(String::new, ToString::to_string);
+                wrong(format!(": {}", text.replace("  ", " ").replace('\n', "")))
+            })?;
+            let Some(profile) = parsed.get_profile(name) else { continue };
+            if let Some(key) = NOT_FOLLOWED.iter().find(|key| profile.get(key).is_some()) {
+                return Err(wrong(format!(": {key} is not followed: name that source in grantd's own configuration")));
             }
-            _ => Err(self.error(ErrorKind::Config, "no file has both its aws_access_key_id and aws_secret_access_key")),
+            let get = |key| profile.get(key).map(str::to_owned);
+            id = get("aws_access_key_id").or(id);
+            secret = get("aws_secret_access_key").or(secret);
+            token = get("aws_session_token").or(token);
         }
+        let (Some(id), Some(secret)) = (id, secret) else {
+            let text = format!(
+                "no file has both its aws_access_key_id and aws_secret_access_key: they belong under [{name}], or \
+                 under [profile {name}] in a file named config"
+            );
+            return Err(self.error(ErrorKind::Config, text));
+        };
+        Ok(Current { credentials: Credentials::new(id, secret, token, None, "grantd-profile"), expires: None })
     }
 
+    /// The client is aws-config's, version 2 only, and told everything that it would ask the environment for (what is
+    /// left, `AWS_EXECUTION_ENV`, shows in its user agent alone); its session token serves this fetch alone. The
+    /// credentials provider on top is not used: the environment can turn that off, and it calls expired ones fresh.
     async fn instance(&self, http: &Http, endpoint: &Endpoint) -> Result<Current, ProviderError> {
         const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
-        let ttl = [("x-aws-ec2-metadata-token-ttl-seconds", "60")];
-        let token = self.get(http, "PUT", endpoint, "/latest/api/token", &ttl).await?;
-        let token = String::from_utf8(token).map_err(|_| self.senseless())?;
-        let headers = [("x-aws-ec2-metadata-token", token.trim())];
-        let role = self.get(http, "GET", endpoint, ROLES, &headers).await?;
-        let role = String::from_utf8(role).map_err(|_| self.senseless())?;
-        let role = role.lines().next().unwrap_or_default().trim();
+        let timeouts = self.0.timeouts;
+        let client = imds::Client::builder()
+            .configure(&ProviderConfig::without_region().with_http_client(http.client()))
+            .endpoint(endpoint.as_str())
+            .map_err(|_| self.error(ErrorKind::Config, format!("{endpoint} is no endpoint: correct it")))?
+            .max_attempts(2)
+            .token_ttl(Duration::from_secs(5 * 60))
+            .connect_timeout(timeouts.connect)
+            .read_timeout(timeouts.read)
+            .operation_attempt_timeout(timeouts.attempt)
+            .operation_timeout(timeouts.operation)
+            .build();
+        let failed = |error| match error {
+            ImdsError::ErrorResponse(answer) => {
+                self.call("credentials", endpoint.as_str()).status(answer.response().status().as_u16())
+            }
+            _ => self.error(
+                ErrorKind::Unreachable,
+                format!("{endpoint} gives no session token or no usable answer: check that IMDSv2 is on"),
+            ),
+        };
+        let role = client.get(ROLES).await.map_err(failed)?;
+        let role = role.as_ref().lines().next().unwrap_or_default().trim();
+        // Not only for the words: the client panics on a path that it cannot send.
         if role.is_empty() || !role.bytes().all(|b| b.is_ascii_alphanumeric() || b"+=,.@-_".contains(&b)) {
             return Err(self.error(ErrorKind::Config, "the instance has no role: attach an instance profile"));
         }
-        self.parse(&self.get(http, "GET", endpoint, &format!("{ROLES}{role}"), &headers).await?)
+        self.parse(client.get(format!("{ROLES}{role}")).await.map_err(failed)?.as_ref().as_bytes())
     }
 
-    async fn get(
-        &self,
-        http: &Http,
-        method: &str,
-        endpoint: &Endpoint,
-        path: &str,
-        headers: &[(&'static str, &str)],
-    ) -> Result<Vec<u8>, ProviderError> {
-        let call = self.call("credentials", endpoint.as_str());
+    /// aws-config's own container provider takes address and token from the environment alone, so it is not used.
+    async fn container(&self, http: &Http, uri: &Endpoint, token: Option<&Path>) -> Result<Current, ProviderError> {
+        let call = self.call("credentials", uri.as_str());
         let unsendable = |_| call.error(ErrorKind::Config, "the token or URI holds what cannot be sent");
-        let mut request = HttpRequest::get(format!("{endpoint}{path}")).map_err(unsendable)?;
-        request.set_method(method).map_err(unsendable)?;
-        let headers = headers.iter().copied().chain([("host", endpoint.authority())]);
-        for (name, value) in headers {
-            request.headers_mut().try_insert(name, value.to_owned()).map_err(unsendable)?;
+        let mut request = HttpRequest::get(uri.as_str()).map_err(unsendable)?;
+        if let Some(path) = token {
+            let token = self.read(path).await?;
+            request.headers_mut().try_insert("authorization", token.trim_end().to_owned()).map_err(unsendable)?;
         }
-        http.fetch(&call, request).await
+        self.parse(&http.fetch(&call, request).await?)
     }
 
     /// The answer of container and instance endpoints
@@ -257,19 +304,13 @@ impl Base {
         }
         // The parser's own error could quote the body.
         let answer: Answer = serde_json::from_slice(body).map_err(|_| self.senseless())?;
-        let (id, secret, token) = (answer.access_key_id, answer.secret_access_key, answer.token);
-        Ok(Current {
-            credentials: Credentials::new(id, secret, Some(token), None, "grantd-base"),
-            expires: Some(answer.expiration),
-        })
+        Ok(temporary(answer.access_key_id, answer.secret_access_key, answer.token, answer.expiration))
     }
 
     fn assumed(&self, credentials: Option<aws_sdk_sts::types::Credentials>) -> Result<Current, ProviderError> {
         let taken = credentials.ok_or_else(|| self.senseless())?;
         let expires = Timestamp::from_second(taken.expiration.secs()).map_err(|_| self.senseless())?;
-        let (id, secret, token) = (taken.access_key_id, taken.secret_access_key, taken.session_token);
-        let credentials = Credentials::new(id, secret, Some(token), None, "grantd-base");
-        Ok(Current { credentials, expires: Some(expires) })
+        Ok(temporary(taken.access_key_id, taken.secret_access_key, taken.session_token, expires))
     }
 
     async fn read(&self, path: &Path) -> Result<String, ProviderError> {
@@ -304,52 +345,9 @@ impl ProvideCredentials for Base {
     }
 }
 
-/// The keys of one profile. No `Debug`: it holds a secret.
-#[derive(Default)]
-struct Section {
-    access_key_id: Option<String>,
-    secret_access_key: Option<String>,
-    session_token: Option<String>,
-}
-
-impl Section {
-    /// Reads the section `[profile]` or `[profile profile]` of a shared credentials file
-    /// (AWS SDKs and Tools Reference Guide, "Shared config and credentials files"). Static keys only: what would
-    /// start a process or look elsewhere is refused.
-    fn read(&mut self, text: &str, profile: &str) -> Result<(), String> {
-        let mut inside = false;
-        for line in text.lines() {
-            let line = line.trim();
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                let name = name.trim();
-                inside = name == profile || name.strip_prefix("profile ").is_some_and(|name| name.trim() == profile);
-                continue;
-            }
-            let Some((key, value)) = line.split_once('=') else { continue };
-            if !inside || line.starts_with(['#', ';']) {
-                continue;
-            }
-            let value = value.trim().to_owned();
-            match key.trim() {
-                "aws_access_key_id" => self.access_key_id = Some(value),
-                "aws_secret_access_key" => self.secret_access_key = Some(value),
-                "aws_session_token" => self.session_token = Some(value),
-                key @ ("role_arn"
-                | "source_profile"
-                | "credential_source"
-                | "credential_process"
-                | "web_identity_token_file"
-                | "sso_session"
-                | "sso_start_url"
-                | "login_session"
-                | "endpoint_url") => {
-                    return Err(format!("{key} is not followed: name that source in grantd's own configuration"));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
+fn temporary(id: String, secret: String, token: String, expires: Timestamp) -> Current {
+    let credentials = Credentials::new(id, secret, Some(token), None, "grantd-base");
+    Current { credentials, expires: Some(expires) }
 }
 
 #[cfg(test)]

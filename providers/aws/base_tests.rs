@@ -2,10 +2,9 @@ use super::*;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::account::Account;
-use crate::testing::{self, Reply, SECRET_KEY, Server, TestClock};
+use crate::testing::{self, BASE_ANSWER, Reply, SECRET_KEY, Server, TestClock};
 
 const NOW: &str = "2026-11-21T12:00:00Z";
-const ANSWER: &str = r#"{"AccessKeyId":"ASIABASE","SecretAccessKey":"base-secret","Token":"base-token","Expiration":"2026-11-21T13:00:00Z"}"#;
 
 fn account(base: &str, clock: &Arc<TestClock>, endpoint: &str) -> Account {
     let text = testing::toml_with(endpoint, base, "");
@@ -17,14 +16,17 @@ async fn keys(account: &Account) -> Result<Credentials, ProviderError> {
     Ok(account.base.provide_credentials().await.unwrap())
 }
 
+fn profile_base(files: &[&Path]) -> String {
+    format!("type = \"profile\"\nfiles = {files:?}\nprofile = \"grantd\"")
+}
+
 #[tokio::test]
 async fn a_profile_is_read_from_its_own_section_and_anew_each_time() {
     let file = testing::keys_file();
-    let base = format!("type = \"profile\"\nfiles = [{:?}]\nprofile = \"grantd\"", file.path());
-    let account = account(&base, &TestClock::at(NOW), "");
+    let account = account(&profile_base(&[file.path()]), &TestClock::at(NOW), "");
     assert_eq!(keys(&account).await.unwrap().secret_access_key(), SECRET_KEY);
     let text = "[other]\naws_access_key_id=X\naws_secret_access_key=Y\n\
-                [profile grantd]\n# comment = x\naws_access_key_id = AKIANEW\naws_secret_access_key=new/+=\naws_session_token = t\n[z]\n";
+                [grantd]\n# comment = x\naws_access_key_id = AKIANEW\naws_secret_access_key=new/+=\naws_session_token = t\n[z]\n";
     std::fs::write(file.path(), text).unwrap();
     let read = keys(&account).await.unwrap();
     assert_eq!(
@@ -34,24 +36,50 @@ async fn a_profile_is_read_from_its_own_section_and_anew_each_time() {
 }
 
 #[tokio::test]
+async fn a_file_named_config_has_its_own_kind_of_section() {
+    let (directory, keys_file) = (tempfile::tempdir().unwrap(), testing::keys_file());
+    let config = directory.path().join("config");
+    std::fs::write(&config, "[grantd]\naws_access_key_id = X\n[profile grantd]\naws_access_key_id = AKIALATER\n")
+        .unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let both = account(&profile_base(&[keys_file.path(), &config]), &TestClock::at(NOW), "");
+    let read = keys(&both).await.unwrap();
+    assert_eq!((read.access_key_id(), read.secret_access_key()), ("AKIALATER", SECRET_KEY));
+    let half = account(&profile_base(&[&config]), &TestClock::at(NOW), "");
+    let error = keys(&half).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Config && error.message.contains("[profile grantd]"), "{error}");
+}
+
+#[tokio::test]
 async fn a_profile_that_leads_elsewhere_is_not_followed() {
-    for line in [
-        "credential_process = /bin/x",
-        "role_arn = arn:aws:iam::1:role/x",
-        "source_profile=y",
-        "endpoint_url = http://evil",
-    ] {
-        let mut section = Section::default();
-        let error = section.read(&format!("[grantd]\n{line}\n"), "grantd").unwrap_err();
-        assert!(error.contains("is not followed"), "{error}");
+    let file = testing::keys_file();
+    let account = account(&profile_base(&[file.path()]), &TestClock::at(NOW), "");
+    for key in NOT_FOLLOWED.iter().copied().chain(["Credential_Process"]) {
+        let text = format!("[grantd]\n{key} = /bin/x\naws_access_key_id = a\naws_secret_access_key = {SECRET_KEY}\n");
+        std::fs::write(file.path(), text).unwrap();
+        let error = keys(&account).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.message.contains(&format!("{} is not followed", key.to_lowercase())), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn p9_a_file_that_cannot_be_parsed_is_not_quoted() {
+    let file = testing::keys_file();
+    let account = account(&profile_base(&[file.path()]), &TestClock::at(NOW), "");
+    for line in [SECRET_KEY.to_owned(), format!("[{SECRET_KEY}"), format!("= {SECRET_KEY}")] {
+        std::fs::write(file.path(), format!("[grantd]\n{line}\n")).unwrap();
+        let error = keys(&account).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config);
+        assert!(error.message.contains("on line 2") && error.message.contains("account \"prod\""), "{error}");
+        assert!(!format!("{error:?}").contains(SECRET_KEY), "{error:?}");
     }
 }
 
 #[tokio::test]
 async fn p9_keys_that_others_can_read_are_not_used() {
     let file = testing::keys_file();
-    let base = format!("type = \"profile\"\nfiles = [{:?}]\nprofile = \"grantd\"", file.path());
-    let account = account(&base, &TestClock::at(NOW), "");
+    let account = account(&profile_base(&[file.path()]), &TestClock::at(NOW), "");
     for (mode, ok) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false), (0o604, false)] {
         std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
         let outcome = keys(&account).await;
@@ -67,8 +95,10 @@ async fn p9_keys_that_others_can_read_are_not_used() {
 async fn a_container_gives_credentials_for_the_raw_token_and_they_are_kept_until_shortly_before_their_end() {
     let server = Server::start(|seen| {
         let head = seen.head.to_ascii_lowercase();
-        let good = head.starts_with("get /creds ") && head.contains("authorization: raw-token\r\n");
-        if good { Reply::Answer(200, ANSWER.to_owned()) } else { Reply::Answer(401, "no".to_owned()) }
+        let good = head.starts_with("get /creds ")
+            && head.contains("authorization: raw-token")
+            && head.contains("host: 127.0.0.1:");
+        if good { Reply::Answer(200, BASE_ANSWER.to_owned()) } else { Reply::Answer(401, "no".to_owned()) }
     })
     .await;
     let token = tempfile::NamedTempFile::new().unwrap();
@@ -91,26 +121,34 @@ async fn a_container_gives_credentials_for_the_raw_token_and_they_are_kept_until
 
 #[tokio::test]
 async fn instance_metadata_is_asked_in_version_two_only() {
-    let server = Server::start(|seen| {
-        let line = seen.head.lines().next().unwrap_or_default().to_owned();
-        let authorised = seen.head.to_ascii_lowercase().contains("x-aws-ec2-metadata-token: v2-token");
-        match line.as_str() {
-            "PUT /latest/api/token HTTP/1.1" => Reply::Answer(200, "v2-token".to_owned()),
-            _ if !authorised => Reply::Answer(401, String::new()),
-            "GET /latest/meta-data/iam/security-credentials/ HTTP/1.1" => Reply::Answer(200, "base-role".to_owned()),
-            "GET /latest/meta-data/iam/security-credentials/base-role HTTP/1.1" => {
-                Reply::Answer(200, ANSWER.to_owned())
-            }
-            _ => Reply::Answer(404, String::new()),
-        }
-    })
-    .await;
-    let base = format!(
-        "type = \"instance_metadata\"\nallow_instance_metadata_reachable = true\nendpoint = \"http://{}\"",
-        server.address
-    );
-    let account = account(&base, &TestClock::at(NOW), "");
-    assert_eq!(keys(&account).await.unwrap().access_key_id(), "ASIABASE");
+    let server = Server::start(|seen| testing::metadata(seen, "base-role", BASE_ANSWER)).await;
+    let account = account(&testing::metadata_base(server.address), &TestClock::at(NOW), "");
+    let read = keys(&account).await.unwrap();
+    assert_eq!((read.access_key_id(), read.session_token()), ("ASIABASE", Some("base-token")));
+    keys(&account).await.unwrap();
+    assert_eq!(server.requests().len(), 3, "token, role and credentials, once");
+}
+
+#[tokio::test]
+async fn instance_metadata_without_a_usable_role_says_so() {
+    for role in ["", "a role\u{7f}", "../x"] {
+        let server = Server::start(move |seen| testing::metadata(seen, role, BASE_ANSWER)).await;
+        let error = keys(&account(&testing::metadata_base(server.address), &TestClock::at(NOW), "")).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Config, "{error}");
+        assert!(error.message.contains("attach an instance profile") && error.message.contains("\"prod\""), "{error}");
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn p9_instance_metadata_is_not_quoted() {
+    let broken = r#"{"SecretAccessKey":"base-secret""#;
+    for answer in [broken.to_owned(), r#"{"Code":"Failed","Message":"base-secret"}"#.to_owned()] {
+        let server = Server::start(move |seen| testing::metadata(seen, "base-role", &answer)).await;
+        let error = keys(&account(&testing::metadata_base(server.address), &TestClock::at(NOW), "")).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+        assert!(!format!("{error:?}").contains("base-secret"), "{error:?}");
+    }
 }
 
 #[tokio::test]
@@ -162,11 +200,14 @@ async fn p2_no_trouble_with_the_base_looks_like_a_session() {
         servers.push(Server::start(answer).await);
     }
     for server in servers {
-        let base = format!("type = \"container\"\nuri = \"http://{}/creds\"", server.address);
-        let error = keys(&account(&base, &TestClock::at(NOW), "")).await.unwrap_err();
-        assert!(!error.may_have_happened(), "{error}");
-        assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
-        assert!(!format!("{error:?}").contains("base-secret"), "{error:?}");
+        let container = format!("type = \"container\"\nuri = \"http://{}/creds\"", server.address);
+        for base in [container, testing::metadata_base(server.address)] {
+            let error = keys(&account(&base, &TestClock::at(NOW), "")).await.unwrap_err();
+            assert!(!error.may_have_happened(), "{error}");
+            assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+            assert!(error.message.contains("account \"prod\""), "{error}");
+            assert!(!format!("{error:?}").contains("base-secret"), "{error:?}");
+        }
     }
 }
 
@@ -188,12 +229,11 @@ async fn boundaries_are_written_by_the_revoker_alone() {
     })
     .await;
     let file = testing::keys_file();
-    let base = format!("type = \"profile\"\nfiles = [{:?}]\nprofile = \"grantd\"", file.path());
     let endpoint = format!(
         "endpoint = \"http://{}\"\nrevoker = {{ role_arn = \"arn:aws:iam::123456789012:role/revoker\" }}",
         server.address
     );
-    let account = account(&base, &TestClock::at(NOW), &endpoint);
+    let account = account(&profile_base(&[file.path()]), &TestClock::at(NOW), &endpoint);
     let boundary = account.boundary(testing::BOUNDARY).unwrap();
     for _ in 0..2 {
         assert_eq!(boundary.deny(&[]).await.unwrap_err().kind, ErrorKind::Refused);

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     text: String,
-    authority: String,
     https: bool,
 }
 
@@ -39,17 +38,12 @@ impl Endpoint {
         if !https && !local {
             return wrong("is plain http and leaves the machine: use https");
         }
-        Ok(Self { text: text.trim_end_matches('/').to_owned(), authority: authority.to_owned(), https })
+        Ok(Self { text: text.trim_end_matches('/').to_owned(), https })
     }
 
     /// The URL, without a slash at its end.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// Host and port, as the `host` header wants them.
-    pub fn authority(&self) -> &str {
-        &self.authority
     }
 
     /// Whether TLS protects it.

@@ -29,6 +29,12 @@ impl Call<'_> {
         ProviderError::new(kind, format!("account \"{}\": {} on {}: {what}", self.account, self.action, self.on))
     }
 
+    /// A source of credentials that gives none.
+    pub fn status(&self, status: u16) -> ProviderError {
+        let kind = if status >= 500 || status == 429 { ErrorKind::Unreachable } else { ErrorKind::Config };
+        self.error(kind, format!("it answers with status {status}"))
+    }
+
     /// What `error` proves.
     pub fn sdk<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> ProviderError {
         match error {

@@ -65,8 +65,7 @@ impl Http {
         let mut response = self.connector.call(request).await.map_err(|error| call.connection(&error))?;
         let status = response.status().as_u16();
         if status != 200 {
-            let kind = if status >= 500 || status == 429 { ErrorKind::Unreachable } else { ErrorKind::Config };
-            return Err(call.error(kind, format!("it answers with status {status}")));
+            return Err(call.status(status));
         }
         collect(response.body_mut())
             .await

@@ -1,4 +1,5 @@
 use super::*;
+use std::io::Write;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -84,16 +85,23 @@ async fn p9_a_hostile_environment_leads_nowhere() {
     const REAL: &str = "GRANTD_TEST_REAL_ENDPOINT";
     if let Ok(real) = std::env::var(REAL) {
         let (config, _keys) = testing::config_for(real.parse().unwrap(), "");
-        let provider = provider(config);
-        let plan = planned(&provider);
-        let error = provider.issue(&request(&plan)).await.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Refused, "{error}");
-        let scope = DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: BOUNDARY.to_owned() };
-        assert_eq!(provider.deny(&scope, &[]).await.unwrap_err().kind, ErrorKind::Refused);
+        let endpoint = format!("endpoint = \"http://{real}\"");
+        let metadata = testing::metadata_base(real.parse().unwrap());
+        for config in [config, testing::parse(&testing::toml_with(&endpoint, &metadata, "")).unwrap()] {
+            let provider = provider(config);
+            let plan = planned(&provider);
+            let error = provider.issue(&request(&plan)).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Refused, "{error}");
+            let scope = DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: BOUNDARY.to_owned() };
+            assert_eq!(provider.deny(&scope, &[]).await.unwrap_err().kind, ErrorKind::Refused);
+        }
         return;
     }
-    let refuse = |_: &testing::Seen| Reply::Answer(403, testing::error_xml("AccessDenied", "no"));
-    let (real, trap) = (Server::start(refuse).await, Server::start(refuse).await);
+    let answer = |seen: &testing::Seen| match seen.field("Action") {
+        Some(_) => Reply::Answer(403, testing::error_xml("AccessDenied", "no")),
+        None => testing::metadata(seen, "base-role", testing::BASE_ANSWER),
+    };
+    let (real, trap) = (Server::start(answer).await, Server::start(answer).await);
     let url = format!("http://{}", trap.address);
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "tests::p9_a_hostile_environment_leads_nowhere", "--nocapture"]);
@@ -107,12 +115,20 @@ async fn p9_a_hostile_environment_leads_nowhere() {
         "https_proxy",
         "ALL_PROXY",
         "all_proxy",
+        "AWS_ENDPOINT_URL_EC2_METADATA",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         "AWS_EC2_METADATA_SERVICE_ENDPOINT",
     ] {
         child.env(name, &url);
     }
     child.env("NO_PROXY", "").env("AWS_ACCESS_KEY_ID", "AKIATRAP").env("AWS_SECRET_ACCESS_KEY", "trap");
+    child.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
+    let mut files = tempfile::NamedTempFile::new().unwrap();
+    for section in ["grantd", "profile grantd", "trap", "profile trap"] {
+        let keys = "aws_access_key_id = AKIATRAP\naws_secret_access_key = trap";
+        writeln!(files, "[{section}]\n{keys}\nendpoint_url = {url}\nec2_metadata_service_endpoint = {url}").unwrap();
+    }
+    child.env("AWS_CONFIG_FILE", files.path()).env("AWS_SHARED_CREDENTIALS_FILE", files.path());
     child.env("AWS_PROFILE", "trap").env("AWS_REGION", "us-gov-west-1").env("SSL_CERT_FILE", "/dev/null");
     child.env(REAL, real.address.to_string());
     let outcome = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
@@ -124,9 +140,10 @@ async fn p9_a_hostile_environment_leads_nowhere() {
     );
     assert!(trap.requests().is_empty(), "{:?}", trap.requests());
     let seen = real.requests();
-    assert_eq!(seen.len(), 2);
-    for request in seen {
-        let key = "Credential=AKIAEXAMPLE/";
-        assert!(request.head.contains(key) && !request.head.contains("us-gov"), "{}", request.head);
+    let signed: Vec<_> = seen.iter().filter(|request| request.field("Action").is_some()).collect();
+    assert_eq!((seen.len(), signed.len()), (7, 4), "{seen:?}");
+    for (request, key) in signed.into_iter().zip(["AKIAEXAMPLE", "AKIAEXAMPLE", "ASIABASE", "ASIABASE"]) {
+        let key = format!("Credential={key}/");
+        assert!(request.head.contains(&key) && !request.head.contains("us-gov"), "{}", request.head);
     }
 }

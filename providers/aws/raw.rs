@@ -65,7 +65,7 @@ pub(crate) struct RawAccount {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum RawBase {
-    /// Static keys in a shared credentials file.
+    /// Static keys in shared credentials files, under `[profile]`; in a file named `config`, under `[profile profile]`.
     Profile { files: Vec<PathBuf>, profile: String },
     /// A container credentials endpoint.
     Container { uri: String, token_file: Option<PathBuf> },

@@ -17,6 +17,8 @@ use crate::http::Http;
 
 pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/grantd/reader";
 pub(crate) const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/grantd-boundary";
+/// What container and instance endpoints answer.
+pub(crate) const BASE_ANSWER: &str = r#"{"AccessKeyId":"ASIABASE","SecretAccessKey":"base-secret","Token":"base-token","Expiration":"2026-11-21T13:00:00Z"}"#;
 pub(crate) const SECRET_KEY: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY";
 
 /// A clock that moves only when told.
@@ -122,6 +124,8 @@ impl Seen {
 /// What the server does with a request.
 pub(crate) enum Reply {
     Answer(u16, String),
+    /// A session token of instance metadata, with its header.
+    Token(&'static str),
     /// Reads the request, then resets.
     ResetAfter,
     /// Bytes that are no HTTP.
@@ -172,15 +176,9 @@ impl Server {
 async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&Seen) -> Reply>, log: Arc<Mutex<Vec<Seen>>>) {
     while let Some(seen) = request(&mut stream).await {
         log.lock().unwrap().push(seen.clone());
-        match answer(&seen) {
-            Reply::Answer(status, body) => {
-                let length = body.len();
-                let text =
-                    format!("HTTP/1.1 {status} X\r\ncontent-type: text/xml\r\ncontent-length: {length}\r\n\r\n{body}");
-                if stream.write_all(text.as_bytes()).await.is_err() {
-                    return;
-                }
-            }
+        let (status, body, header) = match answer(&seen) {
+            Reply::Answer(status, body) => (status, body, ""),
+            Reply::Token(token) => (200, token.to_owned(), "x-aws-ec2-metadata-token-ttl-seconds: 300\r\n"),
             Reply::ResetAfter => {
                 stream.set_zero_linger().unwrap();
                 return;
@@ -193,7 +191,16 @@ async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&Seen) -> Reply>, log:
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n<AssumeRole").await;
                 return;
             }
-            Reply::Stall => tokio::time::sleep(Duration::from_secs(60)).await,
+            Reply::Stall => {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                continue;
+            }
+        };
+        let length = body.len();
+        let text =
+            format!("HTTP/1.1 {status} X\r\ncontent-type: text/xml\r\n{header}content-length: {length}\r\n\r\n{body}");
+        if stream.write_all(text.as_bytes()).await.is_err() {
+            return;
         }
     }
 }
@@ -214,6 +221,27 @@ async fn request(stream: &mut TcpStream) -> Option<Seen> {
             return None;
         }
     }
+}
+
+/// What an instance whose role gives `credentials` answers, in version 2 only.
+pub(crate) fn metadata(seen: &Seen, role: &str, credentials: &str) -> Reply {
+    let head = seen.head.to_ascii_lowercase();
+    match head.lines().next().unwrap_or_default() {
+        "put /latest/api/token http/1.1" if head.contains("x-aws-ec2-metadata-token-ttl-seconds: 300") => {
+            Reply::Token("v2-token")
+        }
+        _ if !head.contains("x-aws-ec2-metadata-token: v2-token") => Reply::Answer(401, String::new()),
+        "get /latest/meta-data/iam/security-credentials/ http/1.1" => Reply::Answer(200, role.to_owned()),
+        line if line == format!("get /latest/meta-data/iam/security-credentials/{role} http/1.1") => {
+            Reply::Answer(200, credentials.to_owned())
+        }
+        _ => Reply::Answer(404, String::new()),
+    }
+}
+
+/// A base that asks `server` for the instance's credentials.
+pub(crate) fn metadata_base(server: SocketAddr) -> String {
+    format!("type = \"instance_metadata\"\nallow_instance_metadata_reachable = true\nendpoint = \"http://{server}\"")
 }
 
 /// An error answer in the shape of the Query protocol.
