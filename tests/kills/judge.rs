@@ -19,6 +19,8 @@ pub struct Evidence {
     pub node: NodeId,
     /// Where the chain was found to end before; what is on record up to there must never change.
     pub mark: ChainHead,
+    /// Where the daemon said that it ends just before it died.
+    pub acknowledged: ChainHead,
     /// Where the daemon says that it ends.
     pub head: ChainHead,
     /// Every audit record, those up to the mark as they were read then.
@@ -101,6 +103,11 @@ fn chain(evidence: &Evidence, say: &mut dyn FnMut(String)) {
         Ok(head) if head == evidence.head => {}
         Ok(head) => say(format!("the records lead to {head:?}, the daemon says {:?}", evidence.head)),
         Err(error) => say(error.to_string()),
+    }
+    let acknowledged = evidence.acknowledged;
+    let kept = evidence.records.iter().any(|record| record.head() == acknowledged);
+    if acknowledged != ChainHead::EMPTY && !kept {
+        say(format!("audit record {} was acknowledged before the kill and is gone or another one", acknowledged.seq));
     }
 }
 

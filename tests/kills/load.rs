@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use grantd_model::ChainHead;
 use grantd_testkit::{Fault, Rule};
 use grantd_tests::{User, World};
 use serde_json::{Value, json};
@@ -155,15 +156,18 @@ pub fn storm(stage: &mut Stage, workers: &mut [Worker], chance: &mut Chance) {
     }
     let moment = Duration::from_millis(30 + chance.below(900));
     let daemon = stage.world.take_daemon();
+    let mut head = ChainHead::EMPTY;
     thread::scope(|threads| {
         for worker in workers {
             let (world, received, left, stop) = (&stage.world, &received, &left, &stop);
             threads.spawn(move || worker.work(world, received, left, stop));
         }
         thread::sleep(moment);
+        head = stage.head();
         daemon.kill9();
         stop.store(true, Ordering::SeqCst);
     });
+    stage.note_head(head);
     stage.kills += 1;
     stage.world.proxy.clear();
 }

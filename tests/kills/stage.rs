@@ -38,6 +38,7 @@ pub struct Stage {
     /// Whose credential was received.
     pub received: Received,
     prober: Prober,
+    acknowledged: ChainHead,
     survivors: BTreeSet<String>,
     records: Vec<AuditRecord>,
     tried: BTreeMap<String, String>,
@@ -51,8 +52,8 @@ impl Stage {
         world.scene.write("config/policy/policies/kills.cedar", &limits(), User::Root, 0o644);
         let (kills, received, turn) = (0, Received::default(), 0);
         let (survivors, records, tried) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        let prober = Prober::start().unwrap();
-        let mut stage = Self { world, kills, received, prober, survivors, records, tried, turn };
+        let (prober, acknowledged) = (Prober::start().unwrap(), ChainHead::EMPTY);
+        let mut stage = Self { world, kills, received, prober, acknowledged, survivors, records, tried, turn };
         stage.start();
         stage
     }
@@ -67,7 +68,12 @@ impl Stage {
     }
 
     /// Arms the running daemon.
-    pub fn arm(&self, point: &str) {
+    pub fn arm(&mut self, point: &str) {
+        self.note_head(self.head());
+        self.pull(point);
+    }
+
+    fn pull(&self, point: &str) {
         fs::write(self.trigger(), point).unwrap();
     }
 
@@ -83,7 +89,7 @@ impl Stage {
 
     /// Starts the daemon armed, and waits until it has died on its way up.
     pub fn die_on_the_way_up(&mut self, point: &str) {
-        self.arm(point);
+        self.pull(point);
         let trigger = self.trigger().display().to_string();
         self.world.launch_with(&[("GRANTD_FAILPOINT_FILE", &trigger)]);
         self.await_death(point);
@@ -91,6 +97,12 @@ impl Stage {
 
     /// Kills the daemon from outside; it stays dead.
     pub fn kill(&mut self) {
+        self.note_head(self.head());
+        self.kill_at_once();
+    }
+
+    /// The same without a word before.
+    fn kill_at_once(&mut self) {
         self.world.take_daemon().kill9();
         self.kills += 1;
         self.world.proxy.clear();
@@ -100,7 +112,7 @@ impl Stage {
     pub fn kill_on_the_way_up(&mut self, after: Duration) {
         self.world.launch_with(&[]);
         thread::sleep(after);
-        self.kill();
+        self.kill_at_once();
     }
 
     /// Starts the daemon again, waits until nothing is open, and holds it to every invariant.
@@ -186,7 +198,6 @@ impl Stage {
             records.extend(self.page(last)["records"].as_array().unwrap().iter().cloned());
         }
         self.records.extend(records.into_iter().map(|record| serde_json::from_value::<AuditRecord>(record).unwrap()));
-        let head = json!({ "seq": page["head_seq"], "hash": page["head_hash"] });
         let mut leases = self.leases(None);
         let sessions = self.look(&leases, whole);
         let active = |name: &String| leases.get(name).is_some_and(|lease| lease.before == "active");
@@ -198,7 +209,8 @@ impl Stage {
         Evidence {
             node: serde_json::from_value(page["node"].clone()).unwrap(),
             mark,
-            head: serde_json::from_value(head).unwrap(),
+            acknowledged: self.acknowledged,
+            head: head_of(&page),
             records: self.records.clone(),
             leases,
             sessions,
@@ -206,6 +218,16 @@ impl Stage {
             survivors: self.survivors.clone(),
             open: self.open(),
         }
+    }
+
+    /// Where the running daemon says that its chain ends: what is recorded up to there must outlive any kill.
+    pub fn head(&self) -> ChainHead {
+        head_of(&self.page(i64::MAX.unsigned_abs()))
+    }
+
+    /// Takes note of where a daemon that is about to die said that its chain ends.
+    pub fn note_head(&mut self, head: ChainHead) {
+        self.acknowledged = head;
     }
 
     fn page(&self, after: u64) -> Value {
@@ -260,6 +282,10 @@ impl Stage {
         self.tried = ledger.iter().map(|s| (s.session_name.clone(), state(&s.session_name).to_owned())).collect();
         sessions
     }
+}
+
+fn head_of(page: &Value) -> ChainHead {
+    serde_json::from_value(json!({ "seq": page["head_seq"], "hash": page["head_hash"] })).unwrap()
 }
 
 /// A request to read `resource`.
