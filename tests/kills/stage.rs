@@ -273,7 +273,7 @@ impl Stage {
         for session in due.iter().chain(&again) {
             // A session that no lease knows is tried on both.
             let lease = leases.get(&session.session_name);
-            let resource = lease.map(|lease| resources.get(&lease.grant).copied().unwrap_or_else(|| panic!("a grant is on record")));
+            let resource = lease.map(|lease| resources.get(&lease.grant).copied().unwrap());
             let buckets = ["alpha", "beta"].into_iter().filter(|bucket| resource.is_none_or(|is| is == *bucket));
             tried.extend(buckets.map(|bucket| (bucket, Arc::clone(session))));
         }
