@@ -1,5 +1,6 @@
 //! The client: routes and types over the daemon's Unix socket. One connection for each call; no state, no retry.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -344,7 +345,8 @@ fn refused(path: &Path, source: io::Error) -> ClientError {
 fn with_query<Q: Serialize>(path: &str, query: &Q) -> Result<String, serde_json::Error> {
     let mut target = path.to_owned();
     let members = match serde_json::to_value(query)? {
-        serde_json::Value::Object(members) => members,
+        // In the order of their names, whatever order JSON objects keep in this build.
+        serde_json::Value::Object(members) => members.into_iter().collect::<BTreeMap<_, _>>(),
         _ => return Ok(target),
     };
     for (name, value) in members {

@@ -85,7 +85,7 @@ fn serve(mut stream: UnixStream, reply: Reply, left: &Mutex<bool>) {
     match reply {
         Reply::Json(status, body) => {
             let kind = if status < 400 { "application/json" } else { "application/problem+json" };
-            let body = if status == 204 { String::new() } else { body.to_string() };
+            let body = if status == 204 { String::new() } else { sorted(&body) };
             let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n");
             let length = if status == 204 { String::new() } else { format!("content-length: {}\r\n", body.len()) };
             stream.write_all(format!("{head}{length}\r\n{body}").as_bytes()).unwrap();
@@ -95,7 +95,7 @@ fn serve(mut stream: UnixStream, reply: Reply, left: &Mutex<bool>) {
         Reply::Hold { first, later, close } => {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
             stream.write_all(head.as_bytes()).unwrap();
-            for text in std::iter::once(format!("{first}\n")).chain(later) {
+            for text in std::iter::once(format!("{}\n", sorted(&first))).chain(later) {
                 stream.write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes()).unwrap();
                 thread::sleep(Duration::from_millis(20));
             }
@@ -161,4 +161,11 @@ pub fn vended() -> Value {
             "session_token": SECRETS[1], "expiration": "2026-11-22T09:04:12Z", "region": "eu-central-1"
         }
     })
+}
+
+/// JSON with its members in the order of their names, whatever order objects keep in this build: the transcripts rest
+/// on it.
+fn sorted(value: &Value) -> String {
+    let bytes = grantd_model::canonical_json(value).unwrap();
+    String::from_utf8(bytes).unwrap()
 }

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,10 @@ use crate::sys::peer::Peer;
 
 /// How long to wait after the kernel could not accept, e.g. for want of file descriptors.
 const AFTER_ERROR: Duration = Duration::from_millis(50);
+
+/// How long, and for how many bytes, somebody who was turned away may go on talking.
+const LINGER: Duration = Duration::from_millis(250);
+const LINGER_BYTES: u64 = 64 * 1024;
 
 /// How long connections may take to finish what they are at when the daemon stops.
 const AT_STOP: Duration = Duration::from_secs(5);
@@ -89,7 +93,8 @@ fn admit(stream: &UnixStream, gate: &Gate) -> Result<(Peer, Place), Reply> {
     Ok((peer, place))
 }
 
-/// Answers without reading, and hangs up.
+/// Answers without reading, and hangs up - but not before the other side has had the time to read it: a client that
+/// finds the connection closed while it is still sending would see a broken pipe and no reason.
 async fn turn_away(mut stream: UnixStream, reply: Reply) {
     let problem: &Problem = &reply.0;
     let body = serde_json::to_string(problem).unwrap_or_default();
@@ -99,7 +104,12 @@ async fn turn_away(mut stream: UnixStream, reply: Reply) {
         problem.title,
         body.len()
     );
-    let _ = tokio::time::timeout(AFTER_ERROR, stream.write_all(format!("{head}{body}").as_bytes())).await;
+    let _ = tokio::time::timeout(LINGER, async {
+        stream.write_all(format!("{head}{body}").as_bytes()).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    })
+    .await;
 }
 
 async fn converse(
