@@ -18,7 +18,7 @@ const WARM_UP: usize = 1;
 const EACH: usize = 10;
 
 /// Rounds, in each of which every way has its turn.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 5;
 
 /// Half of the samples of the disk's, taken before the rounds and after them.
 const APPENDS: usize = 100;
