@@ -51,5 +51,6 @@ mutants: setup
 ## sample in tests/bench/results. Needs root and a quiet machine; nothing in it passes or fails by a time.
 bench: setup
 	cargo build --locked --profile bench-run $(BENCH_PACKAGES) --bins
-	GRANTD_BIN_DIR=$(TARGET_DIR)/bench-run cargo bench --locked --profile bench-run $(BENCH_PACKAGES) -p grantd-tests \
+	GRANTD_BENCH_COMMAND='make bench' GRANTD_BIN_DIR=$(TARGET_DIR)/bench-run \
+		cargo bench --locked --profile bench-run $(BENCH_PACKAGES) -p grantd-tests \
 		--bench bench -- --results $(CURDIR)/tests/bench/results

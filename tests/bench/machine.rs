@@ -7,6 +7,9 @@ use std::process::Command;
 use grantd_testkit::repository_root;
 use grantd_tests::Scene;
 
+/// The environment variable in which `make bench` says that it is the one who runs this.
+pub const COMMAND: &str = "GRANTD_BENCH_COMMAND";
+
 /// Lines for the table's head: what, and how it is here.
 pub fn facts(scene: &Scene) -> Vec<(&'static str, String)> {
     let root = repository_root();
@@ -23,15 +26,22 @@ pub fn facts(scene: &Scene) -> Vec<(&'static str, String)> {
             said("findmnt", &["--noheadings", "--output", "SOURCE,FSTYPE,OPTIONS", "--target", "."], scene.path()),
         ),
         ("versions", format!("{}, {}", said(&grantctl, &["--version"], &root), said("rustc", &["--version"], &root))),
-        ("profile", "bench-run: as release, without link-time optimisation, 16 codegen units".to_owned()),
+        ("profile", profile()),
         ("commit", commit),
-        ("command", "make bench".to_owned()),
+        ("command", std::env::var(COMMAND).expect("make bench says so")),
     ]
 }
 
 /// How many wanted the processors on average: of the last minute, five minutes, fifteen.
 pub fn load() -> String {
     read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// The cargo profile of the measured binaries, after which cargo names their directory.
+fn profile() -> String {
+    let directory = std::env::var("GRANTD_BIN_DIR").expect("make bench says so");
+    let name = Path::new(&directory).file_name().expect("cargo's directory has a name").to_string_lossy();
+    format!("{name} (see the workspace's Cargo.toml)")
 }
 
 fn processors() -> String {

@@ -13,9 +13,9 @@ use crate::stage::Stage;
 const CLIENTS: usize = 32;
 
 /// Sessions of each client in one round: not measured, and measured. Together they leave room in the one boundary, which
-/// has 380 places.
+/// has 380 places, of which one user may have three quarters.
 const WARM_UP: usize = 1;
-const EACH: usize = 10;
+const EACH: usize = 7;
 
 /// Rounds, in each of which every way has its turn.
 const ROUNDS: usize = 8;
@@ -126,7 +126,7 @@ fn about_method() -> String {
          of each client as a warm-up. A vend is a new session each time: it is under a grant of its own, requested before \
          the measurement (each answer said that it was not re-used, every access key was different, and the fake STS \
          counted as many sessions). Its lease is anchored in the calling process. Each turn of the daemon has a new daemon \
-         and an empty state directory, so that the one boundary's 380 places are not the limit ({} are taken); its \
+         and an empty state directory, so that the one boundary's 380 places, of which one user may have three quarters, are not the limit ({} are taken); its \
          configuration is the default but for the request rate, which is not limited. Direct is the adapter's own AssumeRole \
          with the same SDK, settings, role and session policy, from {CLIENTS} tasks of one process. Clients, daemon and fake \
          STS (one thread) share the machine's cores. Processor time is that of the daemon, or for direct of the process with \
