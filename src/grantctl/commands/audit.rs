@@ -174,12 +174,23 @@ impl Chain {
         let node = self.node.as_ref().map_or("", |node| node.0.as_str());
         let hash = self.head.hash.to_string();
         if context.json {
-            let found = serde_json::json!({ "holds": true, "node": node, "records": self.head.seq, "head_hash": hash });
-            return context.say(&format!("{found}\n"));
+            let found = Verified { head_hash: &hash, holds: true, node, records: self.head.seq };
+            let line =
+                serde_json::to_string(&found).map_err(|error| Failure::new(Exit::Unexpected, error.to_string()))?;
+            return context.say(&format!("{line}\n"));
         }
         let records = count(self.head.seq, "record");
         context.say(&format!("the audit chain of node {} holds: {records}, head {hash}\n{caveat}", clean(node)))
     }
+}
+
+/// What `audit verify --json` says of a chain that holds.
+#[derive(serde::Serialize)]
+struct Verified<'a> {
+    head_hash: &'a str,
+    holds: bool,
+    node: &'a str,
+    records: u64,
 }
 
 fn seq(record: &Value) -> Option<u64> {
