@@ -23,7 +23,7 @@ use tower::ServiceExt;
 
 use super::limits::{Gate, Place};
 use super::problem::Reply;
-use super::{Api, routes};
+use super::{Api, Connection, routes};
 use crate::sys::peer::Peer;
 
 /// How long to wait after the kernel could not accept, e.g. for want of file descriptors.
@@ -38,15 +38,6 @@ const AT_STOP: Duration = Duration::from_secs(5);
 
 /// How often quiet users are forgotten.
 const TIDY: Duration = Duration::from_secs(60);
-
-/// A connection, as every request on it sees it.
-#[derive(Debug, Clone)]
-pub struct Connection {
-    /// Who opened it.
-    pub peer: Arc<Peer>,
-    /// Its number, never used twice under one start of the daemon.
-    pub number: u64,
-}
 
 /// Serves `listener` until `stop`, then lets what is under way finish.
 pub async fn serve(listener: UnixListener, api: Api, stop: CancellationToken) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::Broker;
+use crate::sys::peer::Peer;
 
 pub use accept::serve;
 
@@ -23,6 +24,15 @@ pub struct Api {
     pub hardening: Arc<Vec<String>>,
     /// What one caller may take.
     pub limits: Limits,
+}
+
+/// A connection, as every request on it sees it.
+#[derive(Debug, Clone)]
+struct Connection {
+    /// Who opened it.
+    peer: Arc<Peer>,
+    /// Its number, never used twice under one start of the daemon.
+    number: u64,
 }
 
 /// What one caller may take.

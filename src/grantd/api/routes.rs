@@ -15,9 +15,8 @@ use grantd_wire as wire;
 use grantd_wire::ProblemKind;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::accept::Connection;
 use super::problem::Reply;
-use super::{Api, body, views};
+use super::{Api, Connection, body, views};
 use crate::attest::Caller;
 use crate::broker::{AnchorAsk, GrantAsk, GrantsAsk, HoldGuard, LeasesAsk, RequestAsk, VendAsk};
 
