@@ -55,7 +55,7 @@ fn start(cli: &Cli) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let providers = providers(&settings, &owners, &clock)?;
     if cli.check {
-        println!("ok: policy {} with {} accounts", bundle.version, providers.len());
+        println!("ok: policy {} with {} clouds", bundle.version, providers.len());
         return Ok(());
     }
     log(&settings.log)?;
