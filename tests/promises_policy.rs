@@ -134,7 +134,10 @@ fn p6_a_higher_tier_and_an_unknown_resource_are_refused_with_the_reason() {
     other.is_problem(400, "bad-request", &["kms-key:sign", "object-storage"]);
     // Refusals and grants alike are on record with the version and the rules that decided.
     let version = world.status()["policy_version"].clone();
-    let refused = world.audited("request.refused")[0]["detail"].to_string();
+    let refusals = world.audited("request.refused");
+    assert_eq!(refusals.len(), 3, "the tier, the unknown resource and the wrong capability: {refusals:?}");
+    assert!(refusals[1].to_string().contains("nonesuch") && refusals[2].to_string().contains("kms-key:sign"));
+    let refused = refusals[0]["detail"].to_string();
     assert!(refused.contains("tier-high") && refused.contains(version.as_str().unwrap()), "{refused}");
     world.serves_bob();
     let granted = world.audited("grant.request")[0]["detail"].to_string();

@@ -202,7 +202,10 @@ impl Broker {
     fn keep_running(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let work = tokio::spawn(work);
         self.inner.tasks.spawn(async move {
-            if let Err(error) = work.await {
+            // Cancelled is not dead: so it ends with the runtime.
+            if let Err(error) = work.await
+                && error.is_panic()
+            {
                 tracing::error!(what, %error, "a task that nothing works without has died: the daemon dies with it");
                 std::process::abort();
             }

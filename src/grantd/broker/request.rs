@@ -48,9 +48,16 @@ impl Broker {
         if self.inner.stopping.is_cancelled() {
             return Err(BrokerError::Stopping);
         }
-        let requested_by = Self::known_subject(caller)?.clone();
         let bundle = self.bundle();
-        let (request, plan) = self.planned(&bundle, requested_by, ask)?;
+        let planned =
+            Self::known_subject(caller).and_then(|requested_by| self.planned(&bundle, requested_by.clone(), ask));
+        let (request, plan) = match planned {
+            Ok(planned) => planned,
+            Err(refused) => {
+                self.record_refusal("request.refused", caller, (None, None), &refused).await?;
+                return Err(refused);
+            }
+        };
         let resource = bundle.catalog.get(&request.resource).ok_or_else(|| unknown(&request.resource))?;
         let now = self.now();
         let decision = bundle.decide(&Question {
