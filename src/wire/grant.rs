@@ -151,6 +151,70 @@ pub struct GrantView {
     pub max_concurrent: Option<u32>,
     /// How many tasks have used it.
     pub uses: u64,
+    /// The approval it needs and has, where policy asks for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalView>,
+}
+
+/// The way to the decision on a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalView {
+    /// What is needed, one member for each capacity; all of them must be met.
+    pub quorum: Vec<QuorumView>,
+    /// What was given, oldest first.
+    pub given: Vec<GivenApprovalView>,
+    /// When the request lapses without it, while it is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses_at: Option<String>,
+}
+
+/// How many people must approve in one capacity, and who could.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumView {
+    /// `owner`, `security`, `steward` or `delegated_admin`.
+    pub capacity: String,
+    /// How many are needed.
+    pub needed: u32,
+    /// How many count today.
+    pub given: u32,
+    /// The people who can still approve in it: those of the requester set and those who did are left out.
+    pub can_approve: Vec<String>,
+}
+
+/// One person's approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenApprovalView {
+    /// The person.
+    pub person: String,
+    /// In which capacity.
+    pub capacity: String,
+    /// When.
+    pub at: String,
+    /// What the person said to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Why it does not count today, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void: Option<String>,
+}
+
+/// `POST /v1/grants/{id}/approve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// The digest of what the approver saw; an approval of anything else is refused.
+    pub digest: String,
+    /// What the approver wants to have on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// `POST /v1/grants/{id}/deny`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenyRequest {
+    /// Why; the requester reads it.
+    pub reason: String,
 }
 
 /// `GET /v1/grants`.

@@ -71,6 +71,7 @@ pub fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
         max_uses: grant.obligations.max_uses,
         max_concurrent: grant.obligations.max_concurrent,
         uses,
+        approval: None,
     }
 }
 
