@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use grantd_wire::AnchorChoice;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cover::{Cover, Freeze, FreezeName};
 use crate::exit::EXIT_CODES;
 
 /// Ask grantd for access to one cloud resource, use it, and give it back.
@@ -71,13 +72,33 @@ pub enum Command {
         /// A grant's or a lease's id.
         id: Thing,
     },
-    /// Take a grant with its leases, or one lease, away.
+    /// Take a grant with its leases, or one lease, away; or everything that is covered, at once.
     Revoke {
         /// A grant's or a lease's id.
-        id: Thing,
+        #[arg(required_unless_present = "cover", conflicts_with = "cover")]
+        id: Option<Thing>,
+        /// What is covered.
+        #[command(flatten)]
+        cover: Cover,
         /// Why; the audit keeps it.
         #[arg(long, value_name = "TEXT")]
         reason: String,
+    },
+    /// Stop vending at once, until two people thaw it. What was handed out lives on unless --revoke is given.
+    Freeze(Freeze),
+    /// Speak for lifting a freeze; the second person's word lifts it.
+    Thaw {
+        /// The freeze.
+        id: FreezeName,
+        /// Why it is safe to go on.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// List freezes.
+    Freezes {
+        /// Lifted ones too.
+        #[arg(long)]
+        lifted: bool,
     },
     /// List leases, newest first.
     Leases(Leases),
@@ -328,7 +349,7 @@ impl FromStr for GrantChoice {
 }
 
 /// Whether `text` could be an id: the prefix, then lowercase letters and digits. Whether it is one the daemon says.
-fn is_id(text: &str, prefix: &str) -> bool {
+pub(crate) fn is_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')).is_some_and(|rest| {
         (1..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     })

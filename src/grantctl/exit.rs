@@ -13,7 +13,7 @@ Exit codes:
    0  done
    1  unexpected: a fault of grantctl or of the daemon
    2  usage: the command line or the request is not valid
-   3  denied by policy, not yours, or the caller is not known
+   3  denied by policy, frozen, not yours, or the caller is not known
    4  not found, or not for you to know of
    5  not possible in the present state, the plan changed, or a held lease ended
    6  more was asked than is allowed; the message says how much would be
@@ -75,7 +75,9 @@ impl Exit {
     pub fn of_kind(kind: ProblemKind) -> Self {
         match kind {
             ProblemKind::BadRequest => Self::Usage,
-            ProblemKind::UnknownCaller | ProblemKind::NotYours | ProblemKind::Denied => Self::Denied,
+            ProblemKind::UnknownCaller | ProblemKind::NotYours | ProblemKind::Denied | ProblemKind::Frozen => {
+                Self::Denied
+            }
             ProblemKind::NotFound => Self::NotFound,
             ProblemKind::State | ProblemKind::PlanChanged => Self::State,
             ProblemKind::Limit => Self::Limit,
@@ -169,11 +171,12 @@ fn line_of(problem: &Problem) -> String {
 mod tests {
     use super::*;
 
-    const KINDS: [(ProblemKind, u8); 14] = [
+    const KINDS: [(ProblemKind, u8); 15] = [
         (ProblemKind::BadRequest, 2),
         (ProblemKind::UnknownCaller, 3),
         (ProblemKind::NotYours, 3),
         (ProblemKind::Denied, 3),
+        (ProblemKind::Frozen, 3),
         (ProblemKind::NotFound, 4),
         (ProblemKind::State, 5),
         (ProblemKind::PlanChanged, 5),

@@ -7,7 +7,9 @@
 pub mod cli;
 pub mod client;
 pub mod clock;
+
 mod commands;
+pub mod cover;
 pub mod exit;
 mod print;
 mod transport;

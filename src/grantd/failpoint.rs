@@ -3,7 +3,7 @@
 /// Every name that [`hit`] is called with. A test drives the daemon into each of them; another test below keeps this
 /// list equal to what the source says.
 ///
-/// `request`, `issue`, `renew`, `revoke` and `reload` are what callers and operators do; `expire`, `anchor`, `start` and
+/// `request`, `issue`, `renew`, `revoke`, `freeze`, `thaw`, `mass` and `reload` are what callers and operators do; `expire`, `anchor`, `start` and
 /// `reconcile` are what the daemon does by itself.
 pub const ALL: &[&str] = &[
     "start.kept",
@@ -42,6 +42,11 @@ pub const ALL: &[&str] = &[
     "expire.written",
     "anchor.written",
     "anchor.over",
+    "freeze.written",
+    "thaw.written",
+    "mass.decided",
+    "mass.grants_written",
+    "mass.leases_written",
     "reload.parsed",
     "reload.kept",
     "reload.swapped",

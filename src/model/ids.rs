@@ -27,6 +27,17 @@ impl IdKind for AnchorKind {
 /// The id of a registered anchor.
 pub type AnchorId = Id<AnchorKind>;
 
+/// Marks the id of a freeze.
+#[derive(Debug)]
+pub enum FreezeKind {}
+
+impl IdKind for FreezeKind {
+    const PREFIX: &'static str = "freeze";
+}
+
+/// The id of a freeze.
+pub type FreezeId = Id<FreezeKind>;
+
 /// The name of one daemon's state: made once when its store is created, and the owner of one audit chain.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

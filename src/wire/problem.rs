@@ -14,6 +14,8 @@ pub enum ProblemKind {
     NotYours,
     /// Policy says no. 403.
     Denied,
+    /// Vending is stopped for this by a freeze. 403.
+    Frozen,
     /// There is no such thing, or the caller may not know of it. 404.
     NotFound,
     /// The thing is in a state in which this cannot be done. 409.
@@ -45,6 +47,7 @@ impl ProblemKind {
             Self::UnknownCaller => "unknown-caller",
             Self::NotYours => "not-yours",
             Self::Denied => "denied",
+            Self::Frozen => "frozen",
             Self::NotFound => "not-found",
             Self::State => "state",
             Self::PlanChanged => "plan-changed",
@@ -63,7 +66,7 @@ impl ProblemKind {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::UnknownCaller | Self::NotYours | Self::Denied => 403,
+            Self::UnknownCaller | Self::NotYours | Self::Denied | Self::Frozen => 403,
             Self::NotFound => 404,
             Self::State | Self::PlanChanged => 409,
             Self::Limit => 422,
@@ -82,6 +85,7 @@ impl ProblemKind {
             Self::UnknownCaller => "the caller is not known",
             Self::NotYours => "this belongs to somebody else",
             Self::Denied => "policy denies this",
+            Self::Frozen => "vending is frozen",
             Self::NotFound => "there is no such thing",
             Self::State => "this cannot be done in its present state",
             Self::PlanChanged => "the plan is not what was approved",

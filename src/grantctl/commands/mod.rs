@@ -3,6 +3,7 @@
 mod anchor;
 mod audit;
 mod end;
+mod freeze;
 mod grant;
 mod lease;
 mod status;
@@ -79,7 +80,11 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Attach { pid } => anchor::attach(context, pid).await,
         Command::Detach { anchor } => anchor::detach(context, &anchor).await,
         Command::Complete { id } => end::complete(context, &id).await,
-        Command::Revoke { id, reason } => end::revoke(context, &id, reason).await,
+        Command::Revoke { id: Some(id), reason, .. } => end::revoke(context, &id, reason).await,
+        Command::Revoke { id: None, cover, reason } => freeze::revoke(context, cover, reason).await,
+        Command::Freeze(asked) => freeze::freeze(context, asked.cover, asked.reason, asked.revoke).await,
+        Command::Thaw { id, reason } => freeze::thaw(context, &id, reason).await,
+        Command::Freezes { lifted } => freeze::list(context, lifted).await,
         Command::Leases(wanted) => lease::list(context, wanted).await,
         Command::Status => status::status(context).await,
         Command::Audit(Audit::Verify { file: Some(file) }) => audit::verify_file(context, &file),

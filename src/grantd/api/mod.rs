@@ -2,6 +2,7 @@
 
 mod accept;
 mod body;
+mod freezes;
 mod limits;
 mod problem;
 mod routes;

@@ -22,7 +22,7 @@ impl From<BrokerError> for Reply {
     fn from(error: BrokerError) -> Self {
         let mut problem = Problem::new(kind_of(&error), error.to_string());
         match error {
-            BrokerError::Denied(refusal) => {
+            BrokerError::Denied(refusal) | BrokerError::Frozen(refusal) => {
                 problem.rule = Some(refusal.rule);
                 problem.who_can_fix = Some(refusal.who_can_fix);
                 problem.next = Some(refusal.next);
@@ -46,6 +46,7 @@ fn kind_of(error: &BrokerError) -> ProblemKind {
         BrokerError::UnknownCaller { .. } => ProblemKind::UnknownCaller,
         BrokerError::NotYours { .. } => ProblemKind::NotYours,
         BrokerError::Denied(_) => ProblemKind::Denied,
+        BrokerError::Frozen(_) => ProblemKind::Frozen,
         BrokerError::NotFound(_) => ProblemKind::NotFound,
         BrokerError::State(_) => ProblemKind::State,
         BrokerError::PlanChanged(_) => ProblemKind::PlanChanged,

@@ -29,7 +29,7 @@ const AUDIT: (u32, u32) = (500, 5000);
 /// How often a held reply says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-type Answer<T> = Result<T, Reply>;
+pub(super) type Answer<T> = Result<T, Reply>;
 
 /// Every route.
 pub fn router(api: Api) -> Router {
@@ -47,6 +47,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/anchors/{id}", delete(detach))
         .route("/v1/status", get(status))
         .route("/v1/audit", get(audit))
+        .merge(super::freezes::routes())
         .fallback(|uri: Uri| async move {
             Reply::new(ProblemKind::NotFound, format!("there is nothing at {}: the API is under /v1", uri.path()))
         })
@@ -61,7 +62,8 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-fn caller(api: &Api, connection: &Connection) -> Caller {
+/// Who calls, as today's people table knows it.
+pub(super) fn caller(api: &Api, connection: &Connection) -> Caller {
     Caller::new(connection.peer.clone(), connection.number, &api.broker.bundle().people)
 }
 

@@ -154,6 +154,15 @@ pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
     if revocation.deferred > 0 {
         alarms.push(format!("{} ends are not on disk yet; the cloud is told all the same", revocation.deferred));
     }
+    for freeze in broker.standing_freezes() {
+        let covers = caller.subject.as_ref().is_some_and(|subject| freeze.target.covers_all_of(broker.node(), subject));
+        if all || covers {
+            alarms.push(format!(
+                "{} is frozen by {} since {:.0}: {}",
+                freeze.target, freeze.id, freeze.at, freeze.reason
+            ));
+        }
+    }
     let accounts: Vec<_> = if all { broker.accounts() } else { Vec::new() };
     for account in &accounts {
         if let Some(error) = &account.last_error {

@@ -83,7 +83,7 @@ impl Broker {
     }
 
     /// Giving up what is one's own needs nobody's leave; anything else is for administrators and for policy.
-    async fn may_revoke(&self, caller: &Caller, grant: &Grant) -> Result<(), BrokerError> {
+    pub(super) async fn may_revoke(&self, caller: &Caller, grant: &Grant) -> Result<(), BrokerError> {
         if self.is_administrator(caller) {
             return Ok(());
         }
@@ -169,12 +169,7 @@ impl Broker {
                 return Ok(lease);
             };
             failpoint::hit("revoke.requested");
-            let detail = json!({
-                "why": reason,
-                "state": ended.state.phase(),
-                "worst_case_until": ended.worst_case_until(),
-                "served": self.inner.live.served(id),
-            });
+            let detail = self.end_detail(&ended, &reason);
             match self.write_lease(&ended, "lease.end", actor.clone(), detail).await {
                 Ok(()) => {
                     failpoint::hit("revoke.written");
@@ -191,6 +186,16 @@ impl Broker {
             }
         }
         Err(BrokerError::Internal(format!("{id} keeps changing: try again")))
+    }
+
+    /// What the record of an end says.
+    pub(super) fn end_detail(&self, ended: &Lease, reason: &EndReason) -> serde_json::Value {
+        json!({
+            "why": reason,
+            "state": ended.state.phase(),
+            "worst_case_until": ended.worst_case_until(),
+            "served": self.inner.live.served(ended.id),
+        })
     }
 
     /// As [`Broker::end_lease`], where there is nobody to tell of a failure: it is logged, and carried out later.
@@ -264,7 +269,7 @@ impl Broker {
     }
 
     /// How long a deny takes to be felt there, in whole seconds.
-    fn propagation_of(&self, lease: &Lease) -> u64 {
+    pub(super) fn propagation_of(&self, lease: &Lease) -> u64 {
         let capabilities = self
             .provider(lease.scope.cloud)
             .and_then(|provider| provider.capabilities(&lease.scope.account).map_err(BrokerError::from));

@@ -27,6 +27,9 @@ pub enum BrokerError {
     /// Policy, or a rule of the daemon itself, says no.
     #[error("{}", .0.reason)]
     Denied(Refusal),
+    /// A freeze covers it.
+    #[error("{}", .0.reason)]
+    Frozen(Refusal),
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
@@ -81,6 +84,7 @@ impl BrokerError {
         match self {
             Self::UnknownCaller { .. }
             | Self::NotYours { .. }
+            | Self::Frozen(_)
             | Self::NotFound(_)
             | Self::State(_)
             | Self::PlanChanged(_)
@@ -121,6 +125,9 @@ impl From<StoreError> for BrokerError {
                 in_use,
                 limit: u64::from(limit),
             },
+            StoreError::Guard(GuardFailure::FreezesChanged) => {
+                Self::State("a freeze was set or thawed meanwhile: ask again".to_owned())
+            }
             StoreError::Guard(GuardFailure::AnchorGone) => {
                 Self::State("the anchor process exited meanwhile: attach a living one".to_owned())
             }

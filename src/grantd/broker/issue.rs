@@ -192,18 +192,30 @@ impl Broker {
                 )],
                 writes: vec![Write::InsertLease(lease.clone())],
             };
-            match self.store().commit(transaction).await {
-                Ok(_) => {
+            match self.commit_unless_frozen(&settled.grant, transaction).await {
+                Ok(()) => {
                     self.inner.live.set_deadline(lease.id, lease.access_until);
                     return Ok(lease);
                 }
-                Err(full @ StoreError::Guard(GuardFailure::Places { .. } | GuardFailure::Share { .. })) => {
-                    last = full.into();
-                }
-                Err(error) => return Err(error.into()),
+                Err(full @ BrokerError::Capacity { .. }) => last = full,
+                Err(error) => return Err(error),
             }
         }
         Err(last)
+    }
+
+    /// Commits, unless a freeze covers the grant at the moment of writing.
+    async fn commit_unless_frozen(&self, grant: &Grant, transaction: Transaction) -> Result<(), BrokerError> {
+        loop {
+            let mut guarded = transaction.clone();
+            guarded.guards.insert(0, self.unfrozen(&grant.request.subject, grant)?);
+            match self.store().commit(guarded).await {
+                Ok(_) => return Ok(()),
+                // Set or lifted by somebody meanwhile, each of which takes a person: this comes to an end.
+                Err(StoreError::Guard(GuardFailure::FreezesChanged)) => self.read_freezes().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn lease_on(
@@ -275,7 +287,7 @@ impl Broker {
                 // P1: without its record the credential stays here, and the session is taken back.
                 let reason = EndReason::NotReleased { reason: error.to_string() };
                 self.end_for_certain(&lease, reason, settled.caller.actor()).await;
-                return Err(error.into());
+                return Err(error);
             }
         };
         failpoint::hit(step(settled, "renew.recorded", "issue.recorded"));
@@ -305,7 +317,7 @@ impl Broker {
         lease: &Lease,
         event: &LeaseEvent,
         facts: &[(String, String)],
-    ) -> Result<Lease, StoreError> {
+    ) -> Result<Lease, BrokerError> {
         let now = self.now();
         let key = lease.anchor.key(lease.uid);
         let active = lease.after(event).map_err(|error| StoreError::Stale { what: error.to_string() })?;
@@ -326,7 +338,7 @@ impl Broker {
         // A use is counted with the record of the issue: a failed one uses nothing up.
         let count = Write::Count { counter: uses_of(lease), member: key };
         let writes = vec![Write::UpdateLease(active.clone()), count];
-        self.store().commit(Transaction { guards, writes, audit }).await?;
+        self.commit_unless_frozen(&settled.grant, Transaction { guards, writes, audit }).await?;
         Ok(active)
     }
 

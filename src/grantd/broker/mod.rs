@@ -8,8 +8,10 @@ mod anchors;
 mod end;
 mod error;
 mod facts;
+mod freeze;
 mod issue;
 mod live;
+mod mass;
 mod query;
 mod reaper;
 mod reconciler;
@@ -36,6 +38,8 @@ use crate::policy::Bundle;
 use crate::store::Store;
 
 pub use error::BrokerError;
+pub use freeze::Cover;
+pub use mass::MassEnd;
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use request::RequestAsk;
 pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
@@ -94,6 +98,7 @@ struct Inner {
     settings: Settings,
     live: live::Live,
     anchors: anchors::Anchors,
+    freezes: ArcSwap<freeze::Board>,
     revoker: revoker::Nudges,
     started_at: Timestamp,
     stopping: CancellationToken,
@@ -117,6 +122,7 @@ impl Broker {
                 settings: parts.settings,
                 live: live::Live::default(),
                 anchors: anchors::Anchors::default(),
+                freezes: ArcSwap::default(),
                 revoker: revoker::Nudges::default(),
                 started_at,
                 stopping: CancellationToken::new(),
@@ -132,6 +138,7 @@ impl Broker {
     /// When the store cannot be read or written.
     pub async fn start(&self) -> Result<(), BrokerError> {
         self.keep_first_bundle().await?;
+        self.read_freezes().await?;
         self.reconcile_at_start().await?;
         self.keep_running("the reaper", self.clone().reap_for_ever());
         self.keep_running("the reconciler", self.clone().reconcile_for_ever());

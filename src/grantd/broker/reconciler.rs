@@ -81,6 +81,7 @@ impl Broker {
     }
 
     async fn reconcile_round(&self) -> Result<(), BrokerError> {
+        self.read_freezes().await?;
         self.decide_again_if_due().await?;
         for (lease, reason) in self.inner.live.deferred() {
             self.end_lease(lease.id, reason, daemon("reconciler")).await?;

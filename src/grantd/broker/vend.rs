@@ -113,10 +113,13 @@ impl Broker {
             });
         }
         let usable_until = self.usable(&grant)?;
+        self.unfrozen(&subject, &grant)?;
         let (anchor, registered) = self.anchor_for(caller, ask.anchor);
         let key = anchor.key(caller.uid());
         let turn = self.inner.live.turn(grant.id, &key);
         let turn = turn.lock().await;
+        // Waiting for the turn takes time.
+        self.unfrozen(&subject, &grant)?;
         let before = self.inner.live.find(grant.id, &key);
         if let Some(vended) = before.as_ref().and_then(|live| self.hand_out_again(caller, live, ask.ttl)) {
             failpoint::hit("renew.served");

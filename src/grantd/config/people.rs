@@ -1,6 +1,6 @@
 //! Who exists: people with every identity that is theirs, and workloads with theirs. A subject is never a team.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grantd_model::{Subject, SubjectKind};
 use serde::Deserialize;
@@ -64,6 +64,12 @@ impl People {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Identity> {
         self.by_name.get(name)
+    }
+
+    /// Every identity, as `issuer:id`, of the person or workload of this name.
+    #[must_use]
+    pub fn identities(&self, name: &str) -> BTreeSet<String> {
+        self.get(name).map(|found| found.uids.iter().map(|uid| format!("{UNIX}:{uid}")).collect()).unwrap_or_default()
     }
 
     /// Whether this is the name of a person.

@@ -64,4 +64,7 @@ pub enum GuardFailure {
     /// See [`Guard::AnchorRegistered`](super::Guard::AnchorRegistered).
     #[error("the anchor is not registered any more")]
     AnchorGone,
+    /// See [`Guard::FreezesAt`](super::Guard::FreezesAt).
+    #[error("a freeze was set or thawed meanwhile")]
+    FreezesChanged,
 }

@@ -16,7 +16,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditRecord, ChainHead, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, NodeId, PolicyVersion,
+    AuditRecord, ChainHead, Freeze, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, NodeId, PolicyVersion,
     RegisteredAnchor,
 };
 use grantd_provider_api::DenyScope;
@@ -104,6 +104,13 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn anchors(&self) -> Result<Vec<RegisteredAnchor>, StoreError>;
+
+    /// Every freeze that was ever set, newest first: they are few, and whoever judges by them needs their
+    /// [epoch](grantd_model::freeze_epoch), which rests on all of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError>;
 
     /// How many members a one-shot counter has.
     ///

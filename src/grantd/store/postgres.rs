@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use grantd_model::{AuditRecord, ChainHead, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, RegisteredAnchor};
+use grantd_model::{
+    AuditRecord, ChainHead, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, RegisteredAnchor,
+};
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
@@ -228,6 +230,10 @@ impl Store for PostgresStore {
 
     async fn anchors(&self) -> Result<Vec<RegisteredAnchor>, StoreError> {
         sql_read::all(self.texts(sql_read::anchors(&self.node)).await?)
+    }
+
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
+        sql_read::all(self.texts(sql_read::freezes()).await?)
     }
 
     async fn counted(&self, counter: &str) -> Result<u64, StoreError> {

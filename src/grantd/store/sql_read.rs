@@ -65,6 +65,10 @@ pub(super) fn anchors(node: &NodeId) -> Sql {
     Sql::new("SELECT body FROM anchors WHERE node = $1 ORDER BY created_ms, id", [node.0.as_str().into()])
 }
 
+pub(super) fn freezes() -> Sql {
+    Sql::new("SELECT body FROM freezes ORDER BY created_ms DESC, id", [])
+}
+
 pub(super) fn counted(counter: &str) -> Sql {
     Sql::new("SELECT COUNT(*) FROM counters WHERE counter = $1", [counter.into()])
 }

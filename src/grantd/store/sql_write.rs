@@ -1,6 +1,6 @@
 //! Guards, writes and audit records as SQL, and what the answer of the database means.
 
-use grantd_model::{AuditRecord, Grant, GrantState, Lease, NodeId, RegisteredAnchor, canonical_json};
+use grantd_model::{AuditRecord, Freeze, Grant, GrantState, Lease, NodeId, RegisteredAnchor, canonical_json};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -33,6 +33,7 @@ pub(super) fn question(guard: &Guard) -> Sql {
         Guard::AnchorRegistered { anchor } => {
             Sql::new("SELECT COUNT(*) FROM anchors WHERE id = $1", [anchor.to_string().into()])
         }
+        Guard::FreezesAt { .. } => Sql::new("SELECT CAST(COALESCE(SUM(version + 1), 0) AS BIGINT) FROM freezes", []),
     }
 }
 
@@ -51,6 +52,7 @@ pub(super) fn judge(guard: &Guard, answer: i64) -> Result<(), GuardFailure> {
     match guard {
         Guard::GrantActive { .. } if answer != 1 => Err(GuardFailure::GrantNotActive),
         Guard::AnchorRegistered { .. } if answer != 1 => Err(GuardFailure::AnchorGone),
+        Guard::FreezesAt { epoch } if in_use != *epoch => Err(GuardFailure::FreezesChanged),
         Guard::OtherAnchorsBelow { limit, .. } if !below(*limit) => {
             Err(GuardFailure::Concurrent { in_use, limit: *limit })
         }
@@ -78,6 +80,8 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
         Write::RemoveAnchor(anchor) => {
             (Sql::new("DELETE FROM anchors WHERE id = $1", [anchor.to_string().into()]), None)
         }
+        Write::InsertFreeze(freeze) => (insert_freeze(freeze)?, Some(format!("that {} did not exist", freeze.id))),
+        Write::UpdateFreeze(freeze) => (update_freeze(freeze)?, Some(freeze.id.to_string())),
         Write::Count { counter, member } => (
             Sql::new(
                 "INSERT INTO counters (counter, member) VALUES ($1, $2) ON CONFLICT DO NOTHING",
@@ -191,6 +195,20 @@ fn insert_anchor(anchor: &RegisteredAnchor, node: &NodeId) -> Result<Sql, StoreE
     Ok(Sql::new(
         "INSERT INTO anchors (id, node, created_ms, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         [anchor.id.to_string().into(), node.0.as_str().into(), floor_ms(anchor.created_at).into(), body(anchor)?],
+    ))
+}
+
+fn insert_freeze(freeze: &Freeze) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "INSERT INTO freezes (id, created_ms, version, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        [freeze.id.to_string().into(), floor_ms(freeze.at).into(), int(freeze.version)?, body(freeze)?],
+    ))
+}
+
+fn update_freeze(freeze: &Freeze) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "UPDATE freezes SET version = $1, body = $2 WHERE id = $3 AND version + 1 = $1",
+        [int(freeze.version)?, body(freeze)?, freeze.id.to_string().into()],
     ))
 }
 

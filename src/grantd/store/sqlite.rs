@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
-use grantd_model::{AuditRecord, ChainHead, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, RegisteredAnchor};
+use grantd_model::{
+    AuditRecord, ChainHead, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, RegisteredAnchor,
+};
 use grantd_provider_api::{DenyScope, IdSource};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -161,6 +163,10 @@ impl Store for SqliteStore {
 
     async fn anchors(&self) -> Result<Vec<RegisteredAnchor>, StoreError> {
         sql_read::all(self.texts(sql_read::anchors(&self.node)).await?)
+    }
+
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
+        sql_read::all(self.texts(sql_read::freezes()).await?)
     }
 
     async fn counted(&self, counter: &str) -> Result<u64, StoreError> {

@@ -1,6 +1,6 @@
 //! What is written together.
 
-use grantd_model::{AnchorId, AuditDraft, ChainHead, Grant, GrantId, Lease, PolicyVersion, RegisteredAnchor};
+use grantd_model::{AnchorId, AuditDraft, ChainHead, Freeze, Grant, GrantId, Lease, PolicyVersion, RegisteredAnchor};
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
 
@@ -68,6 +68,11 @@ pub enum Guard {
         /// Which.
         anchor: AnchorId,
     },
+    /// No freeze was set and none was thawed since all of them were read.
+    FreezesAt {
+        /// Their [epoch](grantd_model::freeze_epoch) then.
+        epoch: u64,
+    },
 }
 
 /// One change of state.
@@ -85,6 +90,10 @@ pub enum Write {
     InsertAnchor(RegisteredAnchor),
     /// An anchor that is over. No error when it is gone already.
     RemoveAnchor(AnchorId),
+    /// A new freeze; its id must be new.
+    InsertFreeze(Freeze),
+    /// A freeze after one thaw: the stored version must be one less than the given one's.
+    UpdateFreeze(Freeze),
     /// Makes `member` a member of a one-shot counter. No error when it is one already.
     Count {
         /// Which counter.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use grantd_model::{EndReason, GrantEvent, GrantId, GrantState, Lease, LeaseEvent, RegisteredAnchor};
+use grantd_model::{EndReason, GrantEvent, GrantId, GrantState, Lease, LeaseEvent, RegisteredAnchor, freeze_epoch};
 use grantd_provider_api::Id;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use super::{Stage, at, audited, grant, insert_grant, lease};
+use super::{Stage, at, audited, freeze, grant, insert_grant, lease, thaw};
 use crate::store::{Guard, GuardFailure, Store, StoreError, Transaction, Write};
 
 /// What the store says of a transaction that is nothing but `guard`.
@@ -216,4 +216,27 @@ async fn all_at_once(store: &Arc<dyn Store>, transaction: impl Fn(u128) -> Trans
         }
     }
     outcomes
+}
+
+pub(in crate::store) async fn nothing_is_written_on_an_old_view_of_the_freezes(stage: &mut impl Stage) {
+    let store = stage.store();
+    let passes = async |epoch| verdict(&*store, Guard::FreezesAt { epoch }).await;
+    assert_eq!(passes(0).await, Ok(()));
+    let first = freeze(1);
+    write(&*store, Write::InsertFreeze(first.clone())).await;
+    assert_eq!((passes(0).await, passes(1).await), (Err(GuardFailure::FreezesChanged), Ok(())));
+    let thawed = first.thawed(thaw("ana")).unwrap();
+    write(&*store, Write::UpdateFreeze(thawed.clone())).await;
+    assert_eq!((passes(1).await, passes(2).await), (Err(GuardFailure::FreezesChanged), Ok(())));
+    // Two people who thaw at once: the second has to look again, and its vote is not lost.
+    let late = first.thawed(thaw("bruno")).unwrap();
+    let stale = store.commit(audited("test", vec![Write::UpdateFreeze(late)])).await;
+    assert!(matches!(stale, Err(StoreError::Stale { .. })), "{stale:?}");
+    let lifted = thawed.thawed(thaw("bruno")).unwrap();
+    write(&*store, Write::UpdateFreeze(lifted.clone())).await;
+    write(&*store, Write::InsertFreeze(freeze(2))).await;
+    let kept = store.freezes().await.unwrap();
+    assert_eq!(freeze_epoch(&kept), 4);
+    assert_eq!(passes(4).await, Ok(()));
+    assert!(kept.contains(&lifted) && kept.contains(&freeze(2)) && kept.len() == 2);
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub(super) use guards::*;
-pub(super) use samples::{at, audited, draft, grant, insert_grant, lease};
+pub(super) use samples::{at, audited, draft, freeze, grant, insert_grant, lease, thaw};
 pub(super) use state::*;
 pub(super) use views::*;
 
@@ -50,6 +50,7 @@ macro_rules! contract {
             p2_a_place_is_taken_from_the_intent_until_the_token_is_dead,
             places_never_pass_their_limit_under_contention,
             an_anchor_that_is_gone_holds_nothing,
+            nothing_is_written_on_an_old_view_of_the_freezes,
             one_node_at_a_time_holds_a_claim,
             p4_what_must_be_denied_is_denied_until_the_token_is_dead,
             p10_scopes_do_not_mix,

@@ -1,8 +1,8 @@
 //! Grants, leases and records to store.
 
 use grantd_model::{
-    Actor, Anchor, AuditDraft, Digest, Grant, GrantState, Lease, LeaseState, NodeId, Obligations, PolicyVersion,
-    ProcessRef, Request, Subject, SubjectKind, Tier,
+    Actor, Anchor, AuditDraft, Digest, Freeze, FreezeTarget, Grant, GrantState, Lease, LeaseState, NodeId, Obligations,
+    PolicyVersion, ProcessRef, Request, Subject, SubjectKind, Thaw, Tier,
 };
 use grantd_provider_api::{Cloud, DenyScope, Entitlement, Id, Narrowing, Persistence, Plan, ResourceRef, Revocation};
 use jiff::Timestamp;
@@ -111,4 +111,24 @@ pub(in crate::store) fn audited(kind: &str, writes: Vec<Write>) -> Transaction {
 /// Stores a grant.
 pub(in crate::store) async fn insert_grant(store: &dyn Store, grant: &Grant) {
     store.commit(audited("grant.request", vec![Write::InsertGrant(grant.clone())])).await.unwrap();
+}
+
+/// A standing freeze of everything.
+pub(in crate::store) fn freeze(nth: u128) -> Freeze {
+    Freeze {
+        id: Id::new(Uuid::from_u128(nth)),
+        target: FreezeTarget::All,
+        reason: "a token leaked".to_owned(),
+        by: Actor::Daemon { part: "test".to_owned() },
+        at: at(0),
+        thaws: Vec::new(),
+        lifted_at: None,
+        version: 0,
+    }
+}
+
+/// One person's thaw.
+pub(in crate::store) fn thaw(person: &str) -> Thaw {
+    let subject = grant(1).request.subject;
+    Thaw { person: person.to_owned(), subject, at: at(1), reason: "found it".to_owned() }
 }
