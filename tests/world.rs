@@ -22,6 +22,8 @@ pub struct Setup {
     pub default_ttl: String,
     /// The lines of `timeouts = { … }` of the AWS adapter.
     pub timeouts: String,
+    /// The lines of `[roles]`.
+    pub roles: String,
     /// The role that carries sessions, if not both of the account's; for roles that refuse.
     pub role: Option<String>,
 }
@@ -33,6 +35,7 @@ impl Default for Setup {
             propagation: "0s".to_owned(),
             default_ttl: "5m".to_owned(),
             timeouts: r#"connect = "1s", read = "4s", attempt = "5s", operation = "8s""#.to_owned(),
+            roles: String::new(),
             role: None,
         }
     }
@@ -342,11 +345,11 @@ impl World {
                 break;
             }
         }
-        let Setup { limits, propagation, default_ttl, timeouts, .. } = setup;
+        let Setup { limits, propagation, default_ttl, timeouts, roles: may, .. } = setup;
         let text = format!(
             "state_dir = \"{state}\"\npolicy_dir = \"{policy}\"\ndefault_ttl = \"{default_ttl}\"\n\
              [socket]\npath = \"{socket}\"\nmode = \"0660\"\ngroup = \"gt-clients\"\n\
-             [limits]\n{limits}\n\
+             [limits]\n{limits}\n[roles]\n{may}\n\
              [aws]\nbatch_window = \"20ms\"\nwrite_interval = \"20ms\"\n\
              propagation = {{ expected = \"{propagation}\", worst = \"{propagation}\" }}\ntimeouts = {{ {timeouts} }}\n\
              [[aws.account]]\nname = \"main\"\nid = \"{id}\"\nregion = \"eu-west-1\"\nendpoint = \"{endpoint}\"\n\

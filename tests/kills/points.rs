@@ -32,6 +32,8 @@ pub fn die_at(stage: &mut Stage, point: &str) {
         "issue" => issue(stage, point),
         "renew" => renew(stage, point),
         "revoke" => revoke(stage, point),
+        "freeze" | "thaw" => freeze(stage, point),
+        "mass" => mass(stage, point),
         "reload" => reload(stage, point),
         "expire" | "anchor" => by_itself(stage, point),
         _ => panic!("nobody knows how to bring the daemon to {point}: add it here"),
@@ -159,6 +161,69 @@ fn revoke(stage: &mut Stage, point: &str) {
     let begun = !["revoke.decided", "revoke.requested"].contains(&point);
     let state = stage.world.lease(&lease)["state"].clone();
     assert_eq!(state, if begun { "revoked" } else { "active" }, "{point}");
+}
+
+/// Of a resource that nobody else works with, set by an administrator, thawed by its owner.
+fn freeze(stage: &mut Stage, point: &str) {
+    let policy = stage.world.policy();
+    let (people, catalog) = (policy.join("people.toml"), policy.join("catalog.toml"));
+    let before = [&people, &catalog].map(|file| fs::read_to_string(file).unwrap());
+    fs::write(&people, format!("{}\n[[person]]\nname = \"ruth\"\nunix = [\"root\"]\n", before[0])).unwrap();
+    let (head, ledger) = before[1].split_once("name = \"ledger\"").unwrap();
+    let owned = ledger.replacen("owners = [\"olga\"]", "owners = [\"olga\", \"ruth\"]", 1);
+    fs::write(&catalog, format!("{head}name = \"ledger\"{owned}")).unwrap();
+    stage.world.reload();
+    let mut root = Agent::start(&stage.world.scene, User::Root);
+    let frozen = json!({ "cover": { "resource": "ledger" }, "reason": "the test wants it so" });
+    let set = if point == "thaw.written" {
+        let set = root.post("/v1/freezes", frozen.clone());
+        assert_eq!(set.status, Some(201), "{set:?}");
+        set.body["id"].as_str().unwrap().to_owned()
+    } else {
+        String::new()
+    };
+    stage.arm(point);
+    match point {
+        "freeze.written" => drop(root.post("/v1/freezes", frozen)),
+        _ => drop(root.post(&format!("/v1/freezes/{set}/thaw"), json!({ "reason": "the test has seen it" }))),
+    }
+    stage.await_death(point);
+    stage.recover(point);
+    let freezes = stage.world.root().curl("GET", "/v1/freezes", None).body["freezes"].clone();
+    let last = &freezes[0];
+    assert_eq!((&last["stands"], &last["covers"]), (&json!(true), &json!("resource \"ledger\"")), "{point}: {freezes}");
+    let voices = last["thaws"].as_array().unwrap().len();
+    assert_eq!(voices, usize::from(point == "thaw.written"), "{point}: {freezes}");
+    fs::write(&people, &before[0]).unwrap();
+    fs::write(&catalog, &before[1]).unwrap();
+    stage.world.reload();
+}
+
+/// Everything on one resource is taken away; the daemon dies over it, and the next command finishes it.
+fn mass(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Alice);
+    let mut neighbour = Agent::start(&stage.world.scene, User::Bob);
+    let (grant, other) = (stage.grant(&mut agent, "beta"), stage.grant(&mut neighbour, "alpha"));
+    let lease = stage.vend(&mut agent, &grant, json!({}));
+    let spared = stage.vend(&mut neighbour, &other, json!({}));
+    let mut root = Agent::start(&stage.world.scene, User::Root);
+    let asked = json!({ "cover": { "resource": "beta" }, "reason": "the test takes all of it back" });
+    stage.arm(point);
+    drop(root.post("/v1/revocations", asked.clone()));
+    stage.await_death(point);
+    stage.must_survive(&spared);
+    stage.recover(point);
+    stage.may_end(&spared);
+    // What was written holds: once a grant is revoked, its sessions end without anybody asking again.
+    let begun = point != "mass.decided";
+    let state = stage.world.lease(&lease)["state"].clone();
+    assert_eq!(state, if begun { "revoked" } else { "active" }, "{point}");
+    if !begun {
+        let mut root = Agent::start(&stage.world.scene, User::Root);
+        let again = root.post("/v1/revocations", asked);
+        assert_eq!(again.status, Some(200), "{again:?}");
+        stage.world.wait_for_lease(&lease, "revoked");
+    }
 }
 
 fn reload(stage: &mut Stage, point: &str) {
