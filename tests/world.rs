@@ -24,6 +24,8 @@ pub struct Setup {
     pub timeouts: String,
     /// The lines of `[roles]`.
     pub roles: String,
+    /// The lines of `[metrics]`.
+    pub metrics: String,
     /// The role that carries sessions, if not both of the account's; for roles that refuse.
     pub role: Option<String>,
 }
@@ -36,6 +38,7 @@ impl Default for Setup {
             default_ttl: "5m".to_owned(),
             timeouts: r#"connect = "1s", read = "4s", attempt = "5s", operation = "8s""#.to_owned(),
             roles: String::new(),
+            metrics: String::new(),
             role: None,
         }
     }
@@ -345,11 +348,11 @@ impl World {
                 break;
             }
         }
-        let Setup { limits, propagation, default_ttl, timeouts, roles: may, .. } = setup;
+        let Setup { limits, propagation, default_ttl, timeouts, roles: may, metrics, .. } = setup;
         let text = format!(
             "state_dir = \"{state}\"\npolicy_dir = \"{policy}\"\ndefault_ttl = \"{default_ttl}\"\n\
              [socket]\npath = \"{socket}\"\nmode = \"0660\"\ngroup = \"gt-clients\"\n\
-             [limits]\n{limits}\n[roles]\n{may}\n\
+             [limits]\n{limits}\n[roles]\n{may}\n[metrics]\n{metrics}\n\
              [aws]\nbatch_window = \"20ms\"\nwrite_interval = \"20ms\"\n\
              propagation = {{ expected = \"{propagation}\", worst = \"{propagation}\" }}\ntimeouts = {{ {timeouts} }}\n\
              [[aws.account]]\nname = \"main\"\nid = \"{id}\"\nregion = \"eu-west-1\"\nendpoint = \"{endpoint}\"\n\

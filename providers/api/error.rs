@@ -27,6 +27,25 @@ pub enum ErrorKind {
     Config,
 }
 
+impl ErrorKind {
+    /// The kind as one word, for metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unsupported => "unsupported",
+            Self::Refused => "refused",
+            Self::Capacity => "capacity",
+            Self::Throttled => "throttled",
+            Self::Unknown => "unknown",
+            Self::Unreachable => "unreachable",
+            Self::ClockSkew => "clock_skew",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Config => "config",
+        }
+    }
+}
+
 /// Whose fault it is, and so who must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

@@ -9,6 +9,7 @@ use clap::Parser;
 use grantd::api::{self, Api};
 use grantd::broker::{self, Broker};
 use grantd::config::{LogFormat, LogSettings, Settings};
+use grantd::metrics::Metrics;
 use grantd::policy::Bundle;
 use grantd::store::SqliteStore;
 use grantd::sys::files::{self, Owners};
@@ -82,9 +83,10 @@ async fn serve(ready: Ready) -> Result<(), String> {
     let Ready { settings, bundle, providers, clock, owners, hardening, fds } = ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
+    let metrics = Metrics::new(Arc::clone(&clock));
     let broker = Broker::new(broker::Parts {
-        store: Arc::new(store),
-        providers,
+        store: metrics.over_store(Arc::new(store)),
+        providers: metrics.over_providers(providers),
         bundle: Arc::new(bundle),
         clock,
         ids: Arc::new(RandomIds),
@@ -98,7 +100,8 @@ async fn serve(ready: Ready) -> Result<(), String> {
     broker.start().await.map_err(|error| format!("what an earlier run left cannot be put right: {error}"))?;
     let listener = startup::listener(&settings.socket, fds, &owners)?;
     let limits = api::Limits::from(&settings.limits);
-    let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits };
+    startup::serve_metrics(settings.metrics, &metrics, &broker).await?;
+    let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits, metrics };
     let mut server = tokio::spawn(api::serve(listener, api, broker.stopping()));
     let notifier = Notifier::from_env();
     tokio::select! {

@@ -1,11 +1,14 @@
 //! What is read once before the daemon runs, and again at a reload: files that only trusted users can write.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::api::Limits;
+use crate::broker::Broker;
 use crate::config::{self, Settings, SocketGroup};
+use crate::metrics::{self, Metrics};
 use crate::policy::Bundle;
 use crate::sys::files::{self, Owners};
 use crate::sys::listen::{self, SocketSettings};
@@ -71,6 +74,18 @@ pub fn listener(settings: &config::SocketSettings, fds: Vec<NamedFd>, owners: &O
     };
     let listener = listener.map_err(|error| error.to_string())?;
     UnixListener::from_std(listener).map_err(|error| format!("the socket cannot be watched: {error}"))
+}
+
+/// Serves the metrics over TCP, where that is configured.
+///
+/// # Errors
+/// In words: the address cannot be had.
+pub async fn serve_metrics(address: Option<SocketAddr>, metrics: &Metrics, broker: &Broker) -> Result<(), String> {
+    let Some(address) = address else { return Ok(()) };
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|error| format!("grantd.toml: metrics.listen: {address} cannot be had: {error}"))?;
+    tokio::spawn(metrics::serve(listener, metrics.clone(), broker.clone(), broker.stopping()));
+    Ok(())
 }
 
 impl From<&config::Limits> for Limits {

@@ -62,12 +62,17 @@ pub async fn serve(listener: UnixListener, api: Api, stop: CancellationToken) {
         };
         match admit(&stream, &gate) {
             Ok((peer, place)) => {
+                let open = api.metrics.opened();
                 let connection = Connection { peer: Arc::new(peer), number: numbers.fetch_add(1, Ordering::Relaxed) };
                 let work =
                     converse(stream, connection, place, router.clone(), Arc::clone(&gate), api.limits, stop.clone());
-                connections.spawn(work);
+                connections.spawn(async move {
+                    work.await;
+                    drop(open);
+                });
             }
             Err(reply) => {
+                api.metrics.turned_away();
                 tracing::warn!(why = reply.0.detail, "a connection was refused");
                 connections.spawn(turn_away(stream, reply));
             }

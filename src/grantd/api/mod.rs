@@ -4,6 +4,7 @@ mod accept;
 mod body;
 mod freezes;
 mod limits;
+mod measure;
 mod problem;
 mod routes;
 mod views;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::Broker;
+use crate::metrics::Metrics;
 use crate::sys::peer::Peer;
 
 pub use accept::serve;
@@ -25,6 +27,8 @@ pub struct Api {
     pub hardening: Arc<Vec<String>>,
     /// What one caller may take.
     pub limits: Limits,
+    /// Where it is counted.
+    pub metrics: Metrics,
 }
 
 /// A connection, as every request on it sees it.

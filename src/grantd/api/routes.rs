@@ -47,7 +47,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/anchors/{id}", delete(detach))
         .route("/v1/status", get(status))
         .route("/v1/audit", get(audit))
+        .route("/v1/metrics", get(metrics))
         .merge(super::freezes::routes())
+        .route_layer(axum::middleware::from_fn_with_state(api.clone(), super::measure::measured))
         .fallback(|uri: Uri| async move {
             Reply::new(ProblemKind::NotFound, format!("there is nothing at {}: the API is under /v1", uri.path()))
         })
@@ -278,6 +280,13 @@ async fn detach(
 
 async fn status(State(api): State<Api>, Extension(connection): Extension<Connection>) -> Answer<Json<wire::Status>> {
     Ok(Json(views::status(&api, &caller(&api, &connection)).await?))
+}
+
+/// The figures, for auditors; over TCP they can be configured for everybody on the host.
+async fn metrics(State(api): State<Api>, Extension(connection): Extension<Connection>) -> Answer<impl IntoResponse> {
+    api.broker.must_be_auditor(&caller(&api, &connection), "the metrics")?;
+    let text = api.metrics.text(&api.broker).await?;
+    Ok(([(header::CONTENT_TYPE, crate::metrics::OPENMETRICS)], text))
 }
 
 async fn audit(

@@ -116,6 +116,13 @@ impl Live {
         self.tables().in_flight.contains(&lease)
     }
 
+    /// How many credentials are kept, and how many sessions are being made.
+    pub fn counts(&self) -> (u64, u64) {
+        let tables = self.tables();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        (count(tables.leases.len()), count(tables.in_flight.len()))
+    }
+
     /// Takes a recorded lease up, unless it was ended while it was being made: then its credential must not be
     /// released, and this is `false`.
     pub fn insert(&self, live: LiveLease) -> bool {

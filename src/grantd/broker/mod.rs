@@ -18,6 +18,7 @@ mod reconciler;
 mod reload;
 mod request;
 mod revoker;
+mod standing;
 mod vend;
 mod watcher;
 
@@ -42,6 +43,7 @@ pub use freeze::Cover;
 pub use mass::MassEnd;
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use request::RequestAsk;
+pub use standing::Standing;
 pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
 pub use watcher::HoldGuard;
 

@@ -1,6 +1,7 @@
 //! The daemon's own settings, `grantd.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub roles: Roles,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where the metrics are served over TCP, if anywhere: an address of the loopback interface.
+    pub metrics: Option<SocketAddr>,
     /// One table for each cloud, by `aws`, `azure`, `gcp`; each adapter parses its own.
     pub providers: BTreeMap<String, toml::Table>,
 }
@@ -115,6 +118,7 @@ impl Settings {
             limits: raw.limits.parse()?,
             roles: raw.roles.parse(lookup)?,
             log: LogSettings { format: raw.log.format, filter: raw.log.filter },
+            metrics: raw.metrics.parse()?,
             providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp)]
                 .into_iter()
                 .filter_map(|(cloud, table)| Some((cloud.to_owned(), table?)))
@@ -133,6 +137,7 @@ struct Raw {
     limits: RawLimits,
     roles: RawRoles,
     log: RawLog,
+    metrics: RawMetrics,
     aws: Option<toml::Table>,
     azure: Option<toml::Table>,
     gcp: Option<toml::Table>,
@@ -148,6 +153,7 @@ impl Default for Raw {
             limits: RawLimits::default(),
             roles: RawRoles::default(),
             log: RawLog::default(),
+            metrics: RawMetrics::default(),
             aws: None,
             azure: None,
             gcp: None,
@@ -210,6 +216,28 @@ impl RawSocket {
             None => None,
         };
         Ok(SocketSettings { path, mode, group })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMetrics {
+    listen: Option<String>,
+}
+
+impl RawMetrics {
+    /// Nobody proves who asks there, so nobody outside the host may ask.
+    fn parse(self) -> Result<Option<SocketAddr>, ConfigError> {
+        let Some(text) = self.listen else { return Ok(None) };
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+            _ => {
+                let problem = format!(
+                    "{text:?} is not an address of the loopback interface: write for instance \"127.0.0.1:9464\""
+                );
+                Err(ConfigError::new(FILE, "metrics.listen", problem))
+            }
+        }
     }
 }
 
@@ -342,6 +370,16 @@ mod tests {
         assert_eq!(shipped.log, defaults.log);
         assert_eq!((shipped.socket.path, shipped.socket.mode), (defaults.socket.path, defaults.socket.mode));
         assert!(defaults.providers.is_empty());
+        assert_eq!((shipped.metrics, defaults.metrics), (None, None));
+    }
+
+    #[test]
+    fn the_metrics_are_told_to_nobody_outside_the_host() {
+        for address in ["0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464", "localhost", "127.0.0.1"] {
+            let error =
+                Settings::parse(&format!("[metrics]\nlisten = \"{address}\""), &lookup).unwrap_err().to_string();
+            assert!(error.contains("metrics.listen") && error.contains(address), "{error}");
+        }
     }
 
     #[test]
@@ -360,6 +398,8 @@ mod tests {
                 auditors = ["audit", 1201]
                 [log]
                 format = "json"
+                [metrics]
+                listen = "[::1]:9464"
                 [aws]
                 whatever = { the = "adapter", reads = true }
             "#,
@@ -367,6 +407,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.default_ttl, Duration::from_secs(90));
+        assert_eq!(settings.metrics, "[::1]:9464".parse().ok());
         assert_eq!((settings.socket.mode, settings.socket.group), (0o666, Some(SocketGroup::Gid(33))));
         assert_eq!(settings.roles.administrators, BTreeSet::from([7]));
         assert_eq!(settings.roles.auditors, BTreeSet::from([1200, 1201]));

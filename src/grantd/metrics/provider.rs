@@ -1,0 +1,98 @@
+//! An adapter whose calls to the cloud are counted and measured. Everything pure goes straight through.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use grantd_provider_api::{
+    AccountHealth, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope, Entitlement,
+    IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
+};
+
+use super::families::{Call, Called, Families};
+use super::seconds;
+
+/// An adapter, measured.
+pub(super) struct Measured {
+    inner: Arc<dyn Provider>,
+    families: Families,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Measured").field(&self.inner).finish()
+    }
+}
+
+impl Measured {
+    pub(super) fn new(inner: Arc<dyn Provider>, families: Families, clock: Arc<dyn Clock>) -> Self {
+        Self { inner, families, clock }
+    }
+
+    async fn measured<T>(
+        &self,
+        account: &str,
+        call: &str,
+        work: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, ProviderError> {
+        let since = self.clock.now();
+        let outcome = work.await;
+        let (cloud, account, call) = (self.inner.cloud().to_string(), account.to_owned(), call.to_owned());
+        let told = match &outcome {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => error.kind.name().to_owned(),
+        };
+        let took = seconds(since, self.clock.now());
+        let label = Call { cloud: cloud.clone(), account: account.clone(), call: call.clone() };
+        self.families.call_seconds.get_or_create(&label).observe(took);
+        self.families.calls.get_or_create(&Called { cloud, account, call, outcome: told }).inc();
+        outcome
+    }
+}
+
+#[async_trait]
+impl Provider for Measured {
+    fn cloud(&self) -> Cloud {
+        self.inner.cloud()
+    }
+
+    fn capabilities(&self, account: &str) -> Result<Capabilities, ProviderError> {
+        self.inner.capabilities(account)
+    }
+
+    fn check_map(&self, map: &CapabilityMap) -> Result<(), ProviderError> {
+        self.inner.check_map(map)
+    }
+
+    fn plan(&self, entitlement: &Entitlement, map: &CapabilityMap) -> Result<Plan, ProviderError> {
+        self.inner.plan(entitlement, map)
+    }
+
+    fn targets(&self, plan: &Plan) -> Result<Vec<Target>, ProviderError> {
+        self.inner.targets(plan)
+    }
+
+    fn scopes(&self) -> Vec<DenyScope> {
+        self.inner.scopes()
+    }
+
+    fn place(&self, request: &IssueRequest<'_>) -> Result<Placement, ProviderError> {
+        self.inner.place(request)
+    }
+
+    async fn issue(&self, request: &IssueRequest<'_>) -> Result<Issued, ProviderError> {
+        self.measured(&request.plan.account, "issue", self.inner.issue(request)).await
+    }
+
+    async fn deny(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<RevokeReceipt, ProviderError> {
+        self.measured(&scope.account, "deny", self.inner.deny(scope, entries)).await
+    }
+
+    async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {
+        self.measured(&scope.account, "confirm", self.inner.confirm(scope, entries)).await
+    }
+
+    fn health(&self) -> Vec<AccountHealth> {
+        self.inner.health()
+    }
+}
