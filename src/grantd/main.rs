@@ -11,6 +11,7 @@ use grantd::broker::{self, Broker};
 use grantd::config::{LogFormat, LogSettings, Settings};
 use grantd::policy::Bundle;
 use grantd::store::SqliteStore;
+use grantd::sys::fdstore::{self, FdStore};
 use grantd::sys::files::{self, Owners};
 use grantd::sys::harden::{self, Hardening};
 use grantd::sys::notify::{self, NamedFd, Notifier};
@@ -82,12 +83,17 @@ async fn serve(ready: Ready) -> Result<(), String> {
     let Ready { settings, bundle, providers, clock, owners, hardening, fds } = ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
+    let notifier = Notifier::from_env();
+    let (sockets, kept) = startup::sorted(fds);
+    let fd_store = FdStore::new(notifier.clone(), fdstore::capacity(), kept)
+        .map_err(|error| format!("systemd's fd store cannot be used: {error}"))?;
     let broker = Broker::new(broker::Parts {
         store: Arc::new(store),
         providers,
         bundle: Arc::new(bundle),
         clock,
         ids: Arc::new(RandomIds),
+        fd_store,
         settings: broker::Settings {
             default_ttl: settings.default_ttl,
             administrators: settings.roles.administrators.iter().copied().collect(),
@@ -96,11 +102,10 @@ async fn serve(ready: Ready) -> Result<(), String> {
     });
     let mut signals = run::Signals::catch().map_err(|error| format!("signals cannot be caught: {error}"))?;
     broker.start().await.map_err(|error| format!("what an earlier run left cannot be put right: {error}"))?;
-    let listener = startup::listener(&settings.socket, fds, &owners)?;
+    let listener = startup::listener(&settings.socket, sockets, &owners)?;
     let limits = api::Limits::from(&settings.limits);
     let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits };
     let mut server = tokio::spawn(api::serve(listener, api, broker.stopping()));
-    let notifier = Notifier::from_env();
     tokio::select! {
         () = run::until_told(&mut signals, &broker, &settings.policy_dir, &owners, &notifier) => {}
         ended = &mut server => return Err(format!("the server ended by itself: {ended:?}")),

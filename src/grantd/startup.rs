@@ -15,6 +15,9 @@ use crate::sys::users;
 /// The largest configuration or policy file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
+/// The socket unit whose descriptor is the listening socket.
+const SOCKET: &str = "grantd.socket";
+
 /// Reads `grantd.toml`.
 ///
 /// # Errors
@@ -52,12 +55,18 @@ pub fn check_files<'a>(paths: impl Iterator<Item = &'a Path>, owners: &Owners) -
     Ok(())
 }
 
+/// What systemd handed over: sockets of its socket units, and what it kept of an earlier run.
+#[must_use]
+pub fn sorted(fds: Vec<NamedFd>) -> (Vec<NamedFd>, Vec<NamedFd>) {
+    fds.into_iter().partition(|fd| fd.name == SOCKET)
+}
+
 /// The socket that systemd passed, or one of our own. Called last: from then on clients wait for an answer.
 ///
 /// # Errors
 /// In words.
 pub fn listener(settings: &config::SocketSettings, fds: Vec<NamedFd>, owners: &Owners) -> Result<UnixListener, String> {
-    let listener = match fds.into_iter().find(|fd| fd.name == "grantd.socket") {
+    let listener = match fds.into_iter().find(|fd| fd.name == SOCKET) {
         Some(passed) => listen::adopt(passed.fd),
         None => {
             let group = match &settings.group {

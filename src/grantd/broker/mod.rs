@@ -34,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use crate::attest::Caller;
 use crate::policy::Bundle;
 use crate::store::Store;
+use crate::sys::fdstore::FdStore;
 
 pub use error::BrokerError;
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
@@ -61,6 +62,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Ids.
     pub ids: Arc<dyn IdSource>,
+    /// What systemd keeps for us over a restart.
+    pub fd_store: FdStore,
     /// The settings that concern the broker.
     pub settings: Settings,
 }
@@ -91,6 +94,7 @@ struct Inner {
     decide_again: AtomicBool,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
+    fd_store: FdStore,
     settings: Settings,
     live: live::Live,
     anchors: anchors::Anchors,
@@ -114,6 +118,7 @@ impl Broker {
                 decide_again: AtomicBool::new(false),
                 clock: parts.clock,
                 ids: parts.ids,
+                fd_store: parts.fd_store,
                 settings: parts.settings,
                 live: live::Live::default(),
                 anchors: anchors::Anchors::default(),
