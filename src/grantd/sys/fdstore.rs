@@ -160,8 +160,8 @@ impl FdStore {
         table.counts
     }
 
-    /// The watch through the descriptor that came back. It says for certain that its process is over; when it stands for
-    /// another one or is no handle at all, it is nothing.
+    /// The watch through the descriptor that came back. When that stands for another process or is no handle at all, it
+    /// is nothing. A handle on a process that was reaped does not say which one it was: the kernel is asked by pid, too.
     fn returned(&self, process: &ProcessRef, uid: u32) -> Result<Option<Watch>, WatchError> {
         let Some(inner) = &self.inner else { return Ok(None) };
         let name = name_of(process);
@@ -169,23 +169,25 @@ impl FdStore {
         let Some(returned) = table.returned.get_mut(&name) else { return Ok(None) };
         returned.asked = true;
         let Ok(fd) = returned.fd.try_clone() else { return Ok(None) };
-        match Watch::adopt(fd, process, uid) {
+        let error = match Watch::adopt(fd, process, uid) {
             Ok(watch) => {
                 table.counts.kept = table.counts.kept.saturating_add(1);
-                Ok(Some(watch))
+                return Ok(Some(watch));
             }
-            Err(error @ WatchError::Ended(_)) => {
-                table.counts.kept = table.counts.kept.saturating_add(1);
-                Err(error)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a descriptor that systemd kept does not fit; the process is looked up anew");
-                table.returned.remove(&name);
-                table.counts.unfit = table.counts.unfit.saturating_add(1);
-                inner.order(Order::GiveUp(name));
-                Ok(None)
-            }
-        }
+            Err(ended @ WatchError::Ended(_)) => match Watch::open(process, uid) {
+                Err(error) if error.means_ended() => {
+                    table.counts.kept = table.counts.kept.saturating_add(1);
+                    return Err(error);
+                }
+                _ => ended,
+            },
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "a descriptor that systemd kept does not fit; the process is looked up anew");
+        table.returned.remove(&name);
+        table.counts.unfit = table.counts.unfit.saturating_add(1);
+        inner.order(Order::GiveUp(name));
+        Ok(None)
     }
 
     fn keep(&self, watch: &Watch) -> Kept {

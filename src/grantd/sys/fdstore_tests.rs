@@ -134,6 +134,18 @@ async fn p5_a_descriptor_of_another_process_is_not_believed() {
 }
 
 #[tokio::test]
+async fn p13_a_handle_on_some_dead_process_does_not_end_a_living_one() {
+    let manager = Manager::new();
+    let (child, other) = (Running::sleeping(), Running::sleeping());
+    let process = named(&child);
+    let store = manager.store(8, vec![returned(&process, other.pid())]);
+    drop(other);
+    let (watch, _kept) = store.watch(&process, own_uid()).unwrap();
+    assert!(!watch.has_ended());
+    assert_eq!(store.settle(), TakenUp { kept: 0, unfit: 1 });
+}
+
+#[tokio::test]
 async fn what_came_back_for_nobody_is_given_up() {
     let manager = Manager::new();
     let child = Running::sleeping();
