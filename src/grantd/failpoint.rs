@@ -42,6 +42,7 @@ pub const ALL: &[&str] = &[
     "expire.written",
     "anchor.written",
     "anchor.over",
+    "drain.begun",
     "reload.parsed",
     "reload.kept",
     "reload.swapped",

@@ -5,6 +5,7 @@
 
 mod anchor;
 mod audit;
+mod drain;
 mod grant;
 mod lease;
 mod problem;
@@ -12,6 +13,7 @@ mod status;
 
 pub use anchor::{AnchorCreate, AnchorView};
 pub use audit::{AuditPage, AuditQuery};
+pub use drain::DrainView;
 pub use grant::{
     ApprovalView, ApproveRequest, DenyRequest, EndRequest, GivenApprovalView, GrantCreate, GrantList, GrantQuery,
     GrantView, NarrowingBody, PlanView, QuorumView, SubjectView, TaskBody,

@@ -33,6 +33,7 @@ pub fn die_at(stage: &mut Stage, point: &str) {
         "renew" => renew(stage, point),
         "revoke" => revoke(stage, point),
         "reload" => reload(stage, point),
+        "drain" => drain(stage, point),
         "expire" | "anchor" => by_itself(stage, point),
         _ => panic!("nobody knows how to bring the daemon to {point}: add it here"),
     }
@@ -159,6 +160,20 @@ fn revoke(stage: &mut Stage, point: &str) {
     let begun = !["revoke.decided", "revoke.requested"].contains(&point);
     let state = stage.world.lease(&lease)["state"].clone();
     assert_eq!(state, if begun { "revoked" } else { "active" }, "{point}");
+}
+
+/// Before anything has ended: the next start serves as if nothing had been said.
+fn drain(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Bob);
+    let grant = stage.grant(&mut agent, "beta");
+    let lease = stage.vend(&mut agent, &grant, json!({}));
+    stage.arm(point);
+    let told = stage.world.root().grantctl(&["drain"]);
+    assert!(!told.success(), "{point}: {told}");
+    stage.await_death(point);
+    stage.must_survive(&lease);
+    stage.recover(point);
+    stage.may_end(&lease);
 }
 
 fn reload(stage: &mut Stage, point: &str) {

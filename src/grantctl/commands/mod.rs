@@ -2,6 +2,7 @@
 
 mod anchor;
 mod audit;
+mod drain;
 mod end;
 mod grant;
 mod lease;
@@ -81,6 +82,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Complete { id } => end::complete(context, &id).await,
         Command::Revoke { id, reason } => end::revoke(context, &id, reason).await,
         Command::Leases(wanted) => lease::list(context, wanted).await,
+        Command::Drain => drain::drain(context).await,
         Command::Status => status::status(context).await,
         Command::Audit(Audit::Verify { file: Some(file) }) => audit::verify_file(context, &file),
         Command::Audit(Audit::Verify { file: None }) => audit::verify(context).await,

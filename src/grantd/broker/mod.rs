@@ -5,6 +5,7 @@
 //! at any moment without anything becoming untrue.
 
 mod anchors;
+mod drain;
 mod end;
 mod error;
 mod facts;
@@ -36,6 +37,7 @@ use crate::policy::Bundle;
 use crate::store::Store;
 use crate::sys::fdstore::FdStore;
 
+pub use drain::DrainState;
 pub use error::BrokerError;
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use request::RequestAsk;
@@ -99,6 +101,7 @@ struct Inner {
     live: live::Live,
     anchors: anchors::Anchors,
     revoker: revoker::Nudges,
+    drain: drain::Drain,
     started_at: Timestamp,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -123,6 +126,7 @@ impl Broker {
                 live: live::Live::default(),
                 anchors: anchors::Anchors::default(),
                 revoker: revoker::Nudges::default(),
+                drain: drain::Drain::default(),
                 started_at,
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
