@@ -10,12 +10,12 @@ use grantd::api::{self, Api};
 use grantd::broker::{self, Broker};
 use grantd::config::{LogFormat, LogSettings, Settings};
 use grantd::policy::Bundle;
+use grantd::pulse;
 use grantd::store::SqliteStore;
-use grantd::sys::fdstore::{self, FdStore};
 use grantd::sys::files::{self, Owners};
 use grantd::sys::harden::{self, Hardening};
 use grantd::sys::notify::{self, NamedFd, Notifier};
-use grantd::{run, startup};
+use grantd::{run, startup, watchdog};
 use grantd_provider_api::{Clock, Cloud, Provider, RandomIds, SystemClock};
 use tracing_subscriber::EnvFilter;
 use zeroizing_alloc::ZeroAlloc;
@@ -84,9 +84,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
     let notifier = Notifier::from_env();
-    let (sockets, kept) = startup::sorted(fds);
-    let fd_store = FdStore::new(notifier.clone(), fdstore::capacity(), kept)
-        .map_err(|error| format!("systemd's fd store cannot be used: {error}"))?;
+    let (sockets, fd_store) = startup::fd_store(&notifier, fds)?;
     let broker = Broker::new(broker::Parts {
         store: Arc::new(store),
         providers,
@@ -105,7 +103,9 @@ async fn serve(ready: Ready) -> Result<(), String> {
     let listener = startup::listener(&settings.socket, sockets, &owners)?;
     let limits = api::Limits::from(&settings.limits);
     let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits };
-    let mut server = tokio::spawn(api::serve(listener, api, broker.stopping()));
+    let (pulse, beats) = pulse::pulse();
+    let mut server = tokio::spawn(api::serve(listener, api, broker.stopping(), beats));
+    watchdog::start(&notifier, &broker, pulse);
     tokio::select! {
         () = run::until_told(&mut signals, &broker, &settings.policy_dir, &owners, &notifier) => {}
         ended = &mut server => return Err(format!("the server ended by itself: {ended:?}")),

@@ -1,15 +1,16 @@
 //! What is read once before the daemon runs, and again at a reload: files that only trusted users can write.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
 use crate::api::Limits;
 use crate::config::{self, Settings, SocketGroup};
 use crate::policy::Bundle;
+use crate::sys::fdstore::{self, FdStore};
 use crate::sys::files::{self, Owners};
 use crate::sys::listen::{self, SocketSettings};
-use crate::sys::notify::NamedFd;
+use crate::sys::notify::{NamedFd, Notifier};
 use crate::sys::users;
 
 /// The largest configuration or policy file, in bytes.
@@ -18,13 +19,18 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 /// The socket unit whose descriptor is the listening socket.
 const SOCKET: &str = "grantd.socket";
 
-/// Reads `grantd.toml`.
+/// Reads `grantd.toml`, with the credentials that systemd handed over in their places.
 ///
 /// # Errors
 /// In words: who else could write it, or what is wrong in it.
 pub fn read_settings(path: &Path, owners: &Owners) -> Result<Settings, String> {
     let text = files::read_trusted(path, owners, LARGEST).map_err(|error| error.to_string())?;
-    Settings::parse(&text, &|name| users::uid(name).ok()).map_err(|error| error.to_string())
+    let mut settings = Settings::parse(&text, &|name| users::uid(name).ok()).map_err(|error| error.to_string())?;
+    let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    for (cloud, table) in &mut settings.providers {
+        config::resolve_credentials(cloud, table, handed_over.as_deref()).map_err(|error| error.to_string())?;
+    }
+    Ok(settings)
 }
 
 /// Reads and checks the whole policy bundle.
@@ -55,10 +61,14 @@ pub fn check_files<'a>(paths: impl Iterator<Item = &'a Path>, owners: &Owners) -
     Ok(())
 }
 
-/// What systemd handed over: sockets of its socket units, and what it kept of an earlier run.
-#[must_use]
-pub fn sorted(fds: Vec<NamedFd>) -> (Vec<NamedFd>, Vec<NamedFd>) {
-    fds.into_iter().partition(|fd| fd.name == SOCKET)
+/// What systemd handed over: the socket of its socket unit, and a store with what it kept of an earlier run.
+///
+/// # Errors
+/// In words.
+pub fn fd_store(notifier: &Notifier, fds: Vec<NamedFd>) -> Result<(Vec<NamedFd>, FdStore), String> {
+    let (sockets, kept) = fds.into_iter().partition(|fd| fd.name == SOCKET);
+    let store = FdStore::new(notifier.clone(), fdstore::capacity(), kept);
+    Ok((sockets, store.map_err(|error| format!("systemd's fd store cannot be used: {error}"))?))
 }
 
 /// The socket that systemd passed, or one of our own. Called last: from then on clients wait for an answer.

@@ -175,6 +175,11 @@ impl Broker {
         self.store().poisoned()
     }
 
+    /// Returns when whatever writes the store has come round to it; `false` when nothing does any more.
+    pub async fn store_answers(&self) -> bool {
+        self.store().answers().await
+    }
+
     /// How the accounts are doing.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountHealth> {
