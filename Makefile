@@ -11,7 +11,16 @@ TEST_FEATURES ?= --features grantd/failpoints
 BENCH_PACKAGES := -p grantd -p grantctl
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: setup build demo fmt lint mutants test bench
+.PHONY: setup build demo fmt lint mutants test bench release install deb
+
+# Where `make install` puts things. DESTDIR is put before every path, for packages.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+# What is installed: built by `make release`, with the profile that is released.
+PROFILE ?= release
+BIN_DIR ?= $(TARGET_DIR)/$(PROFILE)
+# Which version of systemd the host has that is installed to: 253 and later wait for the end of a reload.
+SYSTEMD_VERSION ?= $(shell systemctl --version 2>/dev/null | awk 'NR == 1 { print $$2 }')
 
 ## Installs what tests and demo stand on. Needs root.
 setup:
@@ -54,3 +63,18 @@ bench: setup
 	GRANTD_BENCH_COMMAND='make bench' GRANTD_BIN_DIR=$(TARGET_DIR)/bench-run \
 		cargo bench --locked --profile bench-run $(BENCH_PACKAGES) -p grantd-tests \
 		--bench bench -- --results $(CURDIR)/tests/bench/results
+
+## Builds what is installed: without the places at which tests kill the daemon.
+release:
+	cargo build --locked --profile $(PROFILE) $(BENCH_PACKAGES) --bins
+
+## Installs what `make release` built. Changed settings are kept: the new ones stand beside them as FILE.new.
+install:
+	@SYSTEMD_VERSION='$(SYSTEMD_VERSION)' systemd/install.sh '$(BIN_DIR)' '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)'
+
+## Makes a Debian package in target/debian, from a build with the release profile. Needs cargo-deb, which it installs.
+deb: release
+	@tests/setup/install.sh cargo-deb
+	rm -rf $(TARGET_DIR)/package
+	@SYSTEMD_VERSION=0 systemd/install.sh '$(BIN_DIR)' '$(TARGET_DIR)/package' /usr /etc
+	cargo deb --locked --no-build --no-strip --package grantd --profile $(PROFILE)

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use grantd_testkit::spawn_on_keeper;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{Scene, User};
+use crate::{Manager, Scene, User};
 
 /// A daemon. Dropping it kills it; if the test is failing by then, its output is printed.
 #[derive(Debug)]
@@ -39,13 +39,26 @@ impl Daemon {
     /// It cannot be started.
     #[must_use]
     pub fn start_with(scene: &Scene, config: &Path, environment: &[(&str, &str)]) -> Self {
-        let output = scene.log().join("grantd.log");
-        let log = OpenOptions::new().create(true).append(true).open(&output).expect("the log can be opened");
         let mut caller = scene.caller(User::Daemon);
         for (name, value) in environment {
             caller = caller.env(name, *value);
         }
-        let mut command = caller.command(scene.bin("grantd"));
+        Self::spawn(scene, config, caller.command(scene.bin("grantd")))
+    }
+
+    /// The same as the service of a manager.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start_under(manager: &Manager, scene: &Scene, config: &Path, environment: &[(&str, &str)]) -> Self {
+        let (command, _handed_over) = manager.command(scene, environment, &scene.bin("grantd"));
+        Self::spawn(scene, config, command)
+    }
+
+    fn spawn(scene: &Scene, config: &Path, mut command: Command) -> Self {
+        let output = scene.log().join("grantd.log");
+        let log = OpenOptions::new().create(true).append(true).open(&output).expect("the log can be opened");
         command.arg("--config").arg(config).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("the log can be shared")).stderr(log);
         let child = spawn_on_keeper(command).expect("grantd can be started");

@@ -9,7 +9,7 @@ use grantd_testkit::{Account, FaultProxy, Finished, MiniStack, repository_root};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::{Answer, Caller, Credentials, Daemon, Scene, User, eventually};
+use crate::{Answer, Caller, Credentials, Daemon, Manager, Scene, User, eventually};
 
 /// What may differ from test to test. Durations as the configuration writes them.
 #[derive(Debug, Clone)]
@@ -104,6 +104,21 @@ impl World {
     pub fn start_with(&mut self, environment: &[(&str, &str)]) {
         let mut daemon = Daemon::start_with(&self.scene, &self.config, environment);
         daemon.wait_ready();
+        self.daemon = Some(daemon);
+    }
+
+    /// Starts it as the service of a manager, and waits until it is ready.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_under(&mut self, manager: &Manager, environment: &[(&str, &str)]) {
+        let mut daemon = Daemon::start_under(manager, &self.scene, &self.config, environment);
+        daemon.wait_ready();
+        self.daemon = Some(daemon);
+    }
+
+    /// Takes a daemon in that was started elsewhere.
+    pub fn adopt(&mut self, daemon: Daemon) {
         self.daemon = Some(daemon);
     }
 

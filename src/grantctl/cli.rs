@@ -102,6 +102,9 @@ pub enum Command {
     },
     /// List leases, newest first.
     Leases(Leases),
+    /// Vend nothing on this host any more and end its leases, as before it goes down; waits, for --timeout at most,
+    /// until the cloud took every revocation. A drained grantd vends again after it was restarted.
+    Drain,
     /// Say how the daemon is.
     Status,
     /// Read and check the audit.

@@ -118,6 +118,12 @@ impl Client {
         Self { socket, timeout, owner: None }
     }
 
+    /// How long each answer is waited for.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Speaks only through a socket on which `owner` began to listen (`SO_PEERCRED`, unix(7)).
     #[must_use]
     pub fn expect_owner(self, owner: Option<u32>) -> Self {

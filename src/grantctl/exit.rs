@@ -19,7 +19,7 @@ Exit codes:
    6  more was asked than is allowed; the message says how much would be
    7  no room or too many requests: try again later
    8  the cloud refused or did not answer
-   9  the daemon cannot be reached, is stopping, or cannot write its audit
+   9  the daemon cannot be reached, is stopping or drained, or cannot write its audit
   10  the audit chain does not hold
 
 A refusal is one line on standard error. With --json, standard output is exactly what the daemon answered.";
@@ -83,7 +83,7 @@ impl Exit {
             ProblemKind::Limit => Self::Limit,
             ProblemKind::TooMany | ProblemKind::Capacity => Self::Capacity,
             ProblemKind::Cloud => Self::Cloud,
-            ProblemKind::Store | ProblemKind::Stopping => Self::Unreachable,
+            ProblemKind::Store | ProblemKind::Stopping | ProblemKind::Draining => Self::Unreachable,
             ProblemKind::Internal => Self::Unexpected,
         }
     }
@@ -171,7 +171,7 @@ fn line_of(problem: &Problem) -> String {
 mod tests {
     use super::*;
 
-    const KINDS: [(ProblemKind, u8); 15] = [
+    const KINDS: [(ProblemKind, u8); 16] = [
         (ProblemKind::BadRequest, 2),
         (ProblemKind::UnknownCaller, 3),
         (ProblemKind::NotYours, 3),
@@ -186,6 +186,7 @@ mod tests {
         (ProblemKind::Cloud, 8),
         (ProblemKind::Store, 9),
         (ProblemKind::Stopping, 9),
+        (ProblemKind::Draining, 9),
         (ProblemKind::Internal, 1),
     ];
 

@@ -109,6 +109,7 @@ transcripts! {
         lease(), ended("revoked", Some("confirmed"), None)
     ] }))];
     leases_empty: ["leases"] => [(200, json!({ "leases": [] }))];
+    drain: ["drain"] => [(202, drained(3, 1)), (200, drained(0, 0))];
     status: ["status"] => [(200, status_body())];
     audit_verify: ["audit", "verify"] => [(200, page(&chain(3), 0..2)), (200, page(&chain(3), 2..3))];
     audit_verify_empty: ["audit", "verify"] => [(200, page(&[], 0..0))];
@@ -338,6 +339,13 @@ fn chain(length: u64) -> Vec<Value> {
         serde_json::to_value(&record).unwrap()
     });
     records.collect()
+}
+
+/// A drain of five leases.
+fn drained(live: u64, unaccepted: u64) -> Value {
+    let settled = 4 - live - unaccepted;
+    json!({ "complete": live + unaccepted == 0, "expiring": 1, "leases": 5, "live": live, "settled": settled,
+        "since": "2026-11-22T08:59:58Z", "unaccepted": unaccepted, "worst_case_until": "2026-11-22T09:04:12Z" })
 }
 
 fn page(chain: &[Value], part: std::ops::Range<usize>) -> Value {

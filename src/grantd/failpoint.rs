@@ -47,6 +47,7 @@ pub const ALL: &[&str] = &[
     "mass.decided",
     "mass.grants_written",
     "mass.leases_written",
+    "drain.begun",
     "reload.parsed",
     "reload.kept",
     "reload.swapped",

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use clap::Parser;
 use grantd::api::{self, Api};
 use grantd::broker::{self, Broker};
-use grantd::config::{LogFormat, LogSettings, Settings};
+use grantd::config::Settings;
 use grantd::metrics::Metrics;
 use grantd::policy::Bundle;
+use grantd::pulse;
 use grantd::store::SqliteStore;
 use grantd::sys::files::{self, Owners};
 use grantd::sys::harden::{self, Hardening};
 use grantd::sys::notify::{self, NamedFd, Notifier};
-use grantd::{run, startup};
+use grantd::{run, startup, watchdog};
 use grantd_provider_api::{Clock, Cloud, Provider, RandomIds, SystemClock};
-use tracing_subscriber::EnvFilter;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes memory when it is freed, for the copies of a secret that libraries make (promise P9).
@@ -59,7 +59,7 @@ fn start(cli: &Cli) -> Result<(), String> {
         println!("ok: policy {} with {} clouds", bundle.version, providers.len());
         return Ok(());
     }
-    log(&settings.log)?;
+    startup::log(&settings.log)?;
     tracing::info!(%hardening, removed = ?hardening.removed_variables, "hardened");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -84,12 +84,15 @@ async fn serve(ready: Ready) -> Result<(), String> {
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
     let metrics = Metrics::new(Arc::clone(&clock));
+    let notifier = Notifier::from_env();
+    let (sockets, fd_store) = startup::fd_store(&notifier, fds)?;
     let broker = Broker::new(broker::Parts {
         store: metrics.over_store(Arc::new(store)),
         providers: metrics.over_providers(providers),
         bundle: Arc::new(bundle),
         clock,
         ids: Arc::new(RandomIds),
+        fd_store,
         settings: broker::Settings {
             default_ttl: settings.default_ttl,
             administrators: settings.roles.administrators.iter().copied().collect(),
@@ -98,12 +101,13 @@ async fn serve(ready: Ready) -> Result<(), String> {
     });
     let mut signals = run::Signals::catch().map_err(|error| format!("signals cannot be caught: {error}"))?;
     broker.start().await.map_err(|error| format!("what an earlier run left cannot be put right: {error}"))?;
-    let listener = startup::listener(&settings.socket, fds, &owners)?;
+    let listener = startup::listener(&settings.socket, sockets, &owners)?;
     let limits = api::Limits::from(&settings.limits);
     startup::serve_metrics(settings.metrics, &metrics, &broker).await?;
     let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits, metrics };
-    let mut server = tokio::spawn(api::serve(listener, api, broker.stopping()));
-    let notifier = Notifier::from_env();
+    let (pulse, beats) = pulse::pulse();
+    let mut server = tokio::spawn(api::serve(listener, api, broker.stopping(), beats));
+    watchdog::start(&notifier, &broker, pulse);
     tokio::select! {
         () = run::until_told(&mut signals, &broker, &settings.policy_dir, &owners, &notifier) => {}
         ended = &mut server => return Err(format!("the server ended by itself: {ended:?}")),
@@ -133,15 +137,4 @@ fn providers(
         }
     }
     Ok(providers)
-}
-
-fn log(settings: &LogSettings) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&settings.filter)
-        .map_err(|error| format!("grantd.toml: log.filter \"{}\" is not valid: {error}", settings.filter))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match settings.format {
-        LogFormat::Json => builder.json().init(),
-        LogFormat::Text => builder.with_ansi(false).init(),
-    }
-    Ok(())
 }

@@ -8,13 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::broker::Broker;
 use crate::startup;
 use crate::sys::files::Owners;
-use crate::sys::notify::{self, Notifier};
+use crate::sys::notify::Notifier;
 
 /// How long what is under way may take when the daemon stops.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How often the watchdog is looked at when systemd does not ask for one.
-const NO_WATCHDOG: Duration = Duration::from_secs(3600);
 
 /// The signals that tell the daemon something.
 #[derive(Debug)]
@@ -48,7 +45,6 @@ pub async fn until_told(
 ) {
     told(notifier.ready("serving"));
     tracing::info!(policy = %broker.bundle().version, node = %broker.node(), "serving");
-    let mut watchdog = tokio::time::interval(notify::watchdog_interval().unwrap_or(NO_WATCHDOG));
     loop {
         tokio::select! {
             Some(()) = signals.hangup.recv() => {
@@ -56,7 +52,6 @@ pub async fn until_told(
                 reload(broker, policy_dir, owners).await;
                 told(notifier.ready("serving"));
             }
-            _ = watchdog.tick() => told(notifier.watchdog()),
             Some(()) = signals.terminate.recv() => break,
             Some(()) = signals.interrupt.recv() => break,
         }

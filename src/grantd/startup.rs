@@ -1,30 +1,55 @@
 //! What is read once before the daemon runs, and again at a reload: files that only trusted users can write.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, UnixListener};
+use tracing_subscriber::EnvFilter;
 
 use crate::api::Limits;
 use crate::broker::Broker;
-use crate::config::{self, Settings, SocketGroup};
+use crate::config::{self, LogFormat, LogSettings, Settings, SocketGroup};
 use crate::metrics::{self, Metrics};
 use crate::policy::Bundle;
+use crate::sys::fdstore::{self, FdStore};
 use crate::sys::files::{self, Owners};
 use crate::sys::listen::{self, SocketSettings};
-use crate::sys::notify::NamedFd;
+use crate::sys::notify::{NamedFd, Notifier};
 use crate::sys::users;
 
 /// The largest configuration or policy file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// Reads `grantd.toml`.
+/// The socket unit whose descriptor is the listening socket.
+const SOCKET: &str = "grantd.socket";
+
+/// Reads `grantd.toml`, with the credentials that systemd handed over in their places.
 ///
 /// # Errors
 /// In words: who else could write it, or what is wrong in it.
 pub fn read_settings(path: &Path, owners: &Owners) -> Result<Settings, String> {
     let text = files::read_trusted(path, owners, LARGEST).map_err(|error| error.to_string())?;
-    Settings::parse(&text, &|name| users::uid(name).ok()).map_err(|error| error.to_string())
+    let mut settings = Settings::parse(&text, &|name| users::uid(name).ok()).map_err(|error| error.to_string())?;
+    let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    for (cloud, table) in &mut settings.providers {
+        config::resolve_credentials(cloud, table, handed_over.as_deref()).map_err(|error| error.to_string())?;
+    }
+    Ok(settings)
+}
+
+/// Sets up what is told to standard error, and so to the journal.
+///
+/// # Errors
+/// In words: the filter is not valid.
+pub fn log(settings: &LogSettings) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&settings.filter)
+        .map_err(|error| format!("grantd.toml: log.filter \"{}\" is not valid: {error}", settings.filter))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.with_ansi(false).init(),
+    }
+    Ok(())
 }
 
 /// Reads and checks the whole policy bundle.
@@ -55,12 +80,22 @@ pub fn check_files<'a>(paths: impl Iterator<Item = &'a Path>, owners: &Owners) -
     Ok(())
 }
 
+/// What systemd handed over: the socket of its socket unit, and a store with what it kept of an earlier run.
+///
+/// # Errors
+/// In words.
+pub fn fd_store(notifier: &Notifier, fds: Vec<NamedFd>) -> Result<(Vec<NamedFd>, FdStore), String> {
+    let (sockets, kept) = fds.into_iter().partition(|fd| fd.name == SOCKET);
+    let store = FdStore::new(notifier.clone(), fdstore::capacity(), kept);
+    Ok((sockets, store.map_err(|error| format!("systemd's fd store cannot be used: {error}"))?))
+}
+
 /// The socket that systemd passed, or one of our own. Called last: from then on clients wait for an answer.
 ///
 /// # Errors
 /// In words.
 pub fn listener(settings: &config::SocketSettings, fds: Vec<NamedFd>, owners: &Owners) -> Result<UnixListener, String> {
-    let listener = match fds.into_iter().find(|fd| fd.name == "grantd.socket") {
+    let listener = match fds.into_iter().find(|fd| fd.name == SOCKET) {
         Some(passed) => listen::adopt(passed.fd),
         None => {
             let group = match &settings.group {

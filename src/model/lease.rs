@@ -140,6 +140,8 @@ pub enum EndReason {
         /// What stood in the way.
         reason: String,
     },
+    /// An administrator drained the node, as at the host's shutdown.
+    Drained,
     /// The policy changed, and the new one would not issue it.
     PolicyChanged {
         /// The rule.
@@ -159,6 +161,7 @@ impl EndReason {
             Self::ConnectionClosed => "connection_closed",
             Self::Abandoned => "abandoned",
             Self::NotReleased { .. } => "not_released",
+            Self::Drained => "drained",
             Self::PolicyChanged { .. } => "policy_changed",
         }
     }

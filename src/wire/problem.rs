@@ -34,6 +34,8 @@ pub enum ProblemKind {
     Store,
     /// The daemon is stopping. 503.
     Stopping,
+    /// The node vends nothing any more until its daemon is started again; another node may. 503.
+    Draining,
     /// A fault of the daemon. 500.
     Internal,
 }
@@ -57,6 +59,7 @@ impl ProblemKind {
             Self::Cloud => "cloud",
             Self::Store => "store",
             Self::Stopping => "stopping",
+            Self::Draining => "draining",
             Self::Internal => "internal",
         }
     }
@@ -73,7 +76,7 @@ impl ProblemKind {
             Self::TooMany => 429,
             Self::Internal => 500,
             Self::Cloud => 502,
-            Self::Capacity | Self::Store | Self::Stopping => 503,
+            Self::Capacity | Self::Store | Self::Stopping | Self::Draining => 503,
         }
     }
 
@@ -95,6 +98,7 @@ impl ProblemKind {
             Self::Cloud => "the cloud refused or did not answer",
             Self::Store => "the audit cannot be written",
             Self::Stopping => "the daemon is stopping",
+            Self::Draining => "this node vends nothing any more",
             Self::Internal => "the daemon has a fault",
         }
     }
@@ -153,6 +157,7 @@ impl Problem {
                     | ProblemKind::Cloud
                     | ProblemKind::Store
                     | ProblemKind::Stopping
+                    | ProblemKind::Draining
             ),
         }
     }

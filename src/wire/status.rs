@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// The daemon's version.
     pub version: String,
-    /// `ready`, `degraded` or `stopping`.
+    /// `ready`, `degraded`, `draining` or `stopping`.
     pub state: String,
     /// What is wrong, in words; empty when nothing is.
     #[serde(default)]

@@ -35,6 +35,7 @@ pub fn die_at(stage: &mut Stage, point: &str) {
         "freeze" | "thaw" => freeze(stage, point),
         "mass" => mass(stage, point),
         "reload" => reload(stage, point),
+        "drain" => drain(stage, point),
         "expire" | "anchor" => by_itself(stage, point),
         _ => panic!("nobody knows how to bring the daemon to {point}: add it here"),
     }
@@ -224,6 +225,20 @@ fn mass(stage: &mut Stage, point: &str) {
         assert_eq!(again.status, Some(200), "{again:?}");
         stage.world.wait_for_lease(&lease, "revoked");
     }
+}
+
+/// Before anything has ended: the next start serves as if nothing had been said.
+fn drain(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Bob);
+    let grant = stage.grant(&mut agent, "beta");
+    let lease = stage.vend(&mut agent, &grant, json!({}));
+    stage.arm(point);
+    let told = stage.world.root().grantctl(&["drain"]);
+    assert!(!told.success(), "{point}: {told}");
+    stage.await_death(point);
+    stage.must_survive(&lease);
+    stage.recover(point);
+    stage.may_end(&lease);
 }
 
 fn reload(stage: &mut Stage, point: &str) {

@@ -8,6 +8,7 @@ root=$(cd "$here/../.." && pwd)
 
 deny_version=0.20.2
 nextest_version=0.9.143
+deb_version=3.8.0
 
 step() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -32,6 +33,8 @@ packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     command -v curl >/dev/null || missing+=(curl)
     command -v setpriv >/dev/null || missing+=(util-linux)
+    # Checks the units; need not be running.
+    command -v systemd-analyze >/dev/null || missing+=(systemd)
     # Moves the daemon's clock in the tests of clock jumps.
     compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -99,6 +102,12 @@ tool() {
     fi
     step "$name $version is there"
 }
+
+# What only packaging needs, when asked for.
+if [ "${1:-}" = cargo-deb ]; then
+    tool cargo-deb "$deb_version"
+    exit
+fi
 
 packages
 users

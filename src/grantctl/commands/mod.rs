@@ -2,6 +2,7 @@
 
 mod anchor;
 mod audit;
+mod drain;
 mod end;
 mod freeze;
 mod grant;
@@ -86,6 +87,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Thaw { id, reason } => freeze::thaw(context, &id, reason).await,
         Command::Freezes { lifted } => freeze::list(context, lifted).await,
         Command::Leases(wanted) => lease::list(context, wanted).await,
+        Command::Drain => drain::drain(context).await,
         Command::Status => status::status(context).await,
         Command::Audit(Audit::Verify { file: Some(file) }) => audit::verify_file(context, &file),
         Command::Audit(Audit::Verify { file: None }) => audit::verify(context).await,

@@ -62,6 +62,7 @@ fn every_problem_is_one_line_and_its_exit_code() {
         (ProblemKind::Cloud, 8),
         (ProblemKind::Store, 9),
         (ProblemKind::Stopping, 9),
+        (ProblemKind::Draining, 9),
         (ProblemKind::Internal, 1),
     ];
     for (kind, expected) in kinds {

@@ -24,6 +24,7 @@ use tower::ServiceExt;
 use super::limits::{Gate, Place};
 use super::problem::Reply;
 use super::{Api, Connection, routes};
+use crate::pulse::Beats;
 use crate::sys::peer::Peer;
 
 /// How long to wait after the kernel could not accept, e.g. for want of file descriptors.
@@ -39,8 +40,8 @@ const AT_STOP: Duration = Duration::from_secs(5);
 /// How often quiet users are forgotten.
 const TIDY: Duration = Duration::from_secs(60);
 
-/// Serves `listener` until `stop`, then lets what is under way finish.
-pub async fn serve(listener: UnixListener, api: Api, stop: CancellationToken) {
+/// Serves `listener` until `stop`, then lets what is under way finish. Answers `beats` as it comes round.
+pub async fn serve(listener: UnixListener, api: Api, stop: CancellationToken, mut beats: Beats) {
     let gate = Arc::new(Gate::new(api.limits));
     let router = routes::router(api.clone());
     let numbers = AtomicU64::new(1);
@@ -50,6 +51,7 @@ pub async fn serve(listener: UnixListener, api: Api, stop: CancellationToken) {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = tidy.tick() => { gate.tidy(); continue }
+            Some(asked) = beats.next() => { let _ = asked.send(()); continue }
             () = stop.cancelled() => break,
         };
         let stream = match accepted {

@@ -61,6 +61,7 @@ fn kind_of(error: &BrokerError) -> ProblemKind {
         },
         BrokerError::Store(_) => ProblemKind::Store,
         BrokerError::Stopping => ProblemKind::Stopping,
+        BrokerError::Draining => ProblemKind::Draining,
         BrokerError::Internal(_) => ProblemKind::Internal,
     }
 }

@@ -45,6 +45,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/leases/{id}/revoke", post(revoke_lease))
         .route("/v1/anchors", post(attach))
         .route("/v1/anchors/{id}", delete(detach))
+        .route("/v1/drain", post(drain).get(show_drain))
         .route("/v1/status", get(status))
         .route("/v1/audit", get(audit))
         .route("/v1/metrics", get(metrics))
@@ -276,6 +277,18 @@ async fn detach(
 ) -> Answer<StatusCode> {
     api.broker.detach(&caller(&api, &connection), body::parsed(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn drain(State(api): State<Api>, Extension(connection): Extension<Connection>) -> Answer<impl IntoResponse> {
+    let state = api.broker.drain(&caller(&api, &connection)).await?;
+    Ok((StatusCode::ACCEPTED, Json(views::drain(&state))))
+}
+
+async fn show_drain(
+    State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
+) -> Answer<Json<wire::DrainView>> {
+    Ok(Json(views::drain(&api.broker.see_drain(&caller(&api, &connection)).await?)))
 }
 
 async fn status(State(api): State<Api>, Extension(connection): Extension<Connection>) -> Answer<Json<wire::Status>> {

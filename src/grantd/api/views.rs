@@ -7,7 +7,7 @@ use grantd_wire as wire;
 use super::Api;
 use super::problem::Reply;
 use crate::attest::Caller;
-use crate::broker::Vended;
+use crate::broker::{DrainState, Vended};
 
 pub fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
     let request = &grant.request;
@@ -126,6 +126,19 @@ pub fn anchor(anchor: &RegisteredAnchor) -> wire::AnchorView {
     }
 }
 
+pub fn drain(state: &DrainState) -> wire::DrainView {
+    wire::DrainView {
+        since: state.since.to_string(),
+        leases: state.leases,
+        settled: state.settled(),
+        live: state.live,
+        unaccepted: state.unaccepted,
+        expiring: state.expiring,
+        worst_case_until: state.worst_case_until.map(|at| at.to_string()),
+        complete: state.is_complete(),
+    }
+}
+
 /// The one place where a secret is put into a reply.
 pub fn vended(vended: &Vended) -> wire::Vended {
     let credential = match vended.credential.as_ref() {
@@ -169,10 +182,11 @@ pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
             alarms.push(format!("account \"{}\" of {}: {error}", account.account, account.cloud));
         }
     }
-    let state = match (broker.stopping().is_cancelled(), alarms.is_empty()) {
-        (true, _) => "stopping",
-        (false, true) => "ready",
-        (false, false) => "degraded",
+    let state = match (broker.stopping().is_cancelled(), broker.is_draining(), alarms.is_empty()) {
+        (true, _, _) => "stopping",
+        (false, true, _) => "draining",
+        (false, false, true) => "ready",
+        (false, false, false) => "degraded",
     };
     Ok(wire::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),

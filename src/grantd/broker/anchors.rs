@@ -12,6 +12,7 @@ use super::{Broker, BrokerError, daemon, draft};
 use crate::attest::Caller;
 use crate::failpoint;
 use crate::store::{Transaction, Write};
+use crate::sys::fdstore::Kept;
 use crate::sys::watch::Watch;
 
 /// How many anchors one user may have registered at once.
@@ -72,7 +73,7 @@ impl Broker {
         if mine >= MAX_PER_USER {
             return Err(BrokerError::Busy(format!("uid {} has {mine} anchors already: detach some", caller.uid())));
         }
-        let watch = Watch::open(&process, caller.uid()).map_err(|error| {
+        let watched = self.inner.fd_store.watch(&process, caller.uid()).map_err(|error| {
             BrokerError::BadRequest(format!("process {} cannot be an anchor: {error}", process.pid))
         })?;
         let anchor = RegisteredAnchor {
@@ -85,7 +86,7 @@ impl Broker {
         let writes = vec![Write::InsertAnchor(anchor.clone())];
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
         failpoint::hit("anchor.written");
-        self.keep_anchor(anchor.clone(), watch);
+        self.keep_anchor(anchor.clone(), watched);
         Ok(anchor)
     }
 
@@ -107,8 +108,8 @@ impl Broker {
     /// Takes up the anchors that an earlier run of the daemon watched.
     pub(super) async fn restore_anchors(&self) -> Result<(), BrokerError> {
         for anchor in self.store().anchors().await? {
-            match Watch::open(&anchor.process, anchor.uid) {
-                Ok(watch) => self.keep_anchor(anchor, watch),
+            match self.inner.fd_store.watch(&anchor.process, anchor.uid) {
+                Ok(watched) => self.keep_anchor(anchor, watched),
                 Err(error) => {
                     tracing::info!(anchor = %anchor.id, %error, "an anchor is over since the daemon stopped");
                     self.anchor_is_over(&anchor, "anchor.exit", daemon("reconciler")).await?;
@@ -118,7 +119,7 @@ impl Broker {
         Ok(())
     }
 
-    fn keep_anchor(&self, anchor: RegisteredAnchor, watch: Watch) {
+    fn keep_anchor(&self, anchor: RegisteredAnchor, (watch, kept): (Watch, Kept)) {
         let over = CancellationToken::new();
         let watched = Watched { anchor: anchor.clone(), over: over.clone() };
         self.inner.anchors.table().insert(anchor.process.clone(), watched);
@@ -126,12 +127,14 @@ impl Broker {
         self.inner.tasks.spawn(async move {
             tokio::select! {
                 () = watch.ended() => {}
-                () = over.cancelled() => return,
+                () = over.cancelled() => return kept.over(),
                 () = broker.inner.stopping.cancelled() => return,
             }
             if let Err(error) = broker.anchor_is_over(&anchor, "anchor.exit", daemon("watcher")).await {
                 tracing::error!(anchor = %anchor.id, %error, "the exit of an anchor is not on disk");
+                return;
             }
+            kept.over();
         });
     }
 

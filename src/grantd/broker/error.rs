@@ -72,6 +72,9 @@ pub enum BrokerError {
     /// The daemon is stopping.
     #[error("the daemon is stopping: ask again in a moment")]
     Stopping,
+    /// The node drains.
+    #[error("this node is drained and vends nothing until its grantd is started again: run the job on another one")]
+    Draining,
     /// The caller is gone, or a task of the daemon died.
     #[error("{0}")]
     Internal(String),
@@ -91,7 +94,8 @@ impl BrokerError {
             | Self::Limit { .. }
             | Self::Capacity { .. }
             | Self::BadRequest(_)
-            | Self::Busy(_) => true,
+            | Self::Busy(_)
+            | Self::Draining => true,
             Self::Denied(_) | Self::Cloud(_) | Self::Store(_) | Self::Stopping | Self::Internal(_) => false,
         }
     }

@@ -299,6 +299,9 @@ impl Broker {
         if !settled.caller.is_alive() {
             return Err(BrokerError::State("the calling process exited before the credential was ready".to_owned()));
         }
+        if self.is_draining() {
+            return Err(BrokerError::Draining);
+        }
         if self.bundle().version != approved.bundle.version {
             return Err(BrokerError::State(
                 "the policy changed while the session was being made: ask again".to_owned(),

@@ -5,6 +5,7 @@
 //! at any moment without anything becoming untrue.
 
 mod anchors;
+mod drain;
 mod end;
 mod error;
 mod facts;
@@ -37,7 +38,9 @@ use tokio_util::task::TaskTracker;
 use crate::attest::Caller;
 use crate::policy::Bundle;
 use crate::store::Store;
+use crate::sys::fdstore::FdStore;
 
+pub use drain::DrainState;
 pub use error::BrokerError;
 pub use freeze::Cover;
 pub use mass::MassEnd;
@@ -67,6 +70,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Ids.
     pub ids: Arc<dyn IdSource>,
+    /// What systemd keeps for us over a restart.
+    pub fd_store: FdStore,
     /// The settings that concern the broker.
     pub settings: Settings,
 }
@@ -97,11 +102,13 @@ struct Inner {
     decide_again: AtomicBool,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
+    fd_store: FdStore,
     settings: Settings,
     live: live::Live,
     anchors: anchors::Anchors,
     freezes: ArcSwap<freeze::Board>,
     revoker: revoker::Nudges,
+    drain: drain::Drain,
     started_at: Timestamp,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -121,11 +128,13 @@ impl Broker {
                 decide_again: AtomicBool::new(false),
                 clock: parts.clock,
                 ids: parts.ids,
+                fd_store: parts.fd_store,
                 settings: parts.settings,
                 live: live::Live::default(),
                 anchors: anchors::Anchors::default(),
                 freezes: ArcSwap::default(),
                 revoker: revoker::Nudges::default(),
+                drain: drain::Drain::default(),
                 started_at,
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),

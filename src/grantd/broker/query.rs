@@ -175,6 +175,11 @@ impl Broker {
         self.store().poisoned()
     }
 
+    /// Returns when whatever writes the store has come round to it; `false` when nothing does any more.
+    pub async fn store_answers(&self) -> bool {
+        self.store().answers().await
+    }
+
     /// How the accounts are doing.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountHealth> {
@@ -211,13 +216,18 @@ impl Broker {
     /// # Errors
     /// When the caller is neither; `what` is named.
     pub fn must_be_auditor(&self, caller: &Caller, what: &str) -> Result<(), BrokerError> {
-        if self.is_auditor(caller) {
-            return Ok(());
-        }
-        Err(BrokerError::NotYours {
-            what: what.to_owned(),
-            owner: "administrators and auditors".to_owned(),
-            you: caller.subject.as_ref().map_or_else(|| format!("uid {}", caller.uid()), ToString::to_string),
-        })
+        if self.is_auditor(caller) { Ok(()) } else { Err(only_for("administrators and auditors", caller, what)) }
+    }
+
+    pub(super) fn must_be_administrator(&self, caller: &Caller, what: &str) -> Result<(), BrokerError> {
+        if self.is_administrator(caller) { Ok(()) } else { Err(only_for("administrators", caller, what)) }
+    }
+}
+
+fn only_for(owner: &str, caller: &Caller, what: &str) -> BrokerError {
+    BrokerError::NotYours {
+        what: what.to_owned(),
+        owner: owner.to_owned(),
+        you: caller.subject.as_ref().map_or_else(|| format!("uid {}", caller.uid()), ToString::to_string),
     }
 }

@@ -41,6 +41,8 @@ impl Broker {
             self.inner.live.set_deadline(lease.id, lease.access_until);
         }
         self.restore_anchors().await?;
+        let taken_up = self.inner.fd_store.settle();
+        tracing::info!(through_kept = taken_up.kept, unfit = taken_up.unfit, "watches of an earlier run are taken up");
         failpoint::hit("reconcile.anchors");
         self.end_leases_of_ended_grants().await?;
         self.decide_again(&open).await;

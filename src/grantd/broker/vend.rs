@@ -103,6 +103,9 @@ impl Broker {
         if self.inner.stopping.is_cancelled() {
             return Err(BrokerError::Stopping);
         }
+        if self.is_draining() {
+            return Err(BrokerError::Draining);
+        }
         let subject = Self::known_subject(caller)?.clone();
         let grant = self.grant_for(&subject, &ask.grant).await?;
         if !subject.same_identity(&grant.request.subject) {

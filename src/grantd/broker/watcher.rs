@@ -77,8 +77,8 @@ impl Broker {
 
     /// Watches the anchor process of a lease; one that cannot be proved to live has ended.
     pub(super) async fn watch_anchor(&self, lease: &Lease) {
-        let watch = match Watch::open(lease.anchor.process(), lease.uid) {
-            Ok(watch) => watch,
+        let (watch, kept) = match self.inner.fd_store.watch(lease.anchor.process(), lease.uid) {
+            Ok(watched) => watched,
             Err(error) => {
                 tracing::warn!(lease = %lease.id, %error, "the anchor of a lease is over, or cannot be watched");
                 let reason = match error.means_ended() {
@@ -93,12 +93,14 @@ impl Broker {
         self.inner.tasks.spawn(async move {
             tokio::select! {
                 () = watch.ended() => {}
-                () = over.cancelled() => return,
+                () = over.cancelled() => return kept.over(),
                 () = broker.inner.stopping.cancelled() => return,
             }
-            // Let go before the end is written: nothing of it is needed any more.
+            // Let go before the end is written: nothing of it is needed any more. What systemd keeps is needed until
+            // then, in case that this process dies before.
             drop(watch);
             broker.end_for_certain(&watched, EndReason::AnchorExited, daemon("watcher")).await;
+            kept.over();
         });
     }
 

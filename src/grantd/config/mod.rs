@@ -2,11 +2,13 @@
 //! opened and no user is looked up here except through what the caller passes in.
 
 mod catalog;
+mod credential;
 mod people;
 mod raw;
 mod settings;
 
 pub use catalog::{Catalog, Resource};
+pub use credential::resolve as resolve_credentials;
 pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, UserLookup, seconds};

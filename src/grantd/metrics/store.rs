@@ -78,6 +78,10 @@ impl Store for Measured {
         self.inner.poisoned()
     }
 
+    async fn answers(&self) -> bool {
+        self.inner.answers().await
+    }
+
     async fn reopen(&self) -> Result<(), StoreError> {
         self.inner.reopen().await
     }

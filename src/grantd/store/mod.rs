@@ -46,6 +46,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// until the store was reopened. A caller that stops waiting does not know the outcome either.
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError>;
 
+    /// Returns when whatever writes has come round to it, whether it can write or not: a store that does not answer
+    /// hangs. `false` when nothing writes any more.
+    async fn answers(&self) -> bool;
+
     /// Why the store refuses commits, if it does.
     fn poisoned(&self) -> Option<String>;
 

@@ -154,6 +154,11 @@ impl Store for PostgresStore {
         &self.node
     }
 
+    /// The server writes. To start this daemon anew would help a server that hangs in nothing.
+    async fn answers(&self) -> bool {
+        true
+    }
+
     async fn commit(&self, transaction: Transaction) -> Result<Committed, StoreError> {
         let mut connections = self.connections.lock().await;
         self.healthy()?;

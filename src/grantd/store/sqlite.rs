@@ -122,6 +122,10 @@ impl Store for SqliteStore {
         self.ask_writer(|answer| Work::Commit { transaction, answer }).await
     }
 
+    async fn answers(&self) -> bool {
+        self.ask_writer(|answer| Work::Answer { answer }).await.is_ok()
+    }
+
     fn poisoned(&self) -> Option<String> {
         let gone = self.writer.as_ref().is_none_or(JoinHandle::is_finished);
         self.shared.poison().or_else(|| gone.then(|| WRITER_GONE.to_owned()))

@@ -24,6 +24,7 @@ pub(super) enum Work {
     Commit { transaction: Transaction, answer: oneshot::Sender<Result<Committed, StoreError>> },
     Claim { name: String, now: Timestamp, until: Timestamp, answer: oneshot::Sender<Result<bool, StoreError>> },
     Reopen { answer: oneshot::Sender<Result<(), StoreError>> },
+    Answer { answer: oneshot::Sender<Result<(), StoreError>> },
 }
 
 /// What the writer shows to the rest of the store.
@@ -96,7 +97,7 @@ impl Writer {
         }
     }
 
-    /// Serves a group in order; opening anew splits it.
+    /// Serves a group in order; opening anew splits it, and so does whether all is well.
     fn serve(&mut self, group: Vec<Work>) {
         let mut together = Vec::with_capacity(group.len());
         for work in group {
@@ -105,6 +106,10 @@ impl Writer {
                     self.commit(std::mem::take(&mut together));
                     // Whoever asked may have gone: then nobody needs the answer.
                     let _ = answer.send(self.reopen());
+                }
+                Work::Answer { answer } => {
+                    self.commit(std::mem::take(&mut together));
+                    let _ = answer.send(Ok(()));
                 }
                 work => together.push(work),
             }
@@ -176,7 +181,9 @@ impl Writer {
                     applied.push(Applied::Claim(answer, matches!(outcome, Ok(1))));
                     outcome.map_err(sqlite_file::broken)?;
                 }
-                reopen @ Work::Reopen { .. } => refuse(reopen, &StoreError::Io("it was asked in between".to_owned())),
+                alone @ (Work::Reopen { .. } | Work::Answer { .. }) => {
+                    refuse(alone, &StoreError::Io("it was asked in between".to_owned()));
+                }
             }
         }
         if head != self.head {
@@ -233,7 +240,7 @@ fn refuse(work: Work, error: &StoreError) {
     match work {
         Work::Commit { answer, .. } => drop(answer.send(Err(error.clone()))),
         Work::Claim { answer, .. } => drop(answer.send(Err(error.clone()))),
-        Work::Reopen { answer } => drop(answer.send(Err(error.clone()))),
+        Work::Reopen { answer } | Work::Answer { answer } => drop(answer.send(Err(error.clone()))),
     }
 }
 

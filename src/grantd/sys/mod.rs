@@ -5,6 +5,7 @@
 //! Two things the kernel cannot give us are deliberate absences: no identity rests on `/proc/PID/exe` (a daemon that
 //! is not root cannot read another user's), and none on cgroup names (forgeable inside a delegated subtree).
 
+pub mod fdstore;
 pub mod files;
 pub mod harden;
 pub mod listen;

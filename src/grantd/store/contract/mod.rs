@@ -39,6 +39,7 @@ macro_rules! contract {
             p13_the_chain_is_whole_under_64_committers,
             p13_everything_survives_a_restart,
             p13_a_healthy_store_can_be_opened_anew,
+            p11_a_store_that_does_not_hang_answers,
             what_changed_meanwhile_is_stale,
             an_id_and_a_session_name_are_used_once,
             a_lease_belongs_to_a_grant_that_exists,

@@ -140,6 +140,14 @@ pub(in crate::store) async fn p13_everything_survives_a_restart(stage: &mut impl
     assert_eq!(verify_chain(&node, ChainHead::EMPTY, &records), Ok(committed.head));
 }
 
+pub(in crate::store) async fn p11_a_store_that_does_not_hang_answers(stage: &mut impl Stage) {
+    let store = stage.store();
+    assert!(store.answers().await);
+    insert_grant(&*store, &grant(1)).await;
+    store.reopen().await.unwrap();
+    assert!(store.answers().await);
+}
+
 pub(in crate::store) async fn p13_a_healthy_store_can_be_opened_anew(stage: &mut impl Stage) {
     let store = stage.store();
     store.reopen().await.unwrap();
