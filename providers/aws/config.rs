@@ -11,8 +11,8 @@ use serde::Deserialize;
 use crate::arn::{Arn, is_account_id};
 use crate::endpoint::{Endpoint, container_uri};
 use crate::limits::{MAX_CHAINED_SESSION, MAX_SESSION, MIN_SESSION};
+use crate::names::{valid_external_id, valid_session_name};
 use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawRole, RawTimeouts};
-use crate::session::{valid_external_id, valid_session_name};
 
 /// Everything that the adapter was told. Deserialises from the `[aws]` table and is valid once it exists.
 #[derive(Debug, Clone, Deserialize)]

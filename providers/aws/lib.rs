@@ -14,6 +14,7 @@ mod error;
 mod http;
 mod limits;
 mod map;
+mod names;
 mod narrow;
 mod plan;
 mod raw;

@@ -17,6 +17,7 @@ use crate::limits::{
     MIN_SESSION, SESSION_NAME_CHARACTERS, SESSION_POLICY_CHARACTERS, SESSION_TAGS, SUFFIX_CHARACTERS,
     TAG_KEY_CHARACTERS, TAG_VALUE_CHARACTERS,
 };
+use crate::names::valid_session_name;
 
 /// The readable part of a session name is cut to this.
 const SLUG_CHARACTERS: usize = SESSION_NAME_CHARACTERS - SUFFIX_CHARACTERS - 1;
@@ -255,17 +256,6 @@ fn session_name(slug: &str, suffix: &str) -> String {
     word.truncate(SLUG_CHARACTERS);
     let word = word.trim_matches('-');
     format!("{}-{suffix}", if word.is_empty() { "grantd" } else { word })
-}
-
-/// `RoleSessionName` and `SourceIdentity`: `[\w+=,.@-]{2,64}` (STS API Reference, `AssumeRole`).
-pub(crate) fn valid_session_name(name: &str) -> bool {
-    (2..=SESSION_NAME_CHARACTERS).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
-}
-
-/// `ExternalId`: `[\w+=,.@:\/-]{2,1224}` (STS API Reference, `AssumeRole`).
-pub(crate) fn valid_external_id(id: &str) -> bool {
-    (2..=1_224).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b))
 }
 
 /// A source identity is evidence: one that cannot be said as it is, is not said at all.
