@@ -173,7 +173,9 @@ impl Account {
         let error = match outcome {
             Ok(_) => None,
             // These say something of the request, not of the account.
-            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Capacity) => return,
+            Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Capacity) => {
+                return;
+            }
             Err(error) => Some(error),
         };
         match service {
