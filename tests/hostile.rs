@@ -339,7 +339,7 @@ fn p11_requests_that_are_wrong_get_a_clear_error() {
         }
         assert!(policy.to_string().contains(json!(quoted).to_string().trim_matches('"')), "{policy}");
     } else {
-        answer.is_problem(422, "limit", &["prefix"]);
+        answer.is_problem(400, "bad-request", &["prefix"]);
     }
     world.serves_bob();
 }

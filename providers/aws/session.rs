@@ -6,12 +6,15 @@ use std::time::Duration;
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_sdk_sts::types::Tag;
 use aws_smithy_types::error::operation::BuildError;
-use grantd_provider_api::{Cloud, Credential, ErrorKind, IssueRequest, Issued, Placement, ProviderError, Secret};
+use grantd_provider_api::{
+    Cloud, Credential, ErrorKind, IssueRequest, Issued, Origin, Placement, ProviderError, Secret,
+};
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::config::{AccountConfig, Config, RoleConfig};
+use crate::denials::is_role_id;
 use crate::error::Call;
 use crate::limits::{
     MIN_SESSION, SESSION_NAME_CHARACTERS, SESSION_POLICY_CHARACTERS, SESSION_TAGS, SUFFIX_CHARACTERS,
@@ -158,6 +161,9 @@ fn accept(
         ("duration_seconds".to_owned(), prepared.seconds.to_string()),
         ("session_policy_characters".to_owned(), prepared.policy.chars().count().to_string()),
     ];
+    // A session that does not say under which role id it runs can be denied by its own name alone.
+    let role_id = user.assumed_role_id.strip_suffix(&format!(":{}", prepared.name)).filter(|id| is_role_id(id));
+    let origin = role_id.map(|id| Origin { identity: id.to_owned(), issued_at });
     if plain(user.assumed_role_id.replace(':', "").as_str()) {
         facts.push(("assumed_role_id".to_owned(), user.assumed_role_id));
     }
@@ -172,6 +178,7 @@ fn accept(
         },
         token_until,
         native_id: expected,
+        origin,
         facts,
     })
 }
