@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use grantd_tests::{Setup, World, eventually};
+use grantd_tests::{Setup, World, eventually, grow_old};
 use serde_json::{Value, json};
 
 /// So many sessions of one role that they are worth a line.
@@ -47,12 +47,13 @@ fn p10_many_ended_sessions_of_a_role_collapse_to_one_line_that_touches_nobody_el
     let sessions: Vec<_> = ended.iter().map(|id| world.session_of(id)).collect();
     assert!(sessions.iter().all(|session| session.role_arn == world.account.role_arns[0]), "not on the first role");
     // The neighbour role: it asks for longer than the first one carries.
-    let bobs = world.grant(&world.bob(), "alpha");
-    let (neighbour, _) = World::vended(&world.vend(&world.bob(), &bobs, json!({ "ttl_seconds": 1500 })));
+    let longer = world.grant(&world.alice(), "alpha");
+    let (neighbour, _) = World::vended(&world.vend(&world.alice(), &longer, json!({ "ttl_seconds": 1500 })));
     let neighbour = [world.session_of(&neighbour)];
     assert_eq!(neighbour[0].role_arn, world.account.role_arns[1]);
     assert_eq!(world.allowed(&sessions), [true; MANY]);
 
+    grow_old();
     end_grant(&world, &grant);
     eventually("they are collapsed", Duration::from_secs(30), || !world.audited("deny.collapsed").is_empty());
     assert_eq!(world.denials(boundary), (0, 1), "{:?}", world.deny_document(boundary));
@@ -96,6 +97,7 @@ fn p10_while_anything_lives_on_the_role_every_session_is_denied_by_its_own_name(
     expected.push(true);
     assert_eq!((world.denials(boundary), world.allowed(&sessions)), ((MANY, 0), expected));
     // When it ends too, all of them are collapsed.
+    grow_old();
     let answer = world.bob().curl("POST", &format!("/v1/leases/{living}/complete"), None);
     assert_eq!(answer.status, 200, "{answer:?}");
     eventually("they are collapsed", Duration::from_secs(30), || world.denials(boundary) == (0, 1));
@@ -109,6 +111,7 @@ fn p13_a_line_outlives_a_restart() {
     let grant = world.grant(&world.alice(), "alpha");
     let ended: Vec<String> = (0..MANY).map(|_| lease(&world, &grant)).collect();
     let sessions: Vec<_> = ended.iter().map(|id| world.session_of(id)).collect();
+    grow_old();
     end_grant(&world, &grant);
     eventually("they are collapsed", Duration::from_secs(30), || !world.audited("deny.collapsed").is_empty());
     world.crash_and_restart();

@@ -11,11 +11,16 @@
 use std::time::Duration;
 
 use grantd_testkit::{Fault, Rule};
-use grantd_tests::{Credentials, Setup, World, eventually};
+use grantd_tests::{Credentials, Setup, World, eventually, grow_old};
 use serde_json::{Value, json};
 
 fn world() -> World {
-    let (clock_skew, first_role) = ("2s".to_owned(), "max_session = \"20m\"".to_owned());
+    world_with("")
+}
+
+/// The same with more lines for the first role.
+fn world_with(first_role: &str) -> World {
+    let (clock_skew, first_role) = ("2s".to_owned(), first_role.to_owned());
     let mut world = World::prepared(&Setup { clock_skew, first_role, inline: true, ..Setup::default() });
     world.start();
     world
@@ -52,6 +57,7 @@ fn p10_an_inline_policy_ends_one_session_and_collapses_many() {
     assert_eq!((world.denials(role), world.allowed(&sessions)), ((1, 0), expected));
     only_denies(&world, role);
 
+    grow_old();
     let answer = world.alice().curl("POST", &format!("/v1/grants/{grant}/complete"), None);
     assert_eq!(answer.status, 200, "{answer:?}");
     eventually("they are collapsed", Duration::from_secs(30), || world.denials(role) == (0, 1));
@@ -67,6 +73,26 @@ fn p10_an_inline_policy_ends_one_session_and_collapses_many() {
     let wrote: Vec<String> = world.proxy.records().into_iter().map(|record| record.action).collect();
     assert!(wrote.iter().any(|action| action == "PutRolePolicy"));
     assert!(!wrote.iter().any(|action| action == "CreatePolicyVersion" || action == "DeleteRolePolicy"), "{wrote:?}");
+}
+
+#[test]
+fn what_is_collapsed_frees_its_places() {
+    // Room for 44 sessions, of which one user may have 33.
+    let world = world_with("inline_characters = 1024");
+    let roles = &world.account.role_arns;
+    let grant = world.grant(&world.alice(), "alpha");
+    let leases: Vec<String> = (0..34).map(|_| lease(&world, &grant)).collect();
+    let carriers: Vec<String> = leases.iter().map(|id| world.session_of(id).role_arn.clone()).collect();
+    assert!(carriers[..33].iter().all(|role| *role == roles[0]), "{carriers:?}");
+    assert_eq!(carriers[33], roles[1], "the first role is full");
+    let answer = world.alice().curl("POST", &format!("/v1/grants/{grant}/complete"), None);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let next = |world: &World| {
+        let grant = world.grant(&world.alice(), "alpha");
+        world.session_of(&lease(world, &grant)).role_arn.clone()
+    };
+    eventually("they are collapsed", Duration::from_secs(30), || !world.audited("deny.collapsed").is_empty());
+    assert_eq!(next(&world), roles[0], "and their places are free");
 }
 
 #[test]
