@@ -17,6 +17,15 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// Waits until every session that exists was issued longer ago than a clock skew of two seconds lets it be collapsed.
+///
+/// # Panics
+/// Time stands still.
+pub fn grow_old() {
+    let until = now() + Duration::from_secs(7);
+    eventually("the youngest session is old", Duration::from_secs(60), || now() > until);
+}
+
 impl Answer {
     /// Checks that this is a problem (RFC 9457) of this kind whose words have each of `words`, and no credential.
     ///

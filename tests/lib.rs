@@ -19,7 +19,7 @@ mod user;
 mod world;
 
 pub use caller::{Answer, Caller, Credentials};
-pub use checks::now;
+pub use checks::{grow_old, now};
 pub use daemon::Daemon;
 pub use job::Job;
 pub use manager::Manager;

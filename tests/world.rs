@@ -28,6 +28,12 @@ pub struct Setup {
     pub metrics: String,
     /// The role that carries sessions, if not both of the account's; for roles that refuse.
     pub role: Option<String>,
+    /// How far the cloud's clock and the daemon's may disagree.
+    pub clock_skew: String,
+    /// More lines for the first role.
+    pub first_role: String,
+    /// Whether sessions are revoked in an inline policy of their role, not in its boundary.
+    pub inline: bool,
 }
 
 impl Default for Setup {
@@ -40,6 +46,9 @@ impl Default for Setup {
             roles: String::new(),
             metrics: String::new(),
             role: None,
+            clock_skew: "60s".to_owned(),
+            first_role: String::new(),
+            inline: false,
         }
     }
 }
@@ -81,7 +90,8 @@ impl World {
     pub fn prepared(setup: &Setup) -> Self {
         let scene = Scene::new();
         let stack = MiniStack::start(&scene.log()).expect("MiniStack starts");
-        let account = Account::prepare(&stack.url()).expect("the account is made");
+        let words: &[&str] = if setup.inline { &["inline"] } else { &[] };
+        let account = Account::prepare_with(&stack.url(), words).expect("the account is made");
         let proxy = FaultProxy::start(stack.address()).expect("the proxy starts");
         let world = Self { config: scene.config().join("grantd.toml"), scene, stack, proxy, account, daemon: None };
         world.write_policy();
@@ -289,6 +299,41 @@ impl World {
         eventually(&format!("{id} is {state}"), Duration::from_secs(15), || self.lease(id)["state"] == state);
     }
 
+    /// The statements of a deny document as the cloud has it: a boundary's by its ARN, a role's inline policy by the
+    /// role's.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    #[must_use]
+    pub fn deny_document(&self, name: &str) -> Vec<Value> {
+        let code = format!(
+            "import boto3, json\niam = boto3.client('iam')\nname = '{name}'\n\
+             if ':role/' in name:\n    \
+             found = iam.get_role_policy(RoleName=name.rsplit('/', 1)[1], PolicyName='grantd-revocations')\n    \
+             print(json.dumps(found['PolicyDocument']['Statement']))\nelse:\n    \
+             versions = iam.list_policy_versions(PolicyArn=name)['Versions']\n    \
+             version = next(v['VersionId'] for v in versions if v['IsDefaultVersion'])\n    \
+             found = iam.get_policy_version(PolicyArn=name, VersionId=version)\n    \
+             print(json.dumps(found['PolicyVersion']['Document']['Statement']))"
+        );
+        let base = Credentials::from(&self.account.base);
+        let finished = self.root().cloud(&self.stack.url()).credentials(&base).python(&code);
+        assert!(finished.success(), "{finished}");
+        serde_json::from_str(&finished.stdout).expect("a document has statements")
+    }
+
+    /// How many sessions a deny document denies by their own names, and how many roles by a line.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    #[must_use]
+    pub fn denials(&self, name: &str) -> (usize, usize) {
+        let statements = self.deny_document(name);
+        let by_name = statements.iter().filter_map(|one| one["Condition"]["StringLike"]["aws:userid"].as_array());
+        let lines = statements.iter().filter(|one| one["Condition"]["DateLessThan"]["aws:TokenIssueTime"].is_string());
+        (by_name.map(Vec::len).sum(), lines.count())
+    }
+
     /// The daemon's status as the administrator sees it.
     ///
     /// # Panics
@@ -358,17 +403,20 @@ impl World {
         let mut roles = String::new();
         for (arn, boundary) in self.account.role_arns.iter().zip(&self.account.boundary_arns) {
             let arn = setup.role.as_ref().unwrap_or(arn);
-            roles += &format!("[[aws.account.role]]\narn = \"{arn}\"\nboundary = \"{boundary}\"\n");
+            let revoked =
+                if setup.inline { "revocation = \"inline\"".to_owned() } else { format!("boundary = \"{boundary}\"") };
+            let more = if roles.is_empty() { setup.first_role.as_str() } else { "" };
+            roles += &format!("[[aws.account.role]]\narn = \"{arn}\"\n{revoked}\n{more}\n");
             if setup.role.is_some() {
                 break;
             }
         }
-        let Setup { limits, propagation, default_ttl, timeouts, roles: may, metrics, .. } = setup;
+        let Setup { limits, propagation, default_ttl, timeouts, clock_skew, roles: may, metrics, .. } = setup;
         let text = format!(
             "state_dir = \"{state}\"\npolicy_dir = \"{policy}\"\ndefault_ttl = \"{default_ttl}\"\n\
              [socket]\npath = \"{socket}\"\nmode = \"0660\"\ngroup = \"gt-clients\"\n\
              [limits]\n{limits}\n[roles]\n{may}\n[metrics]\n{metrics}\n\
-             [aws]\nbatch_window = \"20ms\"\nwrite_interval = \"20ms\"\n\
+             [aws]\nbatch_window = \"20ms\"\nwrite_interval = \"20ms\"\nclock_skew = \"{clock_skew}\"\n\
              propagation = {{ expected = \"{propagation}\", worst = \"{propagation}\" }}\ntimeouts = {{ {timeouts} }}\n\
              [[aws.account]]\nname = \"main\"\nid = \"{id}\"\nregion = \"eu-west-1\"\nendpoint = \"{endpoint}\"\n\
              base = {{ type = \"profile\", files = [\"{profile}\"], profile = \"grantd\" }}\n{roles}",

@@ -5,6 +5,8 @@ use std::fmt;
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
+    /// What was asked makes no sense in itself, whatever the limits: a prefix with a wildcard, a network that is none.
+    Invalid,
     /// The entitlement or request cannot be expressed in this cloud, or breaks one of its documented limits.
     Unsupported,
     /// The cloud said no: a trust policy, a missing permission. Nothing was created.
@@ -32,6 +34,7 @@ impl ErrorKind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Invalid => "invalid",
             Self::Unsupported => "unsupported",
             Self::Refused => "refused",
             Self::Capacity => "capacity",
@@ -96,7 +99,7 @@ impl ProviderError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self.kind {
-            ErrorKind::Unsupported => Fault::Caller,
+            ErrorKind::Invalid | ErrorKind::Unsupported => Fault::Caller,
             ErrorKind::Refused | ErrorKind::Config | ErrorKind::NotFound | ErrorKind::ClockSkew => Fault::Operator,
             ErrorKind::Capacity
             | ErrorKind::Throttled

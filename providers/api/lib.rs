@@ -19,7 +19,7 @@ pub use error::{ErrorKind, Fault, ProviderError};
 pub use id::{Id, IdKind, IdSource, LeaseId, LeaseKind, ParseIdError, RandomIds};
 pub use plan::Plan;
 pub use provider::{
-    AccountHealth, Capabilities, Confirmation, Credential, DenyEntry, DenyScope, IssueRequest, Issued, Placement,
-    Provider, RevokeReceipt, Target,
+    AccountHealth, Capabilities, Confirmation, Credential, DenyEntry, DenyForm, DenyScope, IssueRequest, Issued,
+    Origin, Placement, Provider, RevokeReceipt, Target,
 };
 pub use secret::Secret;

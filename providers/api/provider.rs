@@ -37,7 +37,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// `Unsupported` when the entitlement cannot be expressed; `Config` when the account is not configured.
     fn plan(&self, entitlement: &Entitlement, map: &CapabilityMap) -> Result<Plan, ProviderError>;
 
-    /// The targets of a plan that are still configured, each with the deny scope in which its sessions are revoked.
+    /// The targets of a plan that are still configured, each with the deny scope in which its sessions are revoked and
+    /// the places that scope has.
     ///
     /// # Errors
     /// `Config` when the account is no longer configured.
@@ -45,6 +46,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Every deny scope that is configured, whether or not it is in use.
     fn scopes(&self) -> Vec<DenyScope>;
+
+    /// How many leases a deny scope has room for, live and revoked-unexpired together.
+    ///
+    /// # Errors
+    /// `Config` when the scope is not configured.
+    fn capacity(&self, scope: &DenyScope) -> Result<u32, ProviderError>;
 
     /// What the session of this lease will be, before anything exists: its cloud-side name and worst-case end.
     ///
@@ -58,12 +65,22 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Any; [`ProviderError::may_have_happened`] tells whether the session must be presumed to exist.
     async fn issue(&self, request: &IssueRequest<'_>) -> Result<Issued, ProviderError>;
 
-    /// Makes the cloud refuse exactly `entries` in `scope` - the complete list, rendered from the store. Idempotent:
-    /// one write for any number of revocations. Only the elected writer of the scope calls this.
+    /// Makes the cloud refuse exactly `entries` in `scope` - the complete list, rendered from what the store said at
+    /// `as_of` or later. Idempotent: one write for any number of revocations. Only the elected writer of the scope
+    /// calls this.
+    ///
+    /// Entries that [may be collapsed](DenyForm::MayCollapse) can be refused by one rule for their whole identity, if
+    /// that rule refuses no session that is not among them, nor any that is made after `as_of`, whatever the clocks:
+    /// the receipt says which were. Those that [are collapsed](DenyForm::Collapsed) must be covered by such a rule.
     ///
     /// # Errors
     /// `Conflict` when another writer interfered; it must then be called again with a fresh list.
-    async fn deny(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<RevokeReceipt, ProviderError>;
+    async fn deny(
+        &self,
+        scope: &DenyScope,
+        entries: &[DenyEntry],
+        as_of: Timestamp,
+    ) -> Result<RevokeReceipt, ProviderError>;
 
     /// Asks the cloud what it refuses in `scope`, for the given entries, in their order. "Forbidden" proves nothing
     /// and is an error, never a confirmation.
@@ -87,15 +104,13 @@ pub struct Capabilities {
     pub expected_propagation: Duration,
     /// How long it takes at worst.
     pub worst_propagation: Duration,
-    /// How many leases one deny scope has room for, live and revoked-unexpired together.
-    pub scope_capacity: u32,
     /// How long after the token's expiry an entry stays in the deny scope.
     pub entry_grace: Duration,
     /// How long to gather revocations before one write.
     pub batch_window: Duration,
 }
 
-/// Where revocations of a set of sessions are written: on AWS one boundary policy.
+/// Where revocations of a set of sessions are written: on AWS one boundary policy, or one role's inline policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DenyScope {
     /// The cloud.
@@ -119,6 +134,9 @@ pub struct Target {
     pub name: String,
     /// Where its sessions are revoked.
     pub scope: DenyScope,
+    /// How many leases that deny scope has room for, live and revoked-unexpired together; what is collapsed does not
+    /// count, room for it is set aside.
+    pub capacity: u32,
 }
 
 /// Everything that a session is made from.
@@ -160,8 +178,20 @@ pub struct Issued {
     pub token_until: Timestamp,
     /// The native name of the session, e.g. the assumed-role ARN.
     pub native_id: String,
+    /// Where and when the cloud made it, if its answer tells.
+    pub origin: Option<Origin>,
     /// Native facts worth keeping in audit, e.g. the packed policy size. Never secret.
     pub facts: Vec<(String, String)>,
+}
+
+/// Where and when the cloud made a session, by its own names and its own clock. Sessions of which both are known can be
+/// refused together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The cloud's unique id of the identity that carries the session; never used again for another one.
+    pub identity: String,
+    /// When the cloud made the session, rounded down to what the cloud tells.
+    pub issued_at: Timestamp,
 }
 
 /// A cloud credential, in memory only.
@@ -187,6 +217,23 @@ pub struct DenyEntry {
     pub session_name: String,
     /// The native identity that carries it.
     pub target: String,
+    /// Where and when the cloud made it; `None` when that it was made at all is not certain.
+    pub origin: Option<Origin>,
+    /// How it is to be refused.
+    pub form: DenyForm,
+}
+
+/// How a session is to be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenyForm {
+    /// By its own name; it takes a place of its own.
+    Single,
+    /// By its own name, or by one rule together with others of its identity: at the moment of reading, nothing on its
+    /// target was live or in the making.
+    MayCollapse,
+    /// By one rule together with others of its identity: the cloud took that rule once, and it takes no place of its
+    /// own any more.
+    Collapsed,
 }
 
 /// The cloud took a deny document.
@@ -196,6 +243,10 @@ pub struct RevokeReceipt {
     pub version: String,
     /// Whether the cloud already held exactly this, so that nothing was written.
     pub unchanged: bool,
+    /// The entries that might be collapsed, and are: they are refused by a rule for their identity now.
+    pub collapsed: Vec<LeaseId>,
+    /// When asking again may collapse more.
+    pub collapse_at: Option<Timestamp>,
 }
 
 /// What the cloud says of one revocation.

@@ -14,9 +14,11 @@ use jiff::Timestamp;
 
 use crate::arn::Arn;
 use crate::base::Base;
-use crate::config::{AccountConfig, Config};
+use crate::boundary::Boundary;
+use crate::config::{AccountConfig, Config, RevocationConfig};
 use crate::http::Http;
-use crate::revoke::Boundary;
+use crate::inline::Inline;
+use crate::revoke::{Backend, Iam, Revoker};
 
 /// After so many calls in a row without a usable answer, issuing fails at once for [`PAUSE`].
 const BREAK_AFTER: u32 = 5;
@@ -32,10 +34,10 @@ pub(crate) struct Account {
     pub base: Base,
     /// Signed with the base; never retries by itself.
     pub sts: aws_sdk_sts::Client,
-    iam: aws_sdk_iam::Client,
-    iam_credentials: Base,
+    iam: Iam,
     write_interval: Duration,
-    boundaries: Mutex<BTreeMap<String, Arc<Boundary>>>,
+    clock_skew: Duration,
+    revokers: Mutex<BTreeMap<String, Arc<Revoker>>>,
     health: Mutex<Health>,
 }
 
@@ -97,48 +99,58 @@ impl Account {
             .build();
         Self {
             sts: signed(RetryConfig::disabled()),
-            iam: aws_sdk_iam::Client::from_conf(iam),
-            iam_credentials,
+            iam: Iam {
+                account: config.name.clone(),
+                client: aws_sdk_iam::Client::from_conf(iam),
+                credentials: iam_credentials,
+                clock: Arc::clone(clock),
+            },
             base,
             clock: Arc::clone(clock),
             write_interval: all.write_interval,
-            boundaries: Mutex::default(),
+            clock_skew: all.clock_skew,
+            revokers: Mutex::default(),
             health: Mutex::default(),
             config,
         }
     }
 
-    /// The boundary `name`: configured, or once configured and still needed to revoke what was issued under it.
+    /// The writer of the deny document `name`: configured, or once configured and still needed to revoke what was
+    /// issued under it. A policy is a boundary, a role has an inline policy.
     ///
     /// # Errors
-    /// `Config` when it is no policy of this account.
-    pub fn boundary(&self, name: &str) -> Result<Arc<Boundary>, ProviderError> {
-        let mut boundaries = self.boundaries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = boundaries.get(name) {
+    /// `Config` when it is no policy or role of this account.
+    pub fn revoker(&self, name: &str) -> Result<Arc<Revoker>, ProviderError> {
+        let mut revokers = self.revokers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = revokers.get(name) {
             return Ok(Arc::clone(known));
         }
         let foreign = || {
-            let text = format!("account \"{}\": {name:?} is no managed policy of this account", self.config.name);
+            let text =
+                format!("account \"{}\": {name:?} is no managed policy and no role of this account", self.config.name);
             ProviderError::new(ErrorKind::Config, text)
         };
         let arn: Arn = name.parse().map_err(|_| foreign())?;
-        let own = arn.service() == "iam"
-            && arn.partition() == self.config.partition
-            && arn.account() == self.config.id
-            && arn.resource().starts_with("policy/");
+        let own = arn.service() == "iam" && arn.partition() == self.config.partition && arn.account() == self.config.id;
         if !own {
             return Err(foreign());
         }
-        let boundary = Arc::new(Boundary::new(
-            &self.config.name,
-            arn,
-            self.iam.clone(),
-            self.iam_credentials.clone(),
-            Arc::clone(&self.clock),
-            self.write_interval,
-        ));
-        boundaries.insert(name.to_owned(), Arc::clone(&boundary));
-        Ok(boundary)
+        let iam = self.iam.clone();
+        let sharing = self.config.roles.iter().filter(|role| role.scope_name() == name);
+        let backend: Box<dyn Backend> = if arn.resource().starts_with("policy/") {
+            Box::new(Boundary { iam, arn: arn.clone(), roles: sharing.count() })
+        } else if arn.resource().starts_with("role/") {
+            let set_aside = sharing.map(|role| match role.revocation {
+                RevocationConfig::Inline { characters } => characters,
+                RevocationConfig::Boundary(_) => 0,
+            });
+            Box::new(Inline::new(iam, arn.clone(), set_aside.max().unwrap_or_default()))
+        } else {
+            return Err(foreign());
+        };
+        let revoker = Arc::new(Revoker::new(self.iam.clone(), arn, backend, self.write_interval, self.clock_skew));
+        revokers.insert(name.to_owned(), Arc::clone(&revoker));
+        Ok(revoker)
     }
 
     /// Refuses at once while the account's STS is known to be silent. Revoking is never refused.
@@ -173,7 +185,9 @@ impl Account {
         let error = match outcome {
             Ok(_) => None,
             // These say something of the request, not of the account.
-            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Capacity) => return,
+            Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Capacity) => {
+                return;
+            }
             Err(error) => Some(error),
         };
         match service {
@@ -270,11 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn only_policies_of_the_account_are_boundaries() {
+    fn only_policies_and_roles_of_the_account_have_deny_documents() {
         let account = testing::account(&testing::config(""), &testing::TestClock::at("2026-11-21T12:00:00Z"));
-        assert!(account.boundary("arn:aws:iam::123456789012:policy/old-boundary").is_ok());
-        for bad in ["arn:aws:iam::210987654321:policy/x", "arn:aws:iam::123456789012:role/x", "x"] {
-            assert_eq!(account.boundary(bad).unwrap_err().kind, ErrorKind::Config);
+        for once in ["policy/old-boundary", "role/grantd/once-inline"] {
+            assert!(account.revoker(&format!("arn:aws:iam::123456789012:{once}")).is_ok());
+        }
+        for bad in ["arn:aws:iam::210987654321:policy/x", "arn:aws:iam::123456789012:user/x", "x"] {
+            assert_eq!(account.revoker(bad).unwrap_err().kind, ErrorKind::Config);
         }
     }
 }

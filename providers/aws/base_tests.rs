@@ -234,9 +234,12 @@ async fn boundaries_are_written_by_the_revoker_alone() {
         server.address
     );
     let account = account(&profile_base(&[file.path()]), &TestClock::at(NOW), &endpoint);
-    let boundary = account.boundary(testing::BOUNDARY).unwrap();
+    let revoker = account.revoker(testing::BOUNDARY).unwrap();
     for _ in 0..2 {
-        assert_eq!(boundary.deny(&[]).await.unwrap_err().kind, ErrorKind::Refused);
+        assert_eq!(
+            revoker.deny(&[], "2026-11-21T12:00:00Z".parse().unwrap()).await.unwrap_err().kind,
+            ErrorKind::Refused
+        );
     }
     let seen = server.requests();
     let actions: Vec<_> = seen.iter().filter_map(|one| one.field("Action")).collect();

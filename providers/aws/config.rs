@@ -10,9 +10,16 @@ use serde::Deserialize;
 
 use crate::arn::{Arn, is_account_id};
 use crate::endpoint::{Endpoint, container_uri};
-use crate::limits::{MAX_CHAINED_SESSION, MAX_SESSION, MIN_SESSION};
-use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawRole, RawTimeouts};
-use crate::session::{valid_external_id, valid_session_name};
+use crate::limits::{INLINE_POLICIES_CHARACTERS, MAX_CHAINED_SESSION, MAX_SESSION, MIN_SESSION};
+use crate::names::{valid_external_id, valid_session_name};
+use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawRevocation, RawRole, RawTimeouts};
+
+/// Characters that an inline policy may take when the configuration names no number: what is left of a role's inline
+/// policies is for those that grant it something.
+const DEFAULT_INLINE_CHARACTERS: usize = 8_192;
+
+/// The least that is of any use.
+const LEAST_INLINE_CHARACTERS: usize = 1_024;
 
 /// Everything that the adapter was told. Deserialises from the `[aws]` table and is valid once it exists.
 #[derive(Debug, Clone, Deserialize)]
@@ -57,13 +64,32 @@ pub(crate) enum BaseConfig {
 #[derive(Debug, Clone)]
 pub(crate) struct RoleConfig {
     pub arn: Arn,
-    /// The managed policy that is the role's permissions boundary, and in which its sessions are revoked.
-    pub boundary: Arn,
+    /// Where its sessions are revoked.
+    pub revocation: RevocationConfig,
     /// No longer than the role's `MaxSessionDuration`, nor an hour when chained.
     pub max_session: Duration,
     pub tags: bool,
     pub source_identity: bool,
     pub external_id: Option<String>,
+}
+
+/// Where the sessions of a role are revoked.
+#[derive(Debug, Clone)]
+pub(crate) enum RevocationConfig {
+    /// In the managed policy that is the role's permissions boundary. Several roles can have the same one.
+    Boundary(Arn),
+    /// In an inline policy of the role, of at most so many characters. Whoever may write it may also widen the role.
+    Inline { characters: usize },
+}
+
+impl RoleConfig {
+    /// The native name of the deny document: the boundary's, or the role's own.
+    pub fn scope_name(&self) -> &str {
+        match &self.revocation {
+            RevocationConfig::Boundary(policy) => policy.as_str(),
+            RevocationConfig::Inline { .. } => self.arn.as_str(),
+        }
+    }
 }
 
 /// How long a new version of a boundary takes to be felt. AWS documents no number.
@@ -213,14 +239,41 @@ fn role(
     if arn.resource().starts_with("role/aws-reserved/") || arn.resource().starts_with("role/aws-service-role/") {
         return wrong(format!("role {arn} belongs to AWS: it takes no boundary, so its sessions could not be revoked"));
     }
-    let boundary = owned("role.boundary", &raw.boundary, "policy/")?;
+    let revocation = revocation(raw, &arn, owned)?;
     let asked = bounded("role.max_session", raw.max_session, "1h", MIN_SESSION, MAX_SESSION)?;
     let max_session = if chained { asked.min(MAX_CHAINED_SESSION) } else { asked };
     if raw.external_id.as_deref().is_some_and(|id| !valid_external_id(id)) {
         return wrong(format!("role {arn}: external_id is 2 to 1224 letters, digits and +=,.@:/-_"));
     }
     let external_id = raw.external_id.clone();
-    Ok(RoleConfig { arn, boundary, max_session, tags: raw.tags, source_identity: raw.source_identity, external_id })
+    Ok(RoleConfig { arn, revocation, max_session, tags: raw.tags, source_identity: raw.source_identity, external_id })
+}
+
+fn revocation(
+    raw: &RawRole,
+    role: &Arn,
+    owned: &dyn Fn(&str, &str, &str) -> Result<Arn, ConfigError>,
+) -> Result<RevocationConfig, ConfigError> {
+    match (&raw.boundary, raw.revocation, raw.inline_characters) {
+        (Some(policy), None, None) => Ok(RevocationConfig::Boundary(owned("role.boundary", policy, "policy/")?)),
+        (None, Some(RawRevocation::Inline), characters) => {
+            let characters = characters.unwrap_or(DEFAULT_INLINE_CHARACTERS);
+            if (LEAST_INLINE_CHARACTERS..=INLINE_POLICIES_CHARACTERS).contains(&characters) {
+                return Ok(RevocationConfig::Inline { characters });
+            }
+            wrong(format!(
+                "role {role}: inline_characters = {characters} is not between {LEAST_INLINE_CHARACTERS} and the \
+                 {INLINE_POLICIES_CHARACTERS} that AWS takes for all inline policies of a role"
+            ))
+        }
+        (Some(_), None, Some(_)) => {
+            wrong(format!("role {role}: inline_characters is for revocation = \"inline\" only"))
+        }
+        _ => wrong(format!(
+            "role {role} needs exactly one of boundary = \"<policy ARN>\" and revocation = \"inline\": its sessions are \
+             revoked there"
+        )),
+    }
 }
 
 fn base(raw: RawBase, partition: &str) -> Result<BaseConfig, ConfigError> {

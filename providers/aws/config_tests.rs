@@ -105,6 +105,39 @@ fn each_mistake_is_named() {
 }
 
 #[test]
+fn a_role_is_revoked_in_exactly_one_place() {
+    let with = |lines: &str| parse(&toml_with("", PROFILE, "").replace(&format!("boundary = \"{BOUNDARY}\""), lines));
+    let account = |lines: &str| with(lines).unwrap().accounts.remove("prod").unwrap();
+    let boundary = account(&format!("boundary = \"{BOUNDARY}\""));
+    assert_eq!(boundary.roles[0].scope_name(), BOUNDARY, "by default never in an inline policy");
+    for (lines, expected) in
+        [("", 8_192), ("\ninline_characters = 1024", 1_024), ("\ninline_characters = 10240", 10_240)]
+    {
+        let inline = account(&format!("revocation = \"inline\"{lines}"));
+        assert_eq!(inline.roles[0].scope_name(), ROLE);
+        let set_aside = &inline.roles[0].revocation;
+        assert!(
+            matches!(set_aside, RevocationConfig::Inline { characters } if *characters == expected),
+            "{set_aside:?}"
+        );
+    }
+    let both = format!("boundary = \"{BOUNDARY}\"\nrevocation = \"inline\"");
+    let useless = format!("boundary = \"{BOUNDARY}\"\ninline_characters = 2000");
+    for (lines, needle) in [
+        ("", "exactly one of boundary"),
+        (both.as_str(), "exactly one of boundary"),
+        ("inline_characters = 2000", "exactly one of boundary"),
+        (useless.as_str(), "inline_characters is for"),
+        ("revocation = \"boundary\"", "unknown variant"),
+        ("revocation = \"inline\"\ninline_characters = 1023", "not between 1024"),
+        ("revocation = \"inline\"\ninline_characters = 10241", "the 10240"),
+    ] {
+        let text = with(lines).unwrap_err().to_string();
+        assert!(text.contains(needle), "{needle}: {text}");
+    }
+}
+
+#[test]
 fn two_accounts_never_share_a_writer() {
     let one = toml_with("", PROFILE, "");
     let second = one.split_once("[[aws.account]]").unwrap().1;

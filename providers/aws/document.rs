@@ -1,37 +1,57 @@
-//! The boundary document: allow everything, deny the sessions that were ended. Pure.
+//! The deny document: what is denied, beside what others wrote into it. Pure.
 //!
-//! A permissions boundary never grants, so `Allow *` in it widens nothing; an explicit deny beats every allow, and
-//! `aws:userid` (`<role id>:<session name>`) is in every request (IAM User Guide, "Global condition keys").
+//! As a permissions boundary it allows everything else: a boundary never grants, so `Allow *` in it widens nothing. As an
+//! inline policy of a role it denies and does nothing else, because there an `Allow` would grant. An explicit deny beats
+//! every allow; `aws:userid` (`<role id>:<session name>`) and, with temporary credentials, `aws:TokenIssueTime` are in
+//! every request (IAM User Guide, "Global condition keys").
 
 use std::collections::BTreeSet;
 
-use grantd_provider_api::{DenyEntry, ErrorKind, ProviderError};
+use grantd_provider_api::{ErrorKind, ProviderError};
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::limits::{MANAGED_POLICY_CHARACTERS, SUFFIX_CHARACTERS};
+use crate::denials::{Denials, is_role_id};
+use crate::limits::SUFFIX_CHARACTERS;
 
-/// A boundary document, taken apart.
+/// What a document is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The permissions boundary of roles.
+    Boundary,
+    /// An inline policy of one role.
+    Inline,
+}
+
+/// A deny document, taken apart.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Document {
-    /// Every statement that is not our deny. `Allow *` alone in a document of ours. Somebody may have made the
+    kind: Kind,
+    /// Every statement that is not one of our denies. In a boundary of ours `Allow *` alone. Somebody may have made the
     /// boundary narrower on purpose, or denied more in an emergency: those statements are kept as they are.
     others: Vec<Value>,
-    /// The suffixes that are denied.
-    pub denied: BTreeSet<String>,
+    /// Whether an inline policy held statements that grant something. They are not ours and are not kept.
+    grants: bool,
+    /// What is denied.
+    pub denied: Denials,
 }
 
 impl Document {
-    /// Reads a document as IAM returns it: percent-encoded JSON (IAM API Reference, `GetPolicyVersion`).
-    pub fn parse(encoded: &str) -> Result<Self, String> {
-        let decoded;
-        let text = if encoded.trim_start().starts_with('{') {
-            encoded
-        } else {
-            decoded = percent_decode_str(encoded).decode_utf8().map_err(|_| "it is not UTF-8".to_owned())?;
-            &decoded
+    /// A document that denies nothing.
+    pub fn empty(kind: Kind) -> Self {
+        let others = match kind {
+            Kind::Boundary => vec![allow_all()],
+            Kind::Inline => Vec::new(),
         };
-        let document: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
+        Self { kind, others, grants: false, denied: Denials::default() }
+    }
+
+    /// Reads a document as IAM returns it: percent-encoded JSON (IAM API Reference, `GetPolicyVersion`,
+    /// `GetRolePolicy`).
+    pub fn parse(kind: Kind, encoded: &str) -> Result<Self, String> {
+        let document: Value =
+            serde_json::from_str(&decoded(encoded)?).map_err(|error| format!("it is not JSON: {error}"))?;
         let statements = match document.get("Statement") {
             Some(Value::Array(list)) => list.clone(),
             Some(one @ Value::Object(_)) => vec![one.clone()],
@@ -40,93 +60,120 @@ impl Document {
         if document.get("Version").and_then(Value::as_str) != Some("2012-10-17") {
             return Err("its version is not 2012-10-17".to_owned());
         }
-        let mut found = Self { others: Vec::new(), denied: BTreeSet::new() };
+        let mut found = Self { kind, others: Vec::new(), grants: false, denied: Denials::default() };
         for statement in statements {
-            match denied_suffixes(&statement) {
-                Some(suffixes) => found.denied.extend(suffixes),
-                None => found.others.push(statement),
+            if let Some(suffixes) = denied_suffixes(&statement) {
+                found.denied.suffixes.extend(suffixes);
+            } else if let Some((role, until)) = denied_line(&statement) {
+                found.denied.draw(role, until);
+            } else if kind == Kind::Boundary || statement.get("Effect").and_then(Value::as_str) == Some("Deny") {
+                if kind == Kind::Boundary || statement != deny_nobody() {
+                    found.others.push(statement);
+                }
+            } else {
+                found.grants = true;
             }
         }
         Ok(found)
     }
 
-    /// Whether everything but the deny is as we write it.
+    /// Whether everything but the denies is as we write it.
     pub fn is_ours(&self) -> bool {
-        self.others == [allow_all()]
+        !self.grants && self.others == Self::empty(self.kind).others
     }
 
-    /// The same document, denying `denied`.
-    pub fn denying(&self, denied: BTreeSet<String>) -> Self {
-        Self { others: self.others.clone(), denied }
+    /// The same document, denying `denied` and granting nothing.
+    pub fn denying(&self, denied: Denials) -> Self {
+        Self { kind: self.kind, others: self.others.clone(), grants: false, denied }
     }
 
-    /// The document's text.
+    /// The document's text, of at most `limit` characters.
     ///
     /// # Errors
     /// `Capacity` when IAM would not take it.
-    pub fn render(&self) -> Result<String, ProviderError> {
+    pub fn render(&self, limit: usize) -> Result<String, ProviderError> {
         let mut statements = self.others.clone();
-        if !self.denied.is_empty() {
-            let names: Vec<String> = self.denied.iter().map(|suffix| format!("*-{suffix}")).collect();
+        if !self.denied.suffixes.is_empty() {
+            let names: Vec<String> = self.denied.suffixes.iter().map(|suffix| format!("*-{suffix}")).collect();
             statements.push(json!({
                 "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": { "StringLike": { "aws:userid": names } }
             }));
         }
+        statements.extend(self.denied.lines.iter().map(|(role, until)| deny_line(role, *until)));
+        if statements.is_empty() {
+            statements.push(deny_nobody());
+        }
         let text = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
-        let size = text.chars().filter(|c| !c.is_whitespace()).count();
-        if size <= MANAGED_POLICY_CHARACTERS {
+        let size = characters(&text);
+        if size <= limit {
             return Ok(text);
         }
         Err(ProviderError::new(
             ErrorKind::Capacity,
             format!(
-                "a boundary document with {} ended sessions has {size} characters, {} more than the \
-                 {MANAGED_POLICY_CHARACTERS} that AWS takes: wait until some have expired, or configure another role \
-                 with its own boundary",
-                self.denied.len(),
-                size.saturating_sub(MANAGED_POLICY_CHARACTERS)
+                "a deny document with {} ended sessions and {} ended roles has {size} characters, {} more than the \
+                 {limit} that AWS takes there: wait until some have expired, or configure another role with a document \
+                 of its own",
+                self.denied.suffixes.len(),
+                self.denied.lines.len(),
+                size.saturating_sub(limit)
             ),
         ))
     }
 }
 
-/// The suffixes of `entries`.
-///
-/// # Errors
-/// `Config` when an entry's session name does not end in its lease's suffix: denying it would miss the session.
-pub(crate) fn suffixes(entries: &[DenyEntry]) -> Result<BTreeSet<String>, ProviderError> {
-    entries.iter().map(suffix).collect()
+/// The JSON text of a document as IAM returns it.
+pub(crate) fn decoded(encoded: &str) -> Result<String, String> {
+    if encoded.trim_start().starts_with('{') {
+        return Ok(encoded.to_owned());
+    }
+    let text = percent_decode_str(encoded).decode_utf8().map_err(|_| "it is not UTF-8".to_owned())?;
+    Ok(text.into_owned())
 }
 
-/// The suffix of one entry.
-pub(crate) fn suffix(entry: &DenyEntry) -> Result<String, ProviderError> {
-    let suffix = entry.lease.suffix();
-    let own = entry.session_name.strip_suffix(&suffix).is_some_and(|rest| rest.ends_with('-'));
-    if own {
-        return Ok(suffix);
-    }
-    let (lease, name) = (entry.lease, &entry.session_name);
-    Err(ProviderError::new(ErrorKind::Config, format!("session name \"{name}\" does not belong to {lease}")))
+/// Characters as IAM counts them: white space is not counted.
+pub(crate) fn characters(text: &str) -> usize {
+    text.chars().filter(|c| !c.is_whitespace()).count()
 }
 
 fn allow_all() -> Value {
     json!({ "Effect": "Allow", "Action": "*", "Resource": "*" })
 }
 
-/// The suffixes that a statement denies, if it is exactly of our shape.
-fn denied_suffixes(statement: &Value) -> Option<BTreeSet<String>> {
+/// A policy needs a statement. No user id is a hyphen, so this one refuses nobody.
+fn deny_nobody() -> Value {
+    json!({
+        "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": { "StringLike": { "aws:userid": "-" } }
+    })
+}
+
+/// The statement that denies what was issued on a role before `until`. Both conditions must hold at once.
+fn deny_line(role: &str, until: Timestamp) -> Value {
+    json!({
+        "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {
+            "DateLessThan": { "aws:TokenIssueTime": until.to_string() },
+            "StringLike": { "aws:userid": format!("{role}:*") },
+        }
+    })
+}
+
+/// The conditions of a statement that denies everything and has nothing but conditions.
+fn deny_conditions(statement: &Value) -> Option<&Map<String, Value>> {
     let fields = statement.as_object()?;
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
-    if fields.len() != 4
-        || text("Effect") != Some("Deny")
-        || text("Action") != Some("*")
-        || text("Resource") != Some("*")
-    {
-        return None;
-    }
-    let condition = fields.get("Condition")?.as_object().filter(|fields| fields.len() == 1)?;
-    let like = condition.get("StringLike")?.as_object().filter(|fields| fields.len() == 1)?;
-    let names = match like.get("aws:userid")? {
+    let denies_all = text("Effect") == Some("Deny") && text("Action") == Some("*") && text("Resource") == Some("*");
+    if fields.len() == 4 && denies_all { fields.get("Condition")?.as_object() } else { None }
+}
+
+/// The value of the one key of the condition `operator`.
+fn only<'a>(conditions: &'a Map<String, Value>, operator: &str, key: &str) -> Option<&'a Value> {
+    conditions.get(operator)?.as_object().filter(|fields| fields.len() == 1)?.get(key)
+}
+
+/// The suffixes that a statement denies, if it is exactly of our shape.
+fn denied_suffixes(statement: &Value) -> Option<BTreeSet<String>> {
+    let conditions = deny_conditions(statement).filter(|conditions| conditions.len() == 1)?;
+    let names = match only(conditions, "StringLike", "aws:userid")? {
         Value::String(one) => vec![one.as_str()],
         Value::Array(many) => many.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?,
         _ => return None,
@@ -134,86 +181,20 @@ fn denied_suffixes(statement: &Value) -> Option<BTreeSet<String>> {
     names.into_iter().map(|name| name.strip_prefix("*-").filter(|s| is_suffix(s)).map(str::to_owned)).collect()
 }
 
+/// The line that a statement draws, if it is exactly of our shape.
+fn denied_line(statement: &Value) -> Option<(&str, Timestamp)> {
+    let conditions = deny_conditions(statement).filter(|conditions| conditions.len() == 2)?;
+    let written = only(conditions, "DateLessThan", "aws:TokenIssueTime")?.as_str()?;
+    let until: Timestamp = written.parse().ok()?;
+    let whole = until.subsec_nanosecond() == 0 && until.to_string() == written;
+    let role = only(conditions, "StringLike", "aws:userid")?.as_str()?.strip_suffix(":*")?;
+    (whole && is_role_id(role)).then_some((role, until))
+}
+
 fn is_suffix(text: &str) -> bool {
     text.len() == SUFFIX_CHARACTERS && text.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use grantd_provider_api::LeaseId;
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
-    fn of(count: u32) -> Document {
-        let letter = |digit: u8| char::from(b"abcdefghij"[usize::from(digit - b'0')]);
-        let denied = (0..count).map(|n| format!("{n:010}").bytes().map(letter).collect());
-        Document { others: vec![allow_all()], denied: denied.collect() }
-    }
-
-    #[test]
-    fn without_entries_nothing_is_denied() {
-        let document: serde_json::Value = serde_json::from_str(&of(0).render().unwrap()).unwrap();
-        let allowed = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
-        assert_eq!(document, json!({ "Version": "2012-10-17", "Statement": [allowed] }));
-    }
-
-    #[test]
-    fn a_document_survives_being_written_and_read() {
-        let document = of(3);
-        let text = document.render().unwrap();
-        assert_eq!(Document::parse(&text).unwrap(), document);
-        let encoded = utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
-        assert_eq!(Document::parse(&encoded).unwrap(), document);
-        assert!(document.is_ours());
-    }
-
-    #[test]
-    fn the_document_holds_397_entries_and_not_one_more() {
-        assert_eq!(of(397).render().unwrap().len(), 175 + 15 * 397);
-        let error = of(398).render().unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Capacity);
-        assert!(error.message.contains("398 ended sessions") && error.message.contains("1 more"), "{error}");
-    }
-
-    #[test]
-    fn what_others_wrote_stays() {
-        let emergency = json!({ "Effect": "Deny", "Action": "*", "Resource": "*" });
-        let narrower = json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*" });
-        let text = json!({ "Version": "2012-10-17", "Statement": [narrower, emergency] }).to_string();
-        let found = Document::parse(&text).unwrap();
-        assert!(!found.is_ours());
-        let written = found.denying(of(2).denied).render().unwrap();
-        let again = Document::parse(&written).unwrap();
-        assert_eq!((again.others, again.denied), (vec![narrower, emergency], of(2).denied));
-    }
-
-    #[test]
-    fn p4_only_a_deny_that_denies_everything_counts_as_one() {
-        let name = "*-abcdefghij";
-        for statement in [
-            json!({ "Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": { "StringLike": { "aws:userid": name } } }),
-            json!({ "Effect": "Deny", "Action": "*", "Resource": "x", "Condition": { "StringLike": { "aws:userid": name } } }),
-            json!({ "Effect": "Allow", "Action": "*", "Resource": "*", "Condition": { "StringLike": { "aws:userid": name } } }),
-            json!({ "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": { "StringEquals": { "aws:userid": name } } }),
-            json!({ "Effect": "Deny", "Action": "*", "Resource": "*",
-                "Condition": { "StringLike": { "aws:userid": name }, "Bool": { "aws:SecureTransport": "false" } } }),
-            json!({ "Effect": "Deny", "Action": "*", "Resource": "*",
-                "Condition": { "StringLike": { "aws:userid": name, "aws:username": "x" } } }),
-            json!({ "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": { "StringLike": { "aws:userid": 1 } } }),
-        ] {
-            let text = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
-            let found = Document::parse(&text).unwrap();
-            assert!(found.denied.is_empty(), "{statement} was taken for a deny");
-        }
-        assert!(Document::parse("{}").is_err() && Document::parse("<html>").is_err());
-    }
-
-    #[test]
-    fn an_entry_must_carry_its_own_suffix() {
-        let lease: LeaseId = "lease-aguhjfj3y5z7x4q5wmqyhz4fme".parse().unwrap();
-        let entry = |session_name: String| DenyEntry { lease, session_name, target: "x".to_owned() };
-        assert!(suffix(&entry(format!("web-{}", lease.suffix()))).is_ok());
-        assert!(suffix(&entry(format!("web{}", lease.suffix()))).is_err());
-        assert!(suffix(&entry("web-aaaaaaaaaa".to_owned())).is_err());
-    }
-}
+#[path = "document_tests.rs"]
+mod tests;

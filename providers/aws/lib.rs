@@ -1,4 +1,5 @@
-//! The AWS adapter: sessions by `AssumeRole` with an inline session policy, taken back by a permissions boundary.
+//! The AWS adapter: sessions by `AssumeRole` with an inline session policy, taken back by a permissions boundary or, where
+//! configured, by an inline policy of the role.
 //!
 //! It never asks the environment: credentials, endpoints, proxies and certificate authorities come from grantd's
 //! own configuration or not at all.
@@ -7,13 +8,17 @@
 mod account;
 mod arn;
 mod base;
+mod boundary;
 mod config;
+mod denials;
 mod document;
 mod endpoint;
 mod error;
 mod http;
+mod inline;
 mod limits;
 mod map;
+mod names;
 mod narrow;
 mod plan;
 mod raw;
@@ -30,13 +35,14 @@ use grantd_provider_api::{
     AccountHealth, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope, Entitlement,
     ErrorKind, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
 };
+use jiff::Timestamp;
 
 pub use crate::arn::{Arn, ArnError};
 pub use crate::config::{Config, ConfigError};
 
 use crate::account::{Account, Service};
 use crate::http::Http;
-use crate::limits::{ENTRY_GRACE, MIN_SESSION, SCOPE_CAPACITY};
+use crate::limits::{ENTRY_GRACE, MIN_SESSION};
 
 /// AWS, for every configured account.
 #[derive(Debug)]
@@ -87,7 +93,6 @@ impl Provider for AwsProvider {
             max_ttl: account.roles.iter().map(|role| role.max_session).max().unwrap_or(MIN_SESSION),
             expected_propagation: account.propagation.expected,
             worst_propagation: account.propagation.worst,
-            scope_capacity: SCOPE_CAPACITY,
             entry_grace: ENTRY_GRACE,
             batch_window: self.config.batch_window,
         })
@@ -102,25 +107,32 @@ impl Provider for AwsProvider {
     }
 
     fn targets(&self, plan: &Plan) -> Result<Vec<Target>, ProviderError> {
-        let account = &self.account(&plan.account)?.config;
-        let configured = |name: &String| account.roles.iter().find(|role| role.arn.as_str() == name.as_str());
-        let target = |role: &config::RoleConfig| Target {
-            name: role.arn.to_string(),
-            scope: DenyScope { cloud: Cloud::Aws, account: account.name.clone(), name: role.boundary.to_string() },
+        let account = self.account(&plan.account)?;
+        let configured = |name: &String| account.config.roles.iter().find(|role| role.arn.as_str() == name.as_str());
+        let target = |role: &config::RoleConfig| {
+            let (account_name, name) = (account.config.name.clone(), role.scope_name().to_owned());
+            let capacity = account.revoker(&name)?.capacity();
+            let scope = DenyScope { cloud: Cloud::Aws, account: account_name, name };
+            Ok(Target { name: role.arn.to_string(), scope, capacity })
         };
-        Ok(plan.targets.iter().filter_map(configured).map(target).collect())
+        plan.targets.iter().filter_map(configured).map(target).collect()
     }
 
     fn scopes(&self) -> Vec<DenyScope> {
         let of = |account: &Account| -> Vec<DenyScope> {
             let name = &account.config.name;
-            let scope = |boundary: String| DenyScope { cloud: Cloud::Aws, account: name.clone(), name: boundary };
-            account.config.roles.iter().map(|role| scope(role.boundary.to_string())).collect()
+            let scope =
+                |document: &str| DenyScope { cloud: Cloud::Aws, account: name.clone(), name: document.to_owned() };
+            account.config.roles.iter().map(|role| scope(role.scope_name())).collect()
         };
         let mut scopes: Vec<DenyScope> = self.accounts.values().flat_map(of).collect();
         scopes.sort();
         scopes.dedup();
         scopes
+    }
+
+    fn capacity(&self, scope: &DenyScope) -> Result<u32, ProviderError> {
+        Ok(self.scope_account(scope)?.revoker(&scope.name)?.capacity())
     }
 
     fn place(&self, request: &IssueRequest<'_>) -> Result<Placement, ProviderError> {
@@ -136,16 +148,21 @@ impl Provider for AwsProvider {
         outcome
     }
 
-    async fn deny(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<RevokeReceipt, ProviderError> {
+    async fn deny(
+        &self,
+        scope: &DenyScope,
+        entries: &[DenyEntry],
+        as_of: Timestamp,
+    ) -> Result<RevokeReceipt, ProviderError> {
         let account = self.scope_account(scope)?;
-        let outcome = account.boundary(&scope.name)?.deny(entries).await;
+        let outcome = account.revoker(&scope.name)?.deny(entries, as_of).await;
         account.record(Service::Iam, &outcome);
         outcome
     }
 
     async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {
         let account = self.scope_account(scope)?;
-        let outcome = account.boundary(&scope.name)?.confirm(entries).await;
+        let outcome = account.revoker(&scope.name)?.confirm(entries).await;
         account.record(Service::Iam, &outcome);
         outcome
     }

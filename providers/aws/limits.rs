@@ -30,8 +30,8 @@ pub(crate) const MANAGED_POLICY_CHARACTERS: usize = 6_144;
 /// Stored versions of one managed policy (IAM User Guide, "IAM and AWS STS quotas").
 pub(crate) const MANAGED_POLICY_VERSIONS: usize = 5;
 
-/// How many leases one boundary takes, live and revoked-unexpired together. The document has room for 397; the
-/// rest is for entries that another writer left there.
+/// How many leases one boundary takes at most, live and revoked-unexpired together. The document has room for 397; the
+/// rest is for the line of its one role. A boundary of several roles takes fewer.
 pub(crate) const SCOPE_CAPACITY: u32 = 380;
 
 /// How long an entry stays after the token's expiry, for clocks that disagree and caches that lag.
@@ -39,3 +39,22 @@ pub(crate) const ENTRY_GRACE: Duration = Duration::from_secs(15 * 60);
 
 /// Characters of a lease's suffix.
 pub(crate) const SUFFIX_CHARACTERS: usize = 10;
+
+/// Characters in all inline policies of a role together, white space not counted (IAM User Guide, "IAM and AWS STS
+/// quotas").
+pub(crate) const INLINE_POLICIES_CHARACTERS: usize = 10_240;
+
+/// Characters of a deny document without any session: `Allow *`, and the deny with its brackets.
+const EMPTY_CHARACTERS: usize = 175;
+
+/// Characters of one denied suffix in a document: `"*-…",`.
+const ENTRY_CHARACTERS: usize = SUFFIX_CHARACTERS + 5;
+
+/// Characters of one role's line in a document, its comma included, for the longest role id that is taken.
+pub(crate) const LINE_CHARACTERS: usize = 186;
+
+/// How many suffixes fit into a document of so many characters.
+pub(crate) fn places(characters: usize) -> u32 {
+    let places = characters.saturating_sub(EMPTY_CHARACTERS).checked_div(ENTRY_CHARACTERS).unwrap_or_default();
+    u32::try_from(places).unwrap_or(u32::MAX)
+}

@@ -7,7 +7,7 @@ use grantd_provider_api::{ErrorKind, ProviderError};
 /// A key prefix that means itself in a policy: no wildcard, no variable, only characters that a policy may hold
 /// (STS API Reference, `AssumeRole`, `Policy`: U+0020 to U+00FF).
 pub(crate) fn checked_prefix(prefix: &str) -> Result<&str, ProviderError> {
-    let wrong = |why: &str| Err(ProviderError::new(ErrorKind::Unsupported, format!("prefix {prefix:?} {why}")));
+    let wrong = |why: &str| Err(ProviderError::new(ErrorKind::Invalid, format!("prefix {prefix:?} {why}")));
     if prefix.is_empty() {
         return wrong("narrows nothing: leave it out");
     }
@@ -32,7 +32,7 @@ pub(crate) fn checked_networks(networks: &[String]) -> Result<Vec<String>, Provi
 }
 
 fn checked_network(text: &str) -> Result<String, ProviderError> {
-    let wrong = |why: &str| ProviderError::new(ErrorKind::Unsupported, format!("source network {text:?} {why}"));
+    let wrong = |why: &str| ProviderError::new(ErrorKind::Invalid, format!("source network {text:?} {why}"));
     let not_cidr = || wrong("is not an address and a prefix length, such as 192.0.2.0/24");
     let (address, length) = text.split_once('/').ok_or_else(not_cidr)?;
     let address: IpAddr = address.parse().map_err(|_| not_cidr())?;

@@ -73,7 +73,7 @@ impl Grant {
         let narrows = rule.on.contains("{prefix}") || rule.prefix_condition.is_some();
         if prefix.is_some() && !narrows {
             return Err(ProviderError::new(
-                ErrorKind::Unsupported,
+                ErrorKind::Invalid,
                 format!(
                     "{capability} cannot be narrowed to a prefix: {} applies to the whole resource; \
                      ask without the prefix",

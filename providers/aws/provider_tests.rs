@@ -33,7 +33,7 @@ fn request<'a>(plan: &'a Plan) -> IssueRequest<'a> {
 fn what_an_account_can_do_is_data() {
     let provider = provider(testing::config("max_session = \"2h\""));
     let able = provider.capabilities("prod").unwrap();
-    assert_eq!((able.min_ttl.as_secs(), able.max_ttl.as_secs(), able.scope_capacity), (1, 7_200, 380));
+    assert_eq!((able.min_ttl.as_secs(), able.max_ttl.as_secs()), (1, 7_200));
     assert_eq!(able.entry_grace.as_secs(), 900);
     assert_eq!(provider.capabilities("gone").unwrap_err().kind, ErrorKind::Config);
     assert_eq!(provider.health().len(), 1);
@@ -45,7 +45,7 @@ fn a_target_names_the_scope_in_which_it_is_revoked() {
     let mut plan = planned(&provider);
     let scope = DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: BOUNDARY.to_owned() };
     assert_eq!(provider.scopes(), std::slice::from_ref(&scope));
-    assert_eq!(provider.targets(&plan).unwrap(), [Target { name: ROLE.to_owned(), scope }]);
+    assert_eq!(provider.targets(&plan).unwrap(), [Target { name: ROLE.to_owned(), scope, capacity: 380 }]);
     plan.targets.insert(0, "arn:aws:iam::123456789012:role/removed".to_owned());
     assert_eq!(provider.targets(&plan).unwrap().len(), 1);
     let placed = provider.place(&request(&plan)).unwrap();
@@ -73,7 +73,7 @@ async fn p11_a_dead_account_does_not_touch_another() {
     assert!(provider.health()[0].last_error.as_ref().unwrap().contains("no answer in time"));
     // Revoking is tried all the same.
     let scope = DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: BOUNDARY.to_owned() };
-    assert_eq!(provider.deny(&scope, &[]).await.unwrap_err().kind, ErrorKind::Unknown);
+    assert_eq!(provider.deny(&scope, &[], NOW.parse().unwrap()).await.unwrap_err().kind, ErrorKind::Unknown);
     assert_eq!(calls.load(Ordering::SeqCst), 6);
     drop(keys);
 }
@@ -93,7 +93,7 @@ async fn p9_a_hostile_environment_leads_nowhere() {
             let error = provider.issue(&request(&plan)).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Refused, "{error}");
             let scope = DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: BOUNDARY.to_owned() };
-            assert_eq!(provider.deny(&scope, &[]).await.unwrap_err().kind, ErrorKind::Refused);
+            assert_eq!(provider.deny(&scope, &[], NOW.parse().unwrap()).await.unwrap_err().kind, ErrorKind::Refused);
         }
         return;
     }

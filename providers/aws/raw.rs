@@ -91,11 +91,24 @@ pub(crate) struct RawRevoker {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawRole {
     pub arn: String,
-    pub boundary: String,
+    /// The managed policy that is its permissions boundary.
+    pub boundary: Option<String>,
+    /// Instead of a boundary.
+    pub revocation: Option<RawRevocation>,
+    /// Characters of the role's inline policies that revocations may take, when `revocation = "inline"`.
+    pub inline_characters: Option<usize>,
     pub max_session: Option<SignedDuration>,
     #[serde(default)]
     pub tags: bool,
     #[serde(default)]
     pub source_identity: bool,
     pub external_id: Option<String>,
+}
+
+/// `revocation = "inline"`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawRevocation {
+    /// In an inline policy of the role.
+    Inline,
 }

@@ -1,32 +1,112 @@
-//! Writing and reading the boundary document.
+//! Writing and reading a deny document.
 //!
-//! IAM has no optimistic lock: the last `CreatePolicyVersion` wins. The store is the truth and one elected writer
-//! renders the document from it; this room notices when somebody else wrote all the same. Denials that it finds and
-//! cannot explain are kept for as long as any session can live, and loudly logged: dropping one that another writer
-//! needs would bring an ended session back to life, keeping one too many costs fifteen characters.
+//! IAM has no optimistic lock. The store is the truth and one elected writer renders the document from it; this room
+//! notices when somebody else wrote all the same. Denials that it finds and cannot explain are kept for as long as any
+//! session can live, and loudly logged: dropping one that another writer needs would bring an ended session back to
+//! life, keeping one too many costs a few characters. Where the document is kept is for the two backends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use grantd_provider_api::{Clock, Confirmation, DenyEntry, ErrorKind, ProviderError, RevokeReceipt};
 use jiff::Timestamp;
 
 use crate::arn::Arn;
 use crate::base::Base;
-use crate::document::{Document, suffix, suffixes};
+use crate::denials::{Denials, Wanted, wanted};
+use crate::document::Document;
 use crate::error::Call;
-use crate::limits::{ENTRY_GRACE, MANAGED_POLICY_VERSIONS, MAX_SESSION};
+use crate::limits::{ENTRY_GRACE, MAX_SESSION};
 
-/// One boundary and its writer.
+/// For how long after a stranger's denials were seen nothing is collapsed anew: a second daemon with a store of its own
+/// has sessions on the same roles that nobody here knows of, and a line would end them.
+const STRANGER: Duration = Duration::from_secs(3_600);
+
+/// Where a deny document is kept.
+#[async_trait]
+pub(crate) trait Backend: fmt::Debug + Send + Sync {
+    /// Characters that it can have.
+    fn limit(&self) -> usize;
+
+    /// How many suffixes are certain to fit beside the lines of every role, of which `lines` are drawn.
+    fn capacity(&self, lines: usize) -> u32;
+
+    /// The document in force.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone.
+    async fn read(&self) -> Result<Found, ProviderError>;
+
+    /// The last step before writing over `over`.
+    ///
+    /// # Errors
+    /// `Conflict` when that is not in force any more.
+    async fn make_ready(&self, over: &Found) -> Result<Ready, ProviderError>;
+
+    /// Puts `text` into force. When this fails it may have been done all the same.
+    ///
+    /// # Errors
+    /// Any.
+    async fn write(&self, ready: Ready, text: &str) -> Result<Written, ProviderError>;
+}
+
+/// The document in force.
 #[derive(Debug)]
-pub(crate) struct Boundary {
+pub(crate) struct Found {
+    pub version: String,
+    pub document: Document,
+}
+
+/// What a backend has to know of the moment before it writes.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    /// The number of the newest version, where there are any.
+    pub newest: u64,
+}
+
+/// What was put into force.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub version: String,
+    /// When somebody else wrote meanwhile: what they wrote, which is overwritten now.
+    pub between: Option<Vec<Document>>,
+}
+
+/// The way to an account's IAM, as both backends have it.
+#[derive(Debug, Clone)]
+pub(crate) struct Iam {
     pub account: String,
-    pub arn: Arn,
-    pub iam: aws_sdk_iam::Client,
+    pub client: aws_sdk_iam::Client,
     pub credentials: Base,
     pub clock: Arc<dyn Clock>,
-    pub write_interval: Duration,
+}
+
+impl Iam {
+    /// A call, for its errors.
+    pub fn call<'a>(&'a self, action: &'static str, on: &'a Arn) -> Call<'a> {
+        Call { account: &self.account, action, on: on.as_str(), caller: self.credentials.words() }
+    }
+
+    /// The error for an answer that makes no sense.
+    pub fn senseless(&self, action: &'static str, on: &Arn, why: &str) -> ProviderError {
+        self.call(action, on).error(ErrorKind::Unknown, format!("the answer makes no sense: {why}"))
+    }
+}
+
+/// One document and its writer.
+#[derive(Debug)]
+pub(crate) struct Revoker {
+    iam: Iam,
+    name: Arn,
+    backend: Box<dyn Backend>,
+    write_interval: Duration,
+    clock_skew: Duration,
+    /// How many lines were seen in the document last.
+    lines: AtomicUsize,
     memory: tokio::sync::Mutex<Memory>,
 }
 
@@ -34,124 +114,155 @@ pub(crate) struct Boundary {
 #[derive(Debug, Default)]
 struct Memory {
     /// The version that this writer wrote or accepted last.
-    known: Option<u64>,
+    known: Option<String>,
     /// When it last wrote.
     wrote_at: Option<Timestamp>,
-    /// Denials found in a version of somebody else, and when.
+    /// When somebody else's denials were last found in a version that this writer did not write.
+    stranger: Option<Timestamp>,
+    /// Suffixes found in a version of somebody else, and when.
     foreign: BTreeMap<String, Timestamp>,
+    /// Lines found in a version of somebody else, by role, and when.
+    foreign_lines: BTreeMap<String, (Timestamp, Timestamp)>,
 }
 
-/// The version in force.
-struct Found {
-    version: u64,
-    document: Document,
+/// A denial that somebody else left.
+#[derive(Debug, Clone)]
+enum Foreign {
+    Suffix(String),
+    Line(String, Timestamp),
 }
 
-impl Boundary {
-    /// The boundary `arn`, with nothing remembered.
-    pub fn new(
-        account: &str,
-        arn: Arn,
-        iam: aws_sdk_iam::Client,
-        credentials: Base,
-        clock: Arc<dyn Clock>,
-        write_interval: Duration,
-    ) -> Self {
-        let memory = tokio::sync::Mutex::new(Memory::default());
-        Self { account: account.to_owned(), arn, iam, credentials, clock, write_interval, memory }
+impl Revoker {
+    /// The writer of the document `name`, with nothing remembered.
+    pub fn new(iam: Iam, name: Arn, backend: Box<dyn Backend>, write_interval: Duration, clock_skew: Duration) -> Self {
+        let (lines, memory) = (AtomicUsize::new(0), tokio::sync::Mutex::new(Memory::default()));
+        Self { iam, name, backend, write_interval, clock_skew, lines, memory }
     }
 
-    /// Makes the document refuse `entries`, and what others left in it.
-    pub async fn deny(&self, entries: &[DenyEntry]) -> Result<RevokeReceipt, ProviderError> {
-        let wanted = suffixes(entries)?;
+    /// How many leases the document has room for.
+    pub fn capacity(&self) -> u32 {
+        self.backend.capacity(self.lines.load(Ordering::Relaxed))
+    }
+
+    /// Makes the document refuse `entries`, which the store said at `as_of` or later, and what others left in it.
+    pub async fn deny(&self, entries: &[DenyEntry], as_of: Timestamp) -> Result<RevokeReceipt, ProviderError> {
+        let single = wanted(entries, as_of, self.clock_skew, false)?;
         let mut memory = self.memory.lock().await;
-        self.credentials.refresh().await?;
-        let found = self.read().await?;
-        let now = self.clock.now();
-        if memory.known != Some(found.version) {
-            self.note_foreign(&mut memory, &found, &wanted, now);
+        self.iam.credentials.refresh().await?;
+        let found = self.backend.read().await?;
+        let now = self.iam.clock.now();
+        if memory.known.as_ref() != Some(&found.version) {
+            self.note_foreign(&mut memory, &found, &single, now);
         }
+        let alone = memory.stranger.is_none_or(|at| at.checked_add(STRANGER).is_ok_and(|until| until <= now));
+        let wanted = wanted(entries, as_of, self.clock_skew, alone)?;
         memory.forget(now, &wanted);
-        let document = self.merge(&memory, &found.document, &wanted)?;
+        let document = self.merge(&memory, &found.document, &wanted.denials)?;
+        self.lines.store(document.denied.lines.len(), Ordering::Relaxed);
+        let receipt = |version: String, unchanged: bool| RevokeReceipt {
+            version,
+            unchanged,
+            collapsed: wanted.collapsed.clone(),
+            collapse_at: wanted.collapse_at,
+        };
         if document == found.document {
-            memory.known = Some(found.version);
-            return Ok(RevokeReceipt { version: format!("v{}", found.version), unchanged: true });
+            memory.known = Some(found.version.clone());
+            return Ok(receipt(found.version, true));
         }
+        let text = document.render(self.backend.limit())?;
         self.pace(&memory).await;
-        let newest = self.make_room(found.version).await?;
+        let ready = self.backend.make_ready(&found).await?;
         // From here on the call may have been done although it fails: only a fresh look tells.
         memory.known = None;
-        memory.wrote_at = Some(self.clock.now());
-        let written = self.write(&document.render()?).await?;
-        memory.known = Some(written);
-        if written == newest.saturating_add(1) {
-            return Ok(RevokeReceipt { version: format!("v{written}"), unchanged: false });
-        }
-        self.gather_between(&mut memory, newest, written).await?;
-        Err(self.conflict(format!(
-            "another writer wrote between v{newest} and our v{written}: its denials are kept, ask again with a fresh list"
-        )))
+        memory.wrote_at = Some(self.iam.clock.now());
+        let written = self.backend.write(ready, &text).await?;
+        memory.known = Some(written.version.clone());
+        let Some(between) = written.between else { return Ok(receipt(written.version, false)) };
+        Err(self.note_race(&mut memory, &between, &written.version))
     }
 
-    /// Looks for `entries` in the version in force.
+    /// Looks for `entries` in the document in force.
     pub async fn confirm(&self, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {
-        let wanted = entries.iter().map(suffix).collect::<Result<Vec<_>, _>>()?;
-        self.credentials.refresh().await?;
-        let denied = match self.read().await {
+        self.iam.credentials.refresh().await?;
+        let denied = match self.backend.read().await {
             Ok(found) => found.document.denied,
             Err(error) if error.kind == ErrorKind::NotFound => {
                 tracing::error!(
-                    account = self.account, boundary = %self.arn,
+                    account = self.iam.account, document = %self.name,
                     "the boundary policy is gone, so nothing is revoked: create it again and attach it to its roles"
                 );
-                BTreeSet::new()
+                Denials::default()
             }
             Err(error) => return Err(error),
         };
-        let state = |s: &String| if denied.contains(s) { Confirmation::InForce } else { Confirmation::Absent };
-        Ok(wanted.iter().map(state).collect())
+        let state = |refused: bool| if refused { Confirmation::InForce } else { Confirmation::Absent };
+        entries.iter().map(|entry| denied.refuse(entry).map(state)).collect()
     }
 
     /// Remembers the denials of a version that this writer did not write.
-    fn note_foreign(&self, memory: &mut Memory, found: &Found, wanted: &BTreeSet<String>, now: Timestamp) {
-        let extra: Vec<_> = found.document.denied.difference(wanted).cloned().collect();
+    fn note_foreign(&self, memory: &mut Memory, found: &Found, wanted: &Wanted, now: Timestamp) {
+        let (account, document, version) = (&self.iam.account, &self.name, &found.version);
         let restarted = memory.known.is_none();
         if !restarted {
             tracing::error!(
-                account = self.account, boundary = %self.arn, version = found.version, known = memory.known,
-                "somebody else wrote the boundary: look in CloudTrail who called CreatePolicyVersion"
+                account, %document, version, known = memory.known,
+                "somebody else wrote the deny document: look in CloudTrail who called CreatePolicyVersion or \
+                 PutRolePolicy"
             );
         }
         if !found.document.is_ours() {
             tracing::error!(
-                account = self.account, boundary = %self.arn, version = found.version,
-                "the boundary has statements that grantd did not write: they are kept, the denials are added"
+                account, %document, version,
+                "the deny document has statements that grantd did not write: what they deny is kept, and in a boundary \
+                 what they allow; what they grant in an inline policy is taken out"
             );
         }
-        if !extra.is_empty() {
+        let extra = memory.gather(&found.document.denied, wanted, now);
+        if extra > 0 {
             tracing::warn!(
-                account = self.account, boundary = %self.arn, version = found.version, entries = extra.len(),
-                "the boundary denies sessions that the store does not: kept until no session can be that old"
+                account, %document, version, entries = extra,
+                "the deny document denies sessions that the store does not: kept until no session can be that old"
             );
-        }
-        for suffix in extra {
-            memory.foreign.entry(suffix).or_insert(now);
+            memory.stranger = if restarted { memory.stranger } else { Some(now) };
         }
     }
 
-    /// Our entries, then as many foreign ones as fit, the youngest first.
-    fn merge(&self, memory: &Memory, current: &Document, wanted: &BTreeSet<String>) -> Result<Document, ProviderError> {
-        let mut kept: Vec<_> = memory.foreign.iter().collect();
-        kept.sort_by_key(|(suffix, at)| (std::cmp::Reverse(**at), suffix.as_str()));
+    /// Keeps the denials of every version between the one that was read and ours: ours has overwritten them.
+    fn note_race(&self, memory: &mut Memory, between: &[Document], version: &str) -> ProviderError {
+        tracing::error!(
+            account = self.iam.account, document = %self.name, version,
+            "two writers write the same deny document: each account has one elected writer, look for a second grantd"
+        );
+        let now = self.iam.clock.now();
+        memory.stranger = Some(now);
+        for document in between {
+            memory.gather(&document.denied, &Wanted::default(), now);
+        }
+        let why = format!(
+            "another writer wrote between what we read and our {version}: its denials are kept, ask again with a fresh \
+             list"
+        );
+        ProviderError::new(ErrorKind::Conflict, format!("account \"{}\": {}: {why}", self.iam.account, self.name))
+    }
+
+    /// Our entries, then as many foreign ones as fit: lines first, as one stands for many, and the youngest first.
+    fn merge(&self, memory: &Memory, current: &Document, wanted: &Denials) -> Result<Document, ProviderError> {
+        let mut kept = memory.kept();
         loop {
-            let denied = wanted.iter().cloned().chain(kept.iter().map(|(suffix, _)| (*suffix).clone())).collect();
+            let mut denied = wanted.clone();
+            for foreign in &kept {
+                match foreign {
+                    Foreign::Suffix(suffix) => drop(denied.suffixes.insert(suffix.clone())),
+                    Foreign::Line(role, until) => denied.draw(role, *until),
+                }
+            }
             let document = current.denying(denied);
-            match document.render() {
+            match document.render(self.backend.limit()) {
                 Ok(_) => return Ok(document),
                 Err(error) => {
-                    let Some((dropped, _)) = kept.pop() else { return Err(error) };
+                    let Some(dropped) = kept.pop() else { return Err(error) };
                     tracing::error!(
-                        account = self.account, boundary = %self.arn, dropped,
+                        account = self.iam.account, document = %self.name, ?dropped,
                         "no room to keep a denial that another writer left: it is dropped for one of ours"
                     );
                 }
@@ -162,118 +273,52 @@ impl Boundary {
     /// Waits until the last write is long enough ago.
     async fn pace(&self, memory: &Memory) {
         let Some(wrote_at) = memory.wrote_at else { return };
-        let since = Duration::try_from(self.clock.now().duration_since(wrote_at)).unwrap_or_default();
+        let since = Duration::try_from(self.iam.clock.now().duration_since(wrote_at)).unwrap_or_default();
         tokio::time::sleep(self.write_interval.saturating_sub(since)).await;
-    }
-
-    /// Deletes the oldest version that is not in force when all places are taken. Returns the newest there is.
-    async fn make_room(&self, in_force: u64) -> Result<u64, ProviderError> {
-        let versions = self.versions().await?;
-        let default = versions.iter().find(|(_, default)| *default).map(|(version, _)| *version);
-        if default != Some(in_force) {
-            return Err(self.conflict("another writer wrote while we were reading: ask again with a fresh list"));
-        }
-        let newest = versions.iter().map(|(version, _)| *version).max().unwrap_or(in_force);
-        if versions.len() >= MANAGED_POLICY_VERSIONS
-            && let Some((oldest, _)) = versions.iter().filter(|(_, default)| !default).min()
-        {
-            let call = self.call("iam:DeletePolicyVersion");
-            let request = self.iam.delete_policy_version().policy_arn(self.arn.as_str());
-            match request.version_id(format!("v{oldest}")).send().await.map_err(|error| call.sdk(&error)) {
-                Ok(_) => {}
-                // Another writer was faster; whether there is room now shows itself.
-                Err(error) if error.kind == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(newest)
-    }
-
-    /// Keeps the denials of every version between `after` and `ours`: ours has overwritten them.
-    async fn gather_between(&self, memory: &mut Memory, after: u64, ours: u64) -> Result<(), ProviderError> {
-        tracing::error!(
-            account = self.account, boundary = %self.arn, after, ours,
-            "two writers write the same boundary: each account has one elected writer, look for a second grantd"
-        );
-        let now = self.clock.now();
-        // Without what stood in between, this version must not pass for known: it is looked at again.
-        memory.known = None;
-        for (version, _) in self.versions().await? {
-            if version > after && version < ours {
-                let found = self.read_version(version).await?;
-                for suffix in found.document.denied {
-                    memory.foreign.entry(suffix).or_insert(now);
-                }
-            }
-        }
-        memory.known = Some(ours);
-        Ok(())
-    }
-
-    /// The version in force. The list of versions tells which, and is needed anyway: one right fewer for the daemon
-    /// than with `iam:GetPolicy`.
-    async fn read(&self) -> Result<Found, ProviderError> {
-        let versions = self.versions().await?;
-        let in_force = versions.iter().find(|(_, default)| *default).map(|(version, _)| *version);
-        let nothing = || self.senseless("iam:ListPolicyVersions", "no version is in force");
-        self.read_version(in_force.ok_or_else(nothing)?).await
-    }
-
-    async fn read_version(&self, version: u64) -> Result<Found, ProviderError> {
-        let call = self.call("iam:GetPolicyVersion");
-        let request = self.iam.get_policy_version().policy_arn(self.arn.as_str()).version_id(format!("v{version}"));
-        let out = request.send().await.map_err(|error| call.sdk(&error))?.policy_version;
-        let text = out.and_then(|version| version.document);
-        let text = text.ok_or_else(|| self.senseless("iam:GetPolicyVersion", "it has no document"))?;
-        let document = Document::parse(&text).map_err(|why| self.senseless("iam:GetPolicyVersion", &why))?;
-        Ok(Found { version, document })
-    }
-
-    async fn versions(&self) -> Result<Vec<(u64, bool)>, ProviderError> {
-        let call = self.call("iam:ListPolicyVersions");
-        let pages = self.iam.list_policy_versions().policy_arn(self.arn.as_str()).into_paginator().items().send();
-        let listed = pages.collect::<Result<Vec<_>, _>>().await.map_err(|error| call.sdk(&error))?;
-        let versions: Option<Vec<_>> = listed
-            .iter()
-            .map(|version| Some((number(version.version_id.as_deref())?, version.is_default_version)))
-            .collect();
-        versions.ok_or_else(|| self.senseless("iam:ListPolicyVersions", "a version has no number"))
-    }
-
-    async fn write(&self, text: &str) -> Result<u64, ProviderError> {
-        let call = self.call("iam:CreatePolicyVersion");
-        let request = self.iam.create_policy_version().policy_arn(self.arn.as_str());
-        let sent = request.policy_document(text).set_as_default(true).send().await;
-        let version = sent.map_err(|error| call.sdk(&error))?.policy_version;
-        number(version.and_then(|version| version.version_id).as_deref()).ok_or_else(|| {
-            call.error(ErrorKind::Unknown, "the answer names no version; whether it was done is unknown")
-        })
-    }
-
-    fn conflict(&self, why: impl std::fmt::Display) -> ProviderError {
-        self.call("iam:CreatePolicyVersion").error(ErrorKind::Conflict, why)
-    }
-
-    fn senseless(&self, action: &'static str, why: &str) -> ProviderError {
-        self.call(action).error(ErrorKind::Unknown, format!("the answer makes no sense: {why}"))
-    }
-
-    fn call(&self, action: &'static str) -> Call<'_> {
-        Call { account: &self.account, action, on: self.arn.as_str(), caller: self.credentials.words() }
     }
 }
 
 impl Memory {
-    /// Forgets foreign denials that are ours now, and those older than any session.
-    fn forget(&mut self, now: Timestamp, wanted: &BTreeSet<String>) {
-        let horizon = now.checked_sub(MAX_SESSION.saturating_add(ENTRY_GRACE)).unwrap_or(now);
-        self.foreign.retain(|suffix, at| *at > horizon && !wanted.contains(suffix));
+    /// Remembers what `denied` denies and `wanted` does not explain; says how much that is.
+    fn gather(&mut self, denied: &Denials, wanted: &Wanted, now: Timestamp) -> usize {
+        let unexplained =
+            |(role, until): &(&String, &Timestamp)| wanted.denials.lines.get(*role).is_none_or(|ours| ours < *until);
+        let suffixes: BTreeSet<&String> = denied.suffixes.difference(&wanted.explained).collect();
+        let lines: Vec<(&String, &Timestamp)> = denied.lines.iter().filter(unexplained).collect();
+        let extra = suffixes.len().saturating_add(lines.len());
+        for suffix in suffixes {
+            self.foreign.entry(suffix.clone()).or_insert(now);
+        }
+        for (role, until) in lines {
+            // A later line of the same role stands for the earlier one too.
+            let known = self.foreign_lines.entry(role.clone()).or_insert((*until, now));
+            if *until > known.0 {
+                *known = (*until, now);
+            }
+        }
+        extra
     }
-}
 
-/// The number in a version id such as `v7`.
-fn number(version: Option<&str>) -> Option<u64> {
-    version?.strip_prefix('v')?.parse().ok()
+    /// Forgets foreign denials that are ours now, and those that can refuse no session any more.
+    fn forget(&mut self, now: Timestamp, wanted: &Wanted) {
+        let horizon = now.checked_sub(MAX_SESSION.saturating_add(ENTRY_GRACE)).unwrap_or(now);
+        self.foreign.retain(|suffix, at| *at > horizon && !wanted.explained.contains(suffix));
+        self.foreign_lines.retain(|role, (until, at)| {
+            let ours = wanted.denials.lines.get(role).is_some_and(|line| line >= until);
+            // A line refuses what was issued before its time, so it can be needed as long as the last of that.
+            (*until).max(*at) > horizon && !ours
+        });
+    }
+
+    /// What is kept of others, the most needed first.
+    fn kept(&self) -> Vec<Foreign> {
+        let mut lines: Vec<_> = self.foreign_lines.iter().collect();
+        lines.sort_by_key(|(role, (_, at))| (std::cmp::Reverse(*at), role.as_str()));
+        let mut suffixes: Vec<_> = self.foreign.iter().collect();
+        suffixes.sort_by_key(|(suffix, at)| (std::cmp::Reverse(**at), suffix.as_str()));
+        let lines = lines.into_iter().map(|(role, (until, _))| Foreign::Line(role.clone(), *until));
+        lines.chain(suffixes.into_iter().map(|(suffix, _)| Foreign::Suffix(suffix.clone()))).collect()
+    }
 }
 
 #[cfg(test)]

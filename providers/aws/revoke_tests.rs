@@ -1,11 +1,14 @@
 use super::*;
 use std::sync::Mutex;
 
-use grantd_provider_api::{IdSource, LeaseId, RandomIds};
+use grantd_provider_api::{DenyForm, IdSource, LeaseId, Origin, RandomIds};
 
 use crate::account::Account;
+use crate::document::Kind;
+use crate::limits::MANAGED_POLICY_CHARACTERS;
 use crate::testing::{self, BOUNDARY, ROLE, Reply, Seen, Server, TestClock, error_xml};
 
+const ROLE_ID: &str = "AROAEXAMPLEROLEID0001";
 const EMPTY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
 
 /// What IAM keeps of one managed policy, with its documented behaviour: numbers only grow, five versions at most,
@@ -111,25 +114,58 @@ impl Bench {
     }
 
     /// A second daemon, or this one after a restart: it remembers nothing.
-    fn another(&self) -> Arc<Boundary> {
+    fn another(&self) -> Arc<Revoker> {
         let (config, keys) = testing::config_for(self.server.address, "");
         // The file has to outlive the boundary, which is as long as the test.
         std::mem::forget(keys);
-        testing::account(&config, &self.clock).boundary(BOUNDARY).unwrap()
+        testing::account(&config, &self.clock).revoker(BOUNDARY).unwrap()
     }
 
-    fn boundary(&self) -> Arc<Boundary> {
-        self.account.boundary(BOUNDARY).unwrap()
+    fn boundary(&self) -> Arc<Revoker> {
+        self.account.revoker(BOUNDARY).unwrap()
     }
 
     fn denied(&self) -> BTreeSet<String> {
-        Document::parse(self.iam.lock().unwrap().in_force()).unwrap().denied
+        self.document().denied.suffixes
     }
+
+    fn lines(&self) -> BTreeMap<String, Timestamp> {
+        self.document().denied.lines
+    }
+
+    fn document(&self) -> Document {
+        Document::parse(Kind::Boundary, self.iam.lock().unwrap().in_force()).unwrap()
+    }
+}
+
+fn as_of() -> Timestamp {
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+/// A document that denies exactly these.
+fn written(denied: Denials) -> String {
+    Document::empty(Kind::Boundary).denying(denied).render(MANAGED_POLICY_CHARACTERS).unwrap()
+}
+
+/// Ended sessions of one role, issued so many minutes ago, on which nothing lives.
+fn idle(count: usize, minutes: u64) -> Vec<DenyEntry> {
+    let issued_at = as_of() - Duration::from_secs(minutes * 60);
+    let origin = Some(Origin { identity: ROLE_ID.to_owned(), issued_at });
+    (0..count).map(|_| DenyEntry { origin: origin.clone(), form: DenyForm::MayCollapse, ..entry() }).collect()
+}
+
+fn in_form(entries: &[DenyEntry], form: DenyForm) -> Vec<DenyEntry> {
+    entries.iter().map(|entry| DenyEntry { form, ..entry.clone() }).collect()
+}
+
+fn line(minutes: u64) -> BTreeMap<String, Timestamp> {
+    [(ROLE_ID.to_owned(), as_of() - Duration::from_secs(minutes * 60 - 2))].into()
 }
 
 fn entry() -> DenyEntry {
     let lease = LeaseId::new(RandomIds.fresh());
-    DenyEntry { lease, session_name: format!("web-{}", lease.suffix()), target: ROLE.to_owned() }
+    let session_name = format!("web-{}", lease.suffix());
+    DenyEntry { lease, session_name, target: ROLE.to_owned(), origin: None, form: DenyForm::Single }
 }
 
 fn set(entries: &[&DenyEntry]) -> BTreeSet<String> {
@@ -141,14 +177,14 @@ async fn p10_exactly_the_given_sessions_are_denied() {
     let bench = Bench::new(EMPTY).await;
     let boundary = bench.boundary();
     let (a, b) = (entry(), entry());
-    let first = boundary.deny(&[a.clone(), b.clone()]).await.unwrap();
+    let first = boundary.deny(&[a.clone(), b.clone()], as_of()).await.unwrap();
     assert_eq!((first.version.as_str(), first.unchanged), ("v2", false));
     assert_eq!(bench.denied(), set(&[&a, &b]));
-    let again = boundary.deny(&[b.clone(), a.clone()]).await.unwrap();
+    let again = boundary.deny(&[b.clone(), a.clone()], as_of()).await.unwrap();
     assert_eq!((again.version.as_str(), again.unchanged), ("v2", true));
-    let pruned = boundary.deny(std::slice::from_ref(&b)).await.unwrap();
+    let pruned = boundary.deny(std::slice::from_ref(&b), as_of()).await.unwrap();
     assert_eq!((pruned.version.as_str(), bench.denied()), ("v3", set(&[&b])));
-    boundary.deny(&[]).await.unwrap();
+    boundary.deny(&[], as_of()).await.unwrap();
     assert_eq!(bench.denied(), set(&[]));
     assert!(!bench.iam.lock().unwrap().in_force().contains("Deny"));
     assert_eq!(bench.iam.lock().unwrap().writes, 3);
@@ -159,7 +195,7 @@ async fn five_versions_are_never_too_many() {
     let bench = Bench::new(EMPTY).await;
     let boundary = bench.boundary();
     for _ in 0..12 {
-        boundary.deny(&[entry()]).await.unwrap();
+        boundary.deny(&[entry()], as_of()).await.unwrap();
     }
     let iam = bench.iam.lock().unwrap();
     assert_eq!((iam.versions.len(), iam.default), (5, 13));
@@ -170,7 +206,7 @@ async fn p4_only_the_document_in_force_confirms() {
     let bench = Bench::new(EMPTY).await;
     let boundary = bench.boundary();
     let (a, b) = (entry(), entry());
-    boundary.deny(std::slice::from_ref(&a)).await.unwrap();
+    boundary.deny(std::slice::from_ref(&a), as_of()).await.unwrap();
     let seen = boundary.confirm(&[b.clone(), a.clone()]).await.unwrap();
     assert_eq!(seen, [Confirmation::Absent, Confirmation::InForce]);
 
@@ -179,7 +215,7 @@ async fn p4_only_the_document_in_force_confirms() {
     assert_eq!(boundary.confirm(std::slice::from_ref(&a)).await.unwrap(), [Confirmation::Absent]);
     bench.iam.lock().unwrap().gone = true;
     assert_eq!(boundary.confirm(std::slice::from_ref(&a)).await.unwrap(), [Confirmation::Absent]);
-    assert_eq!(boundary.deny(std::slice::from_ref(&a)).await.unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(boundary.deny(std::slice::from_ref(&a), as_of()).await.unwrap_err().kind, ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -187,7 +223,7 @@ async fn p4_forbidden_proves_nothing() {
     let server = Server::start(|_| Reply::Answer(403, error_xml("AccessDenied", "no"))).await;
     let (config, _keys) = testing::config_for(server.address, "");
     let account = testing::account(&config, &TestClock::at("2026-11-21T12:00:00Z"));
-    let error = account.boundary(BOUNDARY).unwrap().confirm(&[entry()]).await.unwrap_err();
+    let error = account.revoker(BOUNDARY).unwrap().confirm(&[entry()]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.message.contains("allow iam:ListPolicyVersions"), "{error}");
 }
@@ -197,14 +233,14 @@ async fn p10_two_racing_writers_lose_no_denial() {
     let bench = Bench::new(EMPTY).await;
     let boundary = bench.boundary();
     let (ours, theirs) = (entry(), entry());
-    let their_document = Document::parse(EMPTY).unwrap().denying(set(&[&theirs])).render().unwrap();
+    let their_document = written(Denials { suffixes: set(&[&theirs]), ..Denials::default() });
     bench.iam.lock().unwrap().interloper = Some(their_document);
 
-    let error = boundary.deny(std::slice::from_ref(&ours)).await.unwrap_err();
+    let error = boundary.deny(std::slice::from_ref(&ours), as_of()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
     assert!(error.retryable());
     assert_eq!(bench.denied(), set(&[&ours]), "the last writer won, for now");
-    boundary.deny(std::slice::from_ref(&ours)).await.unwrap();
+    boundary.deny(std::slice::from_ref(&ours), as_of()).await.unwrap();
     assert_eq!(bench.denied(), set(&[&ours, &theirs]));
 }
 
@@ -214,10 +250,10 @@ async fn p10_two_daemons_that_both_write_end_up_with_both_lists() {
         let bench = Bench::new(EMPTY).await;
         let (one, two) = (bench.boundary(), bench.another());
         let (a, b) = (entry(), entry());
-        let until_confirmed = async |boundary: Arc<Boundary>, entry: DenyEntry| {
+        let until_confirmed = async |boundary: Arc<Revoker>, entry: DenyEntry| {
             for _ in 0..20 {
                 let entries = std::slice::from_ref(&entry);
-                match boundary.deny(entries).await {
+                match boundary.deny(entries, as_of()).await {
                     Ok(_) => {
                         tokio::time::sleep(Duration::from_millis(round * 3)).await;
                         if boundary.confirm(entries).await.unwrap() == [Confirmation::InForce] {
@@ -230,8 +266,8 @@ async fn p10_two_daemons_that_both_write_end_up_with_both_lists() {
             panic!("never confirmed");
         };
         tokio::join!(until_confirmed(one.clone(), a.clone()), until_confirmed(two.clone(), b.clone()));
-        one.deny(std::slice::from_ref(&a)).await.unwrap();
-        two.deny(std::slice::from_ref(&b)).await.unwrap();
+        one.deny(std::slice::from_ref(&a), as_of()).await.unwrap();
+        two.deny(std::slice::from_ref(&b), as_of()).await.unwrap();
         assert_eq!(bench.denied(), set(&[&a, &b]), "round {round}");
     }
 }
@@ -240,12 +276,12 @@ async fn p10_two_daemons_that_both_write_end_up_with_both_lists() {
 async fn unexplained_denials_outlive_a_restart_but_not_the_longest_session() {
     let bench = Bench::new(EMPTY).await;
     let (old, new) = (entry(), entry());
-    bench.boundary().deny(std::slice::from_ref(&old)).await.unwrap();
+    bench.boundary().deny(std::slice::from_ref(&old), as_of()).await.unwrap();
     let restarted = bench.another();
-    restarted.deny(std::slice::from_ref(&new)).await.unwrap();
+    restarted.deny(std::slice::from_ref(&new), as_of()).await.unwrap();
     assert_eq!(bench.denied(), set(&[&old, &new]));
     bench.clock.advance(MAX_SESSION + ENTRY_GRACE);
-    restarted.deny(std::slice::from_ref(&new)).await.unwrap();
+    restarted.deny(std::slice::from_ref(&new), as_of()).await.unwrap();
     assert_eq!(bench.denied(), set(&[&new]));
 }
 
@@ -253,16 +289,16 @@ async fn unexplained_denials_outlive_a_restart_but_not_the_longest_session() {
 async fn our_own_list_fits_even_when_foreign_denials_fill_the_document() {
     let foreign: Vec<_> = (0..390).map(|_| entry()).collect();
     let refs: Vec<_> = foreign.iter().collect();
-    let full = Document::parse(EMPTY).unwrap().denying(set(&refs)).render().unwrap();
+    let full = written(Denials { suffixes: set(&refs), ..Denials::default() });
     let bench = Bench::new(&full).await;
     let ours: Vec<_> = (0..380).map(|_| entry()).collect();
-    bench.boundary().deny(&ours).await.unwrap();
+    bench.boundary().deny(&ours, as_of()).await.unwrap();
     let denied = bench.denied();
     assert!(set(&ours.iter().collect::<Vec<_>>()).is_subset(&denied));
     assert_eq!(denied.len(), 397);
 
     let too_many: Vec<_> = (0..398).map(|_| entry()).collect();
-    assert_eq!(bench.boundary().deny(&too_many).await.unwrap_err().kind, ErrorKind::Capacity);
+    assert_eq!(bench.boundary().deny(&too_many, as_of()).await.unwrap_err().kind, ErrorKind::Capacity);
 }
 
 #[tokio::test]
@@ -277,10 +313,10 @@ async fn a_lost_answer_to_a_write_is_looked_up_not_repeated() {
     .await;
     let (config, _keys) = testing::config_for(server.address, "");
     let account = testing::account(&config, &TestClock::at("2026-11-21T12:00:00Z"));
-    let boundary = account.boundary(BOUNDARY).unwrap();
+    let boundary = account.revoker(BOUNDARY).unwrap();
     let entries = [entry()];
-    assert_eq!(boundary.deny(&entries).await.unwrap_err().kind, ErrorKind::Unknown);
-    let receipt = boundary.deny(&entries).await.unwrap();
+    assert_eq!(boundary.deny(&entries, as_of()).await.unwrap_err().kind, ErrorKind::Unknown);
+    let receipt = boundary.deny(&entries, as_of()).await.unwrap();
     assert_eq!((receipt.version.as_str(), receipt.unchanged, iam.lock().unwrap().writes), ("v2", true, 1));
 }
 
@@ -290,12 +326,125 @@ async fn writes_are_paced() {
     let (config, _keys) = testing::config_for(bench.server.address, "");
     let config = crate::config::Config { write_interval: Duration::from_millis(300), ..config };
     let account = testing::account(&config, &bench.clock);
-    let boundary = account.boundary(BOUNDARY).unwrap();
-    boundary.deny(&[entry()]).await.unwrap();
+    let boundary = account.revoker(BOUNDARY).unwrap();
+    boundary.deny(&[entry()], as_of()).await.unwrap();
     // The test's clock stands still, so the whole interval is left.
-    let second = tokio::time::timeout(Duration::from_millis(200), boundary.deny(&[entry()])).await;
+    let second = tokio::time::timeout(Duration::from_millis(200), boundary.deny(&[entry()], as_of())).await;
     assert!(second.is_err(), "the second write did not wait");
     assert_eq!(bench.iam.lock().unwrap().writes, 1);
     bench.clock.advance(Duration::from_millis(300));
-    tokio::time::timeout(Duration::from_millis(200), boundary.deny(&[entry()])).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_millis(200), boundary.deny(&[entry()], as_of())).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn many_ended_sessions_of_an_idle_role_become_one_line() {
+    let bench = Bench::new(EMPTY).await;
+    let revoker = bench.boundary();
+    let (ended, neighbour) = (idle(40, 10), entry());
+    let mut all = in_form(&ended, DenyForm::Single);
+    all.push(neighbour.clone());
+    revoker.deny(&all, as_of()).await.unwrap();
+    assert_eq!((bench.denied().len(), bench.lines().len()), (41, 0));
+
+    // Now nothing lives on the role any more.
+    let mut all = ended.clone();
+    all.push(neighbour.clone());
+    let receipt = revoker.deny(&all, as_of()).await.unwrap();
+    assert_eq!((receipt.version.as_str(), receipt.unchanged, receipt.collapsed.len()), ("v3", false, 40));
+    assert_eq!((bench.denied(), bench.lines()), (set(&[&neighbour]), line(10)));
+    assert_eq!(revoker.confirm(&all).await.unwrap(), vec![Confirmation::InForce; 41]);
+
+    // A crash before that was written down: the same list, by a writer that remembers nothing.
+    let again = bench.another().deny(&all, as_of()).await.unwrap();
+    assert_eq!((again.version.as_str(), again.unchanged, again.collapsed.len()), ("v3", true, 40));
+
+    // Written down; and the role is busy again, or not: the line stays, and nothing is told twice.
+    let mut all = in_form(&ended, DenyForm::Collapsed);
+    all.push(neighbour.clone());
+    let marked = revoker.deny(&all, as_of()).await.unwrap();
+    assert_eq!((marked.unchanged, marked.collapsed.len()), (true, 0));
+    // Their time is up.
+    revoker.deny(std::slice::from_ref(&neighbour), as_of()).await.unwrap();
+    assert_eq!((bench.denied(), bench.lines().len()), (set(&[&neighbour]), 0));
+}
+
+#[tokio::test]
+async fn p4_after_a_crash_before_the_mark_a_busy_role_has_both_its_line_and_its_names() {
+    let bench = Bench::new(EMPTY).await;
+    let ended = idle(20, 10);
+    bench.boundary().deny(&ended, as_of()).await.unwrap();
+    assert_eq!((bench.denied().len(), bench.lines()), (0, line(10)));
+    let restarted = bench.another();
+    let receipt = restarted.deny(&in_form(&ended, DenyForm::Single), as_of()).await.unwrap();
+    assert_eq!((receipt.unchanged, receipt.collapsed.len()), (false, 0));
+    assert_eq!((bench.denied().len(), bench.lines()), (20, line(10)), "nothing is freed too early");
+}
+
+#[tokio::test]
+async fn p4_a_foreign_line_is_kept_and_the_later_one_wins() {
+    let ended = idle(20, 10);
+    for (found, kept) in [(line(5), line(5)), (line(30), line(10))] {
+        let bench = Bench::new(&written(Denials { lines: found, ..Denials::default() })).await;
+        let revoker = bench.boundary();
+        revoker.deny(&in_form(&ended, DenyForm::Collapsed), as_of()).await.unwrap();
+        assert_eq!(bench.lines(), kept);
+        // Also when another writer puts it there later.
+        let theirs = written(Denials { lines: line(3), ..Denials::default() });
+        bench.iam.lock().unwrap().create(&theirs).unwrap();
+        revoker.deny(&in_form(&ended, DenyForm::Collapsed), as_of()).await.unwrap();
+        assert_eq!(bench.lines(), line(3));
+        // Until nothing can be left that it refuses.
+        bench.clock.advance(MAX_SESSION + ENTRY_GRACE);
+        revoker.deny(&in_form(&ended, DenyForm::Collapsed), as_of()).await.unwrap();
+        assert_eq!(bench.lines(), line(10));
+    }
+}
+
+#[tokio::test]
+async fn p10_where_a_stranger_writes_nothing_is_collapsed_anew() {
+    let bench = Bench::new(EMPTY).await;
+    let revoker = bench.boundary();
+    revoker.deny(&[], as_of()).await.unwrap();
+    let theirs = written(Denials { suffixes: set(&[&entry()]), ..Denials::default() });
+    bench.iam.lock().unwrap().create(&theirs).unwrap();
+    let ended = idle(20, 10);
+    let receipt = revoker.deny(&ended, as_of()).await.unwrap();
+    assert_eq!((receipt.collapsed.len(), bench.denied().len()), (0, 21), "its sessions on the role are not known here");
+    bench.clock.advance(STRANGER);
+    assert_eq!(revoker.deny(&ended, as_of()).await.unwrap().collapsed.len(), 20);
+    assert_eq!((bench.denied().len(), bench.lines()), (1, line(10)));
+}
+
+#[tokio::test]
+async fn p4_a_collapsed_session_is_in_force_only_under_its_line_or_its_name() {
+    let bench = Bench::new(EMPTY).await;
+    let revoker = bench.boundary();
+    let collapsed = in_form(&idle(1, 10), DenyForm::Collapsed);
+    let confirmed = async || revoker.confirm(&collapsed).await.unwrap();
+    assert_eq!(confirmed().await, [Confirmation::Absent]);
+    for (denied, expected) in [
+        (Denials { lines: line(10), ..Denials::default() }, Confirmation::InForce),
+        (Denials { lines: line(11), ..Denials::default() }, Confirmation::Absent),
+        (Denials { suffixes: set(&[&collapsed[0]]), ..Denials::default() }, Confirmation::InForce),
+        (Denials { suffixes: set(&[&entry()]), ..Denials::default() }, Confirmation::Absent),
+    ] {
+        bench.iam.lock().unwrap().versions.clear();
+        bench.iam.lock().unwrap().create(&written(denied)).unwrap();
+        assert_eq!(confirmed().await, [expected]);
+    }
+}
+
+#[tokio::test]
+async fn room_for_lines_is_set_aside_and_those_in_use_count() {
+    let bench = Bench::new(EMPTY).await;
+    let revoker = bench.boundary();
+    assert_eq!(revoker.capacity(), 380);
+    let lines = (0..3).map(|n| (format!("AROAEXAMPLEROLEID000{n}"), as_of())).collect();
+    bench.iam.lock().unwrap().create(&written(Denials { lines, ..Denials::default() })).unwrap();
+    revoker.deny(&[], as_of()).await.unwrap();
+    assert_eq!(revoker.capacity(), (6_144 - 175 - 3 * 186) / 15, "roles that are configured no longer");
+    // That many, and the lines, are certain to fit.
+    let full: Vec<_> = (0..revoker.capacity()).map(|_| entry()).collect();
+    revoker.deny(&full, as_of()).await.unwrap();
+    assert_eq!((bench.denied().len(), bench.lines().len()), (full.len(), 3));
 }

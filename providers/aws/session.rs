@@ -6,17 +6,21 @@ use std::time::Duration;
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_sdk_sts::types::Tag;
 use aws_smithy_types::error::operation::BuildError;
-use grantd_provider_api::{Cloud, Credential, ErrorKind, IssueRequest, Issued, Placement, ProviderError, Secret};
+use grantd_provider_api::{
+    Cloud, Credential, ErrorKind, IssueRequest, Issued, Origin, Placement, ProviderError, Secret,
+};
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::config::{AccountConfig, Config, RoleConfig};
+use crate::denials::is_role_id;
 use crate::error::Call;
 use crate::limits::{
     MIN_SESSION, SESSION_NAME_CHARACTERS, SESSION_POLICY_CHARACTERS, SESSION_TAGS, SUFFIX_CHARACTERS,
     TAG_KEY_CHARACTERS, TAG_VALUE_CHARACTERS,
 };
+use crate::names::valid_session_name;
 
 /// The readable part of a session name is cut to this.
 const SLUG_CHARACTERS: usize = SESSION_NAME_CHARACTERS - SUFFIX_CHARACTERS - 1;
@@ -157,6 +161,9 @@ fn accept(
         ("duration_seconds".to_owned(), prepared.seconds.to_string()),
         ("session_policy_characters".to_owned(), prepared.policy.chars().count().to_string()),
     ];
+    // A session that does not say under which role id it runs can be denied by its own name alone.
+    let role_id = user.assumed_role_id.strip_suffix(&format!(":{}", prepared.name)).filter(|id| is_role_id(id));
+    let origin = role_id.map(|id| Origin { identity: id.to_owned(), issued_at });
     if plain(user.assumed_role_id.replace(':', "").as_str()) {
         facts.push(("assumed_role_id".to_owned(), user.assumed_role_id));
     }
@@ -171,6 +178,7 @@ fn accept(
         },
         token_until,
         native_id: expected,
+        origin,
         facts,
     })
 }
@@ -255,17 +263,6 @@ fn session_name(slug: &str, suffix: &str) -> String {
     word.truncate(SLUG_CHARACTERS);
     let word = word.trim_matches('-');
     format!("{}-{suffix}", if word.is_empty() { "grantd" } else { word })
-}
-
-/// `RoleSessionName` and `SourceIdentity`: `[\w+=,.@-]{2,64}` (STS API Reference, `AssumeRole`).
-pub(crate) fn valid_session_name(name: &str) -> bool {
-    (2..=SESSION_NAME_CHARACTERS).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
-}
-
-/// `ExternalId`: `[\w+=,.@:\/-]{2,1224}` (STS API Reference, `AssumeRole`).
-pub(crate) fn valid_external_id(id: &str) -> bool {
-    (2..=1_224).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b))
 }
 
 /// A source identity is evidence: one that cannot be said as it is, is not said at all.

@@ -164,7 +164,7 @@ fn assumed(seen: &testing::Seen, expiration: &str) -> String {
     format!(
         "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
          <AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/reader/{name}</Arn>\
-         <AssumedRoleId>AROAEXAMPLE:{name}</AssumedRoleId></AssumedRoleUser>\
+         <AssumedRoleId>AROAEXAMPLEROLEID0001:{name}</AssumedRoleId></AssumedRoleUser>\
          <Credentials><AccessKeyId>ASIAEXAMPLE</AccessKeyId><SecretAccessKey>issued-secret</SecretAccessKey>\
          <SessionToken>issued-token</SessionToken><Expiration>{expiration}</Expiration></Credentials>\
          <PackedPolicySize>12</PackedPolicySize></AssumeRoleResult></AssumeRoleResponse>"
@@ -217,6 +217,8 @@ async fn a_session_is_asked_for_exactly_as_planned() {
 
     assert_eq!(issued.token_until, "2026-11-21T12:15:00Z".parse::<Timestamp>().unwrap());
     assert!(issued.native_id.starts_with("arn:aws:sts::123456789012:assumed-role/reader/web-"));
+    let issued_at = "2026-11-21T12:00:00Z".parse().unwrap();
+    assert_eq!(issued.origin, Some(Origin { identity: "AROAEXAMPLEROLEID0001".to_owned(), issued_at }));
     assert!(issued.facts.contains(&("packed_policy_size_percent".to_owned(), "12".to_owned())));
     assert!(!format!("{issued:?}").contains("issued-"), "{issued:?}");
     let Credential::Aws { access_key_id, secret_access_key, session_token } = issued.credential;

@@ -60,8 +60,16 @@ impl Account {
     /// # Errors
     /// The environment is missing or the script failed; the text has what it printed.
     pub fn prepare(endpoint: &str) -> io::Result<Self> {
+        Self::prepare_with(endpoint, &[])
+    }
+
+    /// The same, with words for the script: with `inline`, the base identity may also write the roles' inline policies.
+    ///
+    /// # Errors
+    /// As for `prepare`.
+    pub fn prepare_with(endpoint: &str, words: &[&str]) -> io::Result<Self> {
         let mut command = script("aws_setup.py")?;
-        command.arg(endpoint);
+        command.arg(endpoint).args(words);
         let made: Made = parse(&run(command, "", Duration::from_secs(60))?)?;
         Ok(Self {
             account_id: made.account_id,

@@ -37,6 +37,7 @@ pub const ALL: &[&str] = &[
     "revoke.denied",
     "revoke.accepted",
     "revoke.late",
+    "revoke.collapsed",
     "revoke.confirmed",
     "expire.due",
     "expire.written",

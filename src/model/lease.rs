@@ -1,6 +1,6 @@
 //! One credential session under a grant, and its life.
 
-use grantd_provider_api::{DenyEntry, DenyScope, LeaseId};
+use grantd_provider_api::{DenyEntry, DenyForm, DenyScope, LeaseId, Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,12 @@ pub struct Lease {
     /// The native name of the session, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native_id: Option<String>,
+    /// Where and when the cloud made the session, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Since when, if at all, the cloud refuses it by one rule together with others of its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapsed: Option<Collapsed>,
     /// Where it stands.
     pub state: LeaseState,
     /// Grows by one with each transition.
@@ -111,6 +117,16 @@ pub enum LeaseState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// When.
+    pub at: Timestamp,
+    /// The version of the document.
+    pub version: String,
+}
+
+/// The cloud took a rule that refuses every session of an identity up to a moment, this one among them. From then on
+/// the lease's denial is carried by that rule, and takes no place of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collapsed {
+    /// When that was written down, after the cloud had taken it.
     pub at: Timestamp,
     /// The version of the document.
     pub version: String,
@@ -213,6 +229,8 @@ pub enum LeaseEvent {
         place_until: Timestamp,
         /// The session's native name.
         native_id: String,
+        /// Where and when the cloud made it, if known.
+        origin: Option<Origin>,
     },
     /// The cloud refused, and nothing was created.
     Refuse {
@@ -247,6 +265,13 @@ pub enum LeaseEvent {
         /// What it said.
         error: String,
     },
+    /// The cloud took a rule that refuses it together with others: it needs no place of its own any more.
+    Collapse {
+        /// When.
+        at: Timestamp,
+        /// The version of the document.
+        version: String,
+    },
     /// `access_until` has passed.
     Expire {
         /// When.
@@ -265,6 +290,7 @@ impl LeaseEvent {
             Self::Accept { .. } => "revocation_accepted",
             Self::Confirm { .. } => "revocation_confirmed",
             Self::RevocationFailed { .. } => "revocation_failed",
+            Self::Collapse { .. } => "collapsed",
             Self::Expire { .. } => "expired",
         }
     }
@@ -283,6 +309,16 @@ impl LeaseState {
             Self::Expired { .. } => LeasePhase::Expired,
             Self::Failed { .. } => LeasePhase::Failed,
             Self::RevokeFailed { .. } => LeasePhase::RevokeFailed,
+        }
+    }
+
+    /// Whether the cloud has to refuse it while its token can live. An expiring one is left to expire.
+    #[must_use]
+    pub fn needs_deny(&self) -> bool {
+        match self {
+            Self::Revoking { .. } | Self::Revoked { .. } | Self::RevokeFailed { .. } => true,
+            Self::Expired { denied, .. } => *denied,
+            Self::Issuing | Self::Active | Self::Expiring { .. } | Self::Failed { .. } => false,
         }
     }
 
@@ -309,18 +345,27 @@ impl Lease {
         let mut lease = self.clone();
         lease.state = next(self, event)?;
         lease.version = self.version.saturating_add(1);
-        if let LeaseEvent::Issued { token_until, place_until, native_id } = event {
-            lease.token_until = *token_until;
-            lease.place_until = *place_until;
-            lease.native_id = Some(native_id.clone());
+        match event {
+            LeaseEvent::Issued { token_until, place_until, native_id, origin } => {
+                lease.token_until = *token_until;
+                lease.place_until = *place_until;
+                lease.native_id = Some(native_id.clone());
+                lease.origin.clone_from(origin);
+            }
+            LeaseEvent::Collapse { at, version } => {
+                lease.collapsed = Some(Collapsed { at: *at, version: version.clone() });
+            }
+            _ => {}
         }
         Ok(lease)
     }
 
-    /// Until when it takes a place in its deny scope: a live one might need it, an ended one does.
+    /// Until when it takes a place in its deny scope: a live one might need it, an ended one does, unless it is refused
+    /// together with others.
     #[must_use]
     pub fn occupies_until(&self) -> Option<Timestamp> {
         match self.state {
+            _ if self.collapsed.is_some() => None,
             LeaseState::Failed { .. } | LeaseState::Expired { denied: false, .. } => None,
             _ => Some(self.place_until),
         }
@@ -330,16 +375,19 @@ impl Lease {
     /// is dead for certain. An expiring one is left to expire.
     #[must_use]
     pub fn deny_entry(&self, now: Timestamp) -> Option<DenyEntry> {
-        let needed = match self.state {
-            LeaseState::Revoking { .. } | LeaseState::Revoked { .. } | LeaseState::RevokeFailed { .. } => true,
-            LeaseState::Expired { denied, .. } => denied,
-            LeaseState::Issuing | LeaseState::Active | LeaseState::Expiring { .. } | LeaseState::Failed { .. } => false,
-        };
-        (needed && now < self.place_until).then(|| DenyEntry {
+        (self.state.needs_deny() && now < self.place_until).then(|| self.entry())
+    }
+
+    /// The entry by which the cloud would refuse it, whether or not it has to.
+    #[must_use]
+    pub fn entry(&self) -> DenyEntry {
+        DenyEntry {
             lease: self.id,
             session_name: self.session_name.clone(),
             target: self.target.clone(),
-        })
+            origin: self.origin.clone(),
+            form: if self.collapsed.is_some() { DenyForm::Collapsed } else { DenyForm::Single },
+        }
     }
 
     /// The latest moment at which the session may still be able to do something, if it may at all (promise P4).
@@ -389,6 +437,10 @@ fn next(lease: &Lease, event: &LeaseEvent) -> Result<LeaseState, TransitionError
             attempts: attempts.saturating_add(1),
             error: error.clone(),
         },
+        // Only of what was certainly made, and when, it is certain that a rule about its identity and time refuses it.
+        (state, E::Collapse { .. }) if state.needs_deny() && lease.origin.is_some() && lease.collapsed.is_none() => {
+            state.clone()
+        }
         (S::Active, E::Expire { at }) if *at >= lease.access_until => {
             S::Expired { at: *at, reason: None, denied: false }
         }

@@ -33,13 +33,16 @@ fn issuing() -> Lease {
         token_until: at(960),
         place_until: at(1860),
         native_id: None,
+        origin: None,
+        collapsed: None,
         state: LeaseState::Issuing,
         version: 0,
     }
 }
 
 fn issued() -> LeaseEvent {
-    LeaseEvent::Issued { token_until: at(900), place_until: at(1800), native_id: "arn".to_owned() }
+    let origin = Some(Origin { identity: "AROA1".to_owned(), issued_at: at(0) });
+    LeaseEvent::Issued { token_until: at(900), place_until: at(1800), native_id: "arn".to_owned(), origin }
 }
 
 fn end(seconds: i64, propagation: u64) -> LeaseEvent {
@@ -94,21 +97,51 @@ fn a_refused_session_needs_no_place_and_no_deny() {
     assert_eq!((lease.occupies_until(), lease.deny_entry(at(1))), (None, None));
 }
 
+fn collapse(seconds: i64) -> LeaseEvent {
+    LeaseEvent::Collapse { at: at(seconds), version: "v9".to_owned() }
+}
+
+#[test]
+fn a_collapsed_lease_is_denied_as_before_and_takes_no_place() {
+    let active = issuing().after(&issued()).unwrap();
+    assert!(active.after(&collapse(5)).is_err(), "what lives is never refused together with what ended");
+    let revoking = active.after(&end(10, 10)).unwrap();
+    let lease = revoking.after(&collapse(11)).unwrap();
+    assert_eq!((&lease.state, lease.version), (&revoking.state, revoking.version + 1), "it stands where it stood");
+    assert_eq!((lease.occupies_until(), revoking.occupies_until()), (None, Some(at(1800))));
+    let entry = lease.deny_entry(at(1799)).unwrap();
+    assert_eq!((entry.form, entry.origin), (DenyForm::Collapsed, active.origin));
+    assert_eq!(revoking.deny_entry(at(11)).unwrap().form, DenyForm::Single);
+    assert!(lease.deny_entry(at(1800)).is_none());
+    assert!(lease.after(&collapse(12)).is_err());
+    let accepted = lease.after(&LeaseEvent::Accept { at: at(12), version: "v9".to_owned() }).unwrap();
+    let revoked = accepted.after(&LeaseEvent::Confirm { at: at(13) }).unwrap();
+    assert!(revoked.collapsed.is_some() && revoked.state.phase() == LeasePhase::Revoked);
+}
+
+#[test]
+fn p2_what_was_never_confirmed_to_be_issued_keeps_its_own_denial() {
+    let abandoned = LeaseEvent::End { at: at(10), reason: EndReason::Abandoned, propagation: 10 };
+    let lease = issuing().after(&abandoned).unwrap();
+    assert!(lease.deny_entry(at(11)).is_some() && lease.after(&collapse(11)).is_err());
+}
+
 fn any_event() -> impl Strategy<Value = LeaseEvent> {
-    (0..7_u8, 0..400_i64, 0..400_u64).prop_map(|(which, seconds, propagation)| match which {
+    (0..8_u8, 0..400_i64, 0..400_u64).prop_map(|(which, seconds, propagation)| match which {
         0 => issued(),
         1 => LeaseEvent::Refuse { at: at(seconds), error: "no".to_owned() },
         2 => end(seconds, propagation),
         3 => LeaseEvent::Accept { at: at(seconds), version: "v".to_owned() },
         4 => LeaseEvent::Confirm { at: at(seconds) },
         5 => LeaseEvent::RevocationFailed { error: "e".to_owned() },
+        6 => collapse(seconds),
         _ => LeaseEvent::Expire { at: at(seconds) },
     })
 }
 
 proptest! {
     /// Whatever happens in whatever order: a lease that may exist in the cloud and was ended keeps its deny entry
-    /// and its place until its token is dead; "revoked" is only ever reached through "accepted"; access never
+    /// and, uncollapsed, its place until its token is dead; "revoked" is only ever reached through "accepted"; access never
     /// reaches beyond `access_until`; nothing leaves a final state.
     #[test]
     fn p4_random_histories_of_a_lease(events in prop::collection::vec(any_event(), 0..40)) {
@@ -119,7 +152,8 @@ proptest! {
             prop_assert_eq!(next.version, lease.version + 1);
             prop_assert_eq!(next.access_until, at(300));
             let was = lease.state.phase();
-            prop_assert!(!matches!(was, LeasePhase::Revoked | LeasePhase::Expired | LeasePhase::Failed));
+            let kept = matches!(event, LeaseEvent::Collapse { .. });
+            prop_assert!(kept || !matches!(was, LeasePhase::Revoked | LeasePhase::Expired | LeasePhase::Failed));
             accepted |= matches!(event, LeaseEvent::Accept { .. });
             refused |= matches!(event, LeaseEvent::Refuse { .. });
             ended |= matches!(event, LeaseEvent::End { .. });
@@ -129,7 +163,10 @@ proptest! {
             }
             if ended && phase != LeasePhase::Expiring && !matches!(lease.state, LeaseState::Expiring { .. }) {
                 prop_assert!(next.deny_entry(at(500)).is_some());
-                prop_assert!(next.occupies_until().is_some());
+                prop_assert_eq!(next.occupies_until().is_some(), next.collapsed.is_none());
+            }
+            if matches!(event, LeaseEvent::Collapse { .. }) {
+                prop_assert!(ended && next.origin.is_some() && phase == was);
             }
             prop_assert_eq!(refused, phase == LeasePhase::Failed);
             lease = next;

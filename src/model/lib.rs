@@ -20,7 +20,7 @@ pub use freeze::{Freeze, FreezeTarget, THAW_QUORUM, Thaw, ThawError, freeze_epoc
 pub use grant::{Grant, GrantEnd, GrantEvent, GrantPhase, GrantState};
 pub use grantd_provider_api::LeaseId;
 pub use ids::{AnchorId, FreezeId, GrantId, NodeId};
-pub use lease::{Accepted, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
+pub use lease::{Accepted, Collapsed, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
 pub use subject::{Actor, Subject, SubjectKind};
 

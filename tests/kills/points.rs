@@ -31,6 +31,7 @@ pub fn die_at(stage: &mut Stage, point: &str) {
         "request" => request(stage, point),
         "issue" => issue(stage, point),
         "renew" => renew(stage, point),
+        "revoke" if point == "revoke.collapsed" => collapse(stage, point),
         "revoke" => revoke(stage, point),
         "freeze" | "thaw" => freeze(stage, point),
         "mass" => mass(stage, point),
@@ -239,6 +240,26 @@ fn drain(stage: &mut Stage, point: &str) {
     stage.must_survive(&lease);
     stage.recover(point);
     stage.may_end(&lease);
+}
+
+/// Many sessions of one task end together, and nothing else lives on their role.
+fn collapse(stage: &mut Stage, point: &str) {
+    let mut agent = Agent::start(&stage.world.scene, User::Bob);
+    let grant = stage.grant(&mut agent, "beta");
+    let told = |stage: &Stage| stage.world.audited("deny.collapsed").len();
+    let before = told(stage);
+    // Each asks for more than the one before has, so each is a session of its own.
+    for nth in 0..20 {
+        stage.vend(&mut agent, &grant, json!({ "ttl_seconds": 600 + 10 * nth }));
+    }
+    stage.arm(point);
+    drop(agent);
+    stage.await_death(point);
+    let boundary = stage.world.account.boundary_arns[0].clone();
+    assert_eq!(stage.world.denials(&boundary).1, 1, "{point}: the cloud had not taken a line");
+    stage.recover(point);
+    eventually("what was collapsed is on record", Duration::from_secs(15), || told(stage) > before);
+    stage.hold_to_all(point, false);
 }
 
 fn reload(stage: &mut Stage, point: &str) {

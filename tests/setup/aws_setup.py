@@ -1,6 +1,6 @@
 """Makes the AWS account that the tests and the demo work on, in an empty MiniStack.
 
-Usage: aws_setup.py ENDPOINT. Prints what it made as JSON, the base identity's keys included.
+Usage: aws_setup.py ENDPOINT [inline]. Prints what it made as JSON, the base identity's keys included.
 """
 
 import json
@@ -25,7 +25,7 @@ def trust(principal, *actions):
     return document({"Effect": "Allow", "Principal": {"AWS": principal}, "Action": list(actions)})
 
 
-def main(endpoint):
+def main(endpoint, may_put_role_policy=False):
     # MiniStack's root key. With it everything is allowed; nothing else uses it.
     root = boto3.Session("test", "test", region_name="eu-west-1")
     config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2, "mode": "standard"})
@@ -65,6 +65,8 @@ def main(endpoint):
     # What the daemon may do, and nothing else. It may ask for the untrusting role, so that it is the role's trust
     # policy that refuses it.
     versions = ["CreatePolicyVersion", "DeletePolicyVersion", "GetPolicyVersion", "ListPolicyVersions"]
+    # Only where sessions are revoked in an inline policy of their role: it could widen the role.
+    inline = ["PutRolePolicy", "GetRolePolicy", "ListRolePolicies"]
     iam.put_user_policy(
         UserName="grantd-base",
         PolicyName="grantd",
@@ -72,6 +74,7 @@ def main(endpoint):
             allow("sts:AssumeRole", [*roles, untrusting]),
             allow(["sts:TagSession", "sts:SetSourceIdentity"], roles),
             allow([f"iam:{action}" for action in versions], boundaries),
+            *([allow([f"iam:{action}" for action in inline], roles)] if may_put_role_policy else []),
         ),
     )
     made = {
@@ -87,4 +90,4 @@ def main(endpoint):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], "inline" in sys.argv[2:])

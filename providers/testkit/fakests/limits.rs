@@ -14,6 +14,8 @@ pub(super) const SHORTEST_SESSION: u32 = 900;
 pub(super) const LONGEST_SESSION: u32 = 43_200;
 /// Characters of a managed policy, white space not counted.
 pub(super) const MANAGED_POLICY_CHARACTERS: usize = 6_144;
+/// Characters of all inline policies of a role together, white space not counted.
+pub(super) const INLINE_POLICIES_CHARACTERS: usize = 10_240;
 /// Versions of a managed policy.
 pub(super) const POLICY_VERSIONS: usize = 5;
 
@@ -48,15 +50,20 @@ pub(super) fn session_policy(value: &str) -> Result<(), Refusal> {
 /// A managed policy: its size, its being a policy.
 pub(super) fn managed_policy(value: &str) -> Result<(), Refusal> {
     policy_document(value)?;
-    if value.chars().filter(|c| !c.is_whitespace()).count() > MANAGED_POLICY_CHARACTERS {
+    if characters(value) > MANAGED_POLICY_CHARACTERS {
         let message = format!("Cannot exceed quota for PolicySize: {MANAGED_POLICY_CHARACTERS}");
         return Err(Refusal::new(409, "LimitExceeded", message));
     }
     Ok(())
 }
 
+/// Characters as IAM counts them: white space is not counted.
+pub(super) fn characters(value: &str) -> usize {
+    value.chars().filter(|c| !c.is_whitespace()).count()
+}
+
 /// JSON with a version and statements, each with an effect, an action and a resource.
-fn policy_document(value: &str) -> Result<(), Refusal> {
+pub(super) fn policy_document(value: &str) -> Result<(), Refusal> {
     let malformed = |message: &str| Refusal::new(400, "MalformedPolicyDocument", message);
     let document: serde_json::Value =
         serde_json::from_str(value).map_err(|_| malformed("This policy contains invalid Json"))?;

@@ -5,6 +5,7 @@
 //! evaluates no policies: MiniStack does both.
 
 mod assume;
+mod inline;
 mod limits;
 mod policies;
 
@@ -20,6 +21,7 @@ use hyper::header::AUTHORIZATION;
 
 use crate::query::{IAM_NAMESPACE, XML, error_body, namespace_of, parse_form, result_body};
 use crate::serve::{Call, Handler, Reply, Server};
+use inline::InlinePolicies;
 use policies::Policies;
 
 /// A role of the fake.
@@ -115,6 +117,12 @@ impl FakeSts {
     pub fn document(&self, arn: &str) -> Option<String> {
         self.fake.policies().document(arn)
     }
+
+    /// The document of a role's inline policy, by both names.
+    #[must_use]
+    pub fn inline_document(&self, role: &str, policy: &str) -> Option<String> {
+        self.fake.inline().document(role, policy)
+    }
 }
 
 /// An error answer: status, AWS error code, message.
@@ -147,6 +155,7 @@ struct Fake {
     clock: SystemClock,
     issued: AtomicU64,
     policies: Mutex<Policies>,
+    inline: Mutex<InlinePolicies>,
 }
 
 impl Handler for Fake {
@@ -167,7 +176,8 @@ impl Fake {
     fn new(settings: FakeStsSettings) -> Self {
         let clock = SystemClock::new();
         let policies = Policies::new(&settings, clock.now());
-        Self { settings, clock, issued: AtomicU64::new(0), policies: Mutex::new(policies) }
+        let inline = Mutex::new(InlinePolicies::new(&settings));
+        Self { settings, clock, issued: AtomicU64::new(0), policies: Mutex::new(policies), inline }
     }
 
     /// The inside of `<ActionResult>`.
@@ -187,6 +197,9 @@ impl Fake {
             "ListPolicyVersions" => self.policies().list_versions(form),
             "GetPolicyVersion" => self.policies().version(form),
             "GetPolicy" => self.policies().policy(form),
+            "PutRolePolicy" => self.inline().put(form),
+            "GetRolePolicy" => self.inline().get(form),
+            "ListRolePolicies" => self.inline().list(form),
             _ => Err(Refusal::new(400, "InvalidAction", format!("Could not find operation {action}"))),
         }
     }
@@ -222,6 +235,10 @@ impl Fake {
             return Err(Refusal::new(403, "InvalidClientTokenId", message));
         }
         Ok(key.to_owned())
+    }
+
+    fn inline(&self) -> MutexGuard<'_, InlinePolicies> {
+        self.inline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn policies(&self) -> MutexGuard<'_, Policies> {

@@ -179,3 +179,28 @@ fn managed_policies_hold_to_6144_characters_without_white_space() {
     let unknown = [("Action", "ListPolicyVersions"), ("PolicyArn", "arn:aws:iam::123456789012:policy/nonesuch")];
     assert_eq!(post(&fake.url(), &unknown).unwrap().0, 404);
 }
+
+#[test]
+fn inline_policies_of_a_role_hold_to_10240_characters_together() {
+    let fake = fake();
+    let on_role = |action: &str, more: &[(&str, &str)]| {
+        let mut form = vec![("Action", action), ("RoleName", "grantd-target-1")];
+        form.extend(more);
+        post(&fake.url(), &form).unwrap()
+    };
+    let put =
+        |name: &str, document: &str| on_role("PutRolePolicy", &[("PolicyName", name), ("PolicyDocument", document)]);
+    assert_eq!(on_role("GetRolePolicy", &[("PolicyName", "one")]).0, 404);
+    assert_eq!(put("one", &policy_of(6_000)).0, 200);
+    assert_eq!(put("two", &policy_of(4_240).replace(',', " ,\n ")).0, 200);
+    assert_eq!(put("two", &policy_of(4_241)).0, 409);
+    assert_eq!(put("one", "nonsense").0, 400);
+    let (_, read) = on_role("GetRolePolicy", &[("PolicyName", "one")]);
+    let document = xml_text(&read, "PolicyDocument").unwrap();
+    assert_eq!(parse_form(format!("d={document}").as_bytes())["d"], policy_of(6_000));
+    assert_eq!(fake.inline_document("grantd-target-1", "one"), Some(policy_of(6_000)));
+    let (_, listed) = on_role("ListRolePolicies", &[]);
+    assert!(listed.contains("<member>one</member><member>two</member>"), "{listed}");
+    let missing = [("Action", "ListRolePolicies"), ("RoleName", "nonesuch")];
+    assert_eq!(post(&fake.url(), &missing).unwrap().0, 404);
+}

@@ -1,7 +1,7 @@
 //! Why the broker does not do what it was asked.
 
 use grantd_model::Refusal;
-use grantd_provider_api::ProviderError;
+use grantd_provider_api::{ErrorKind, ProviderError};
 
 use crate::store::{GuardFailure, StoreError};
 
@@ -65,7 +65,7 @@ pub enum BrokerError {
     Busy(String),
     /// The cloud refused or did not answer.
     #[error("{0}")]
-    Cloud(#[from] ProviderError),
+    Cloud(ProviderError),
     /// Nothing can be written.
     #[error("{0}")]
     Store(StoreError),
@@ -97,6 +97,16 @@ impl BrokerError {
             | Self::Busy(_)
             | Self::Draining => true,
             Self::Denied(_) | Self::Cloud(_) | Self::Store(_) | Self::Stopping | Self::Internal(_) => false,
+        }
+    }
+}
+
+impl From<ProviderError> for BrokerError {
+    fn from(error: ProviderError) -> Self {
+        match error.kind {
+            // The cloud was not asked: what was requested can be valid nowhere.
+            ErrorKind::Invalid => Self::BadRequest(error.message),
+            _ => Self::Cloud(error),
         }
     }
 }

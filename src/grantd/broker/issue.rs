@@ -160,16 +160,12 @@ impl Broker {
             if let Some(limit) = approved.obligations.max_uses {
                 guards.push(Guard::CounterBelow { counter: uses_of(&lease), member: key, limit });
             }
-            guards.push(Guard::PlacesBelow {
-                scope: target.scope.clone(),
-                at: approved.now,
-                limit: capabilities.scope_capacity,
-            });
+            guards.push(Guard::PlacesBelow { scope: target.scope.clone(), at: approved.now, limit: target.capacity });
             guards.push(Guard::SharePlacesBelow {
                 scope: target.scope.clone(),
                 uid: lease.uid,
                 at: approved.now,
-                limit: share_of(capabilities.scope_capacity),
+                limit: share_of(target.capacity),
             });
             let detail = json!({
                 "decision": approved.decision,
@@ -244,6 +240,8 @@ impl Broker {
             token_until: placement.token_until,
             place_until: after(placement.token_until, entry_grace),
             native_id: None,
+            origin: None,
+            collapsed: None,
             state: LeaseState::Issuing,
             version: 0,
         })
@@ -280,6 +278,7 @@ impl Broker {
             token_until: issued.token_until,
             place_until: after(issued.token_until, grace),
             native_id: issued.native_id.clone(),
+            origin: issued.origin.clone(),
         };
         let recorded = match self.record_issue(settled, approved, &lease, &event, &issued.facts).await {
             Ok(recorded) => recorded,
@@ -331,6 +330,7 @@ impl Broker {
         }
         let detail = json!({
             "native_id": active.native_id,
+            "origin": active.origin,
             "session_name": active.session_name,
             "access_until": active.access_until,
             "token_until": active.token_until,

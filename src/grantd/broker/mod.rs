@@ -5,6 +5,7 @@
 //! at any moment without anything becoming untrue.
 
 mod anchors;
+mod collapse;
 mod drain;
 mod end;
 mod error;

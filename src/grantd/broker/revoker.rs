@@ -1,12 +1,12 @@
 //! Carrying out ends: one task a deny scope gathers them, has the cloud refuse them in one write, and looks whether it
 //! does (promise P4). Tried again for ever.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use grantd_model::{Lease, LeaseEvent, LeaseId, LeaseState};
-use grantd_provider_api::{Capabilities, Confirmation, DenyEntry, DenyScope, Provider, ProviderError};
+use grantd_provider_api::{Capabilities, Confirmation, DenyEntry, DenyForm, DenyScope, Provider, ProviderError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -47,8 +47,9 @@ enum Next {
 /// What a task remembers between rounds; losing it costs one needless look at the cloud.
 #[derive(Default)]
 struct Memory {
-    denied: Option<BTreeSet<LeaseId>>,
+    denied: Option<BTreeMap<LeaseId, DenyForm>>,
     looked_at: Option<Timestamp>,
+    collapse_at: Option<Timestamp>,
 }
 
 impl Broker {
@@ -131,16 +132,17 @@ impl Broker {
             return Ok(Next::After(CLAIM / 2));
         }
         let leases = self.to_be_denied(scope, now).await?;
-        let entries: Vec<DenyEntry> = leases.values().map(entry_of).collect();
+        let entries = self.entries_of(&leases).await?;
         let waiting: Vec<&Lease> = leases.values().filter(|lease| waits_for_acceptance(lease)).collect();
         let patrol = memory.looked_at.is_none_or(|at| between(at, now) >= PATROL) && !entries.is_empty();
-        let wanted: BTreeSet<LeaseId> = leases.keys().copied().collect();
+        let wanted: BTreeMap<LeaseId, DenyForm> = entries.iter().map(|entry| (entry.lease, entry.form)).collect();
         let changed = memory.denied.as_ref() != Some(&wanted);
-        if changed || patrol || !waiting.is_empty() {
-            match provider.deny(scope, &entries).await {
+        let due = memory.collapse_at.is_some_and(|at| at <= now);
+        if changed || patrol || due || !waiting.is_empty() {
+            match provider.deny(scope, &entries, now).await {
                 Ok(receipt) => {
                     failpoint::hit("revoke.denied");
-                    *memory = Memory { denied: Some(wanted), looked_at: Some(now) };
+                    *memory = Memory { denied: Some(wanted), looked_at: Some(now), collapse_at: receipt.collapse_at };
                     // What had to be written again is felt from this write on, not from the one that was lost.
                     let unconfirmed = |lease: &&Lease| matches!(lease.state, LeaseState::Revoking { .. });
                     let accepted: Vec<&Lease> = match receipt.unchanged {
@@ -150,6 +152,7 @@ impl Broker {
                     let accept = |_: &Lease| LeaseEvent::Accept { at: self.now(), version: receipt.version.clone() };
                     self.advance_all(&accepted, &accept, json!({ "version": receipt.version })).await?;
                     failpoint::hit("revoke.accepted");
+                    self.mark_collapsed(scope, &receipt).await?;
                 }
                 Err(error) => {
                     failpoint::hit("revoke.late");
@@ -161,7 +164,12 @@ impl Broker {
                 }
             }
         }
-        self.confirm_round(scope, provider.as_ref(), &capabilities, memory).await
+        let next = self.confirm_round(scope, provider.as_ref(), &capabilities, memory).await?;
+        Ok(match (memory.collapse_at, next) {
+            (None, next) => next,
+            (Some(at), Next::Rest) => Next::After(between(now, at).max(LOOK_AGAIN).min(PATROL)),
+            (Some(at), Next::After(time)) => Next::After(between(now, at).max(LOOK_AGAIN).min(time)),
+        })
     }
 
     /// Looks whether the cloud refuses what it accepted long enough ago.
@@ -187,7 +195,7 @@ impl Broker {
         let due: Vec<&Lease> = accepted.iter().filter(|(_, felt)| *felt <= now).map(|(lease, _)| *lease).collect();
         let mut open = accepted.len();
         if !due.is_empty() {
-            let entries: Vec<DenyEntry> = due.iter().map(|lease| entry_of(lease)).collect();
+            let entries: Vec<DenyEntry> = due.iter().map(|lease| lease.entry()).collect();
             let answers = provider.confirm(scope, &entries).await?;
             let confirmed: Vec<&Lease> = due
                 .iter()
@@ -280,8 +288,4 @@ fn failed_by(lease: &Lease, by: &ProviderError) -> bool {
 
 fn waits_for_acceptance(lease: &Lease) -> bool {
     matches!(lease.state, LeaseState::Revoking { accepted: None, .. } | LeaseState::RevokeFailed { .. })
-}
-
-fn entry_of(lease: &Lease) -> DenyEntry {
-    DenyEntry { lease: lease.id, session_name: lease.session_name.clone(), target: lease.target.clone() }
 }

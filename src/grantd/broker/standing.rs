@@ -87,7 +87,7 @@ impl Broker {
         let now = self.now();
         for provider in self.inner.providers.values() {
             for scope in provider.scopes() {
-                let limit = provider.capabilities(&scope.account)?.scope_capacity;
+                let limit = provider.capacity(&scope)?;
                 let taken = self.store().places(&scope, now).await?;
                 standing.places.push((scope, taken, u64::from(limit)));
             }

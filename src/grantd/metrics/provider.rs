@@ -7,6 +7,7 @@ use grantd_provider_api::{
     AccountHealth, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope, Entitlement,
     IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
 };
+use jiff::Timestamp;
 
 use super::families::{Call, Called, Families};
 use super::seconds;
@@ -76,6 +77,10 @@ impl Provider for Measured {
         self.inner.scopes()
     }
 
+    fn capacity(&self, scope: &DenyScope) -> Result<u32, ProviderError> {
+        self.inner.capacity(scope)
+    }
+
     fn place(&self, request: &IssueRequest<'_>) -> Result<Placement, ProviderError> {
         self.inner.place(request)
     }
@@ -84,8 +89,13 @@ impl Provider for Measured {
         self.measured(&request.plan.account, "issue", self.inner.issue(request)).await
     }
 
-    async fn deny(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<RevokeReceipt, ProviderError> {
-        self.measured(&scope.account, "deny", self.inner.deny(scope, entries)).await
+    async fn deny(
+        &self,
+        scope: &DenyScope,
+        entries: &[DenyEntry],
+        as_of: Timestamp,
+    ) -> Result<RevokeReceipt, ProviderError> {
+        self.measured(&scope.account, "deny", self.inner.deny(scope, entries, as_of)).await
     }
 
     async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grantd_model::{EndReason, GrantEvent, GrantId, GrantState, Lease, LeaseEvent, RegisteredAnchor, freeze_epoch};
-use grantd_provider_api::Id;
+use grantd_provider_api::{DenyForm, Id, Origin};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
@@ -29,6 +29,7 @@ pub(in crate::store) fn issued(lease: &Lease) -> Lease {
         token_until: lease.token_until,
         place_until: lease.place_until,
         native_id: "arn".to_owned(),
+        origin: Some(Origin { identity: "AROA1".to_owned(), issued_at: lease.created_at }),
     };
     lease.after(&event).unwrap()
 }
@@ -137,7 +138,8 @@ pub(in crate::store) async fn p2_a_place_is_taken_from_the_intent_until_the_toke
     assert_eq!((below(just_before, 1).await, below(at(1800), 1).await), (full(1, 1), Ok(())));
 
     // The cloud's token lives longer than was planned.
-    let longer = LeaseEvent::Issued { token_until: at(1000), place_until: at(2000), native_id: "arn".to_owned() };
+    let longer =
+        LeaseEvent::Issued { token_until: at(1000), place_until: at(2000), native_id: "arn".to_owned(), origin: None };
     let first = first.after(&longer).unwrap();
     write(&*store, Write::UpdateLease(first.clone())).await;
     assert_eq!((places(at(1999)).await, places(at(2000)).await), (1, 0));
@@ -160,6 +162,52 @@ pub(in crate::store) async fn p2_a_place_is_taken_from_the_intent_until_the_toke
     assert_eq!(places(at(0)).await, 2);
     write(&*store, Write::UpdateLease(third.after(&LeaseEvent::Expire { at: at(300) }).unwrap())).await;
     assert_eq!(places(at(301)).await, 1, "what expired by itself needs none");
+}
+
+pub(in crate::store) async fn p4_what_is_refused_together_takes_no_place_and_stays_refused(stage: &mut impl Stage) {
+    let store = stage.store();
+    let grant = grant(1);
+    insert_grant(&*store, &grant).await;
+    let leases: Vec<Lease> = (10..13).map(|nth| lease(nth, &grant)).collect();
+    let (scope, uid) = (leases[0].scope.clone(), leases[0].uid);
+    let places = async |limit| {
+        let all = verdict(&*store, Guard::PlacesBelow { scope: scope.clone(), at: at(20), limit }).await;
+        let share = verdict(&*store, Guard::SharePlacesBelow { scope: scope.clone(), uid, at: at(20), limit }).await;
+        (all, share, store.places(&scope, at(20)).await.unwrap())
+    };
+    let mut ends = Vec::new();
+    for lease in &leases {
+        write(&*store, Write::InsertLease(lease.clone())).await;
+        let active = issued(lease);
+        write(&*store, Write::UpdateLease(active.clone())).await;
+        ends.push(ended(&active));
+        write(&*store, Write::UpdateLease(ended(&active))).await;
+    }
+    let full = |in_use, limit| {
+        (Err(GuardFailure::Places { in_use, limit }), Err(GuardFailure::Share { in_use, limit }), in_use)
+    };
+    assert_eq!(places(3).await, full(3, 3));
+    let collapse = LeaseEvent::Collapse { at: at(20), version: "v9".to_owned() };
+    let collapsed: Vec<Lease> = ends[..2].iter().map(|lease| lease.after(&collapse).unwrap()).collect();
+    let writes = collapsed.iter().cloned().map(Write::UpdateLease).collect();
+    store.commit(audited("deny.collapsed", writes)).await.unwrap();
+    assert_eq!(places(1).await, full(1, 1));
+    assert_eq!(places(2).await, (Ok(()), Ok(()), 1));
+    // What follows does not take the place again, and the mark outlives a restart.
+    let accepted = collapsed[0].after(&LeaseEvent::Accept { at: at(21), version: "v9".to_owned() }).unwrap();
+    let revoked = accepted.after(&LeaseEvent::Confirm { at: at(22) }).unwrap();
+    write(&*store, Write::UpdateLease(accepted)).await;
+    write(&*store, Write::UpdateLease(revoked.clone())).await;
+    drop(store);
+    stage.restart().await;
+    let store = stage.store();
+    assert_eq!(store.places(&scope, at(23)).await.unwrap(), 1);
+    let just_before = at(1800) - SignedDuration::from_millis(1);
+    let denied = store.denied(&scope, just_before).await.unwrap();
+    assert_eq!(denied, [revoked, collapsed[1].clone(), ends[2].clone()], "until the token is dead");
+    let forms: Vec<DenyForm> = denied.iter().map(|lease| lease.entry().form).collect();
+    assert_eq!(forms, [DenyForm::Collapsed, DenyForm::Collapsed, DenyForm::Single]);
+    assert_eq!(store.denied(&scope, at(1800)).await.unwrap(), []);
 }
 
 pub(in crate::store) async fn places_never_pass_their_limit_under_contention(stage: &mut impl Stage) {

@@ -86,6 +86,8 @@ pub(in crate::store) fn lease(nth: u128, grant: &Grant) -> Lease {
         token_until: at(900),
         place_until: at(1800),
         native_id: None,
+        origin: None,
+        collapsed: None,
         state: LeaseState::Issuing,
         version: 0,
     }

@@ -117,7 +117,12 @@ pub(in crate::store) async fn p13_everything_survives_a_restart(stage: &mut impl
     ];
     store.commit(audited("everything", writes)).await.unwrap();
     let active = lease
-        .after(&LeaseEvent::Issued { token_until: at(900), place_until: at(1800), native_id: "arn".to_owned() })
+        .after(&LeaseEvent::Issued {
+            token_until: at(900),
+            place_until: at(1800),
+            native_id: "arn".to_owned(),
+            origin: None,
+        })
         .unwrap();
     store.commit(audited("lease.issued", vec![Write::UpdateLease(active.clone())])).await.unwrap();
     assert!(store.claim("writer", at(0), at(60)).await.unwrap());
