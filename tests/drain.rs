@@ -40,7 +40,7 @@ fn p4_a_drain_ends_every_lease_and_is_complete_only_when_the_cloud_took_it() {
 
     // The cloud does not take it: that is what is said, and nothing more.
     world.proxy.add(Rule::on("CreatePolicyVersion", Fault::Status { status: 500, code: None })).unwrap();
-    let (code, view, said) = drained(&world, "2s");
+    let (code, view, said) = drained(&world, "5s");
     assert_eq!(code, 8, "{view}");
     assert!(said.contains("2 leases") && said.contains("goes on trying"), "{said}");
     assert_eq!((&view["complete"], &view["leases"], &view["unaccepted"]), (&json!(false), &json!(2), &json!(2)));
