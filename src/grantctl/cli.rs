@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use grantd_wire::AnchorChoice;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::exec::args::{Exec, ExecChild, HELP as EXEC_HELP};
 use crate::exit::EXIT_CODES;
 
 /// Ask grantd for access to one cloud resource, use it, and give it back.
@@ -55,6 +56,12 @@ pub enum Command {
     Vend(Vend),
     /// Take a credential in the form that AWS clients read (`credential_process = grantctl credential-process auto`).
     CredentialProcess(CredentialProcess),
+    /// Run a command with a credential that lives as long as the command.
+    #[command(after_help = EXEC_HELP)]
+    Exec(Box<Exec>),
+    /// What `exec` starts: becomes the command once it is tied to its parent.
+    #[command(hide = true)]
+    ExecChild(ExecChild),
     /// Have a process watched: leases taken by it, or by what it starts, end when it exits. Prints the anchor.
     Attach {
         /// An ancestor of this command, of the same user; the calling shell when left out.
@@ -340,7 +347,7 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     if parsed.is_positive() { Ok(parsed) } else { Err("a duration must be longer than nothing".to_owned()) }
 }
 
-fn whole_seconds(text: &str) -> Result<u64, String> {
+pub(crate) fn whole_seconds(text: &str) -> Result<u64, String> {
     let parsed = duration(text)?;
     if parsed.subsec_nanos() != 0 {
         return Err("give a whole number of seconds".to_owned());
@@ -348,7 +355,7 @@ fn whole_seconds(text: &str) -> Result<u64, String> {
     u64::try_from(parsed.as_secs()).map_err(|error| error.to_string())
 }
 
-fn patience(text: &str) -> Result<Duration, String> {
+pub(crate) fn patience(text: &str) -> Result<Duration, String> {
     let parsed = Duration::try_from(duration(text)?).map_err(|error| error.to_string())?;
     // Timers further away than this would never fire anyway, and the runtime's must not overflow.
     if parsed > Duration::from_secs(86_400) { Err("wait for 24h at most".to_owned()) } else { Ok(parsed) }

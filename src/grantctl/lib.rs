@@ -8,8 +8,10 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 mod commands;
+mod exec;
 pub mod exit;
 mod print;
+mod secret;
 mod transport;
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         out: &mut out,
         err: &mut io::stderr(),
         out_is_terminal: io::stdout().is_terminal(),
+        err_is_terminal: io::stderr().is_terminal(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -36,6 +36,7 @@ async fn ran(line: &[&str], replies: Vec<Reply>, terminal: bool) -> Ran {
         out: &mut out,
         err: &mut err,
         out_is_terminal: terminal,
+        err_is_terminal: false,
     };
     let done = run(&mut context, cli.command).await;
     let mut err = String::from_utf8(err).unwrap();
@@ -167,6 +168,7 @@ async fn a_credential_that_nobody_reads_is_a_failure() {
             out: &mut Closed,
             err: &mut io::sink(),
             out_is_terminal: false,
+            err_is_terminal: false,
         };
         let failure = run(&mut context, cli.command).await.unwrap_err();
         assert_eq!(failure.exit().code(), code, "{line}");

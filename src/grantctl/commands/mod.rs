@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use crate::cli::{Audit, Command, Thing};
 use crate::client::{Answer, Client};
+use crate::exec;
 use crate::exit::Failure;
 use crate::print::{clean, write};
 
@@ -32,6 +33,8 @@ pub struct Context<'a> {
     pub err: &'a mut dyn Write,
     /// Whether a person is looking at standard output.
     pub out_is_terminal: bool,
+    /// Whether a person is looking at standard error.
+    pub err_is_terminal: bool,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -59,7 +62,7 @@ impl Context<'_> {
     }
 
     /// Says something on standard error. That it cannot be said is no reason to fail.
-    fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         let _ = self.err.write_all(format!("grantctl: note: {}\n", clean(text)).as_bytes());
     }
 }
@@ -76,6 +79,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::List(wanted) => grant::list(context, wanted).await,
         Command::Vend(wanted) => vend::vend(context, wanted).await,
         Command::CredentialProcess(wanted) => vend::credential_process(context, wanted).await,
+        Command::Exec(wanted) => exec::exec(context, *wanted).await,
+        Command::ExecChild(wanted) => exec::become_command(&wanted),
         Command::Attach { pid } => anchor::attach(context, pid).await,
         Command::Detach { anchor } => anchor::detach(context, &anchor).await,
         Command::Complete { id } => end::complete(context, &id).await,
