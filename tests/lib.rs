@@ -15,6 +15,7 @@ mod daemon;
 mod job;
 mod scene;
 mod user;
+mod worker;
 mod world;
 
 pub use caller::{Answer, Caller, Credentials};
@@ -23,6 +24,7 @@ pub use daemon::Daemon;
 pub use job::Job;
 pub use scene::Scene;
 pub use user::User;
+pub use worker::Worker;
 pub use world::{Setup, World};
 
 use std::thread;

@@ -1,7 +1,5 @@
 //! Tests of the wait for a grant, with a scripted daemon.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
 use super::*;
@@ -43,9 +41,9 @@ async fn waited(
     let server = TestServer::new(replies);
     let client = Client::new(server.path.clone(), Duration::from_secs(5));
     let wait = Wait { client: &client, now, pause: Duration::from_millis(1), limit, terminal };
-    let mut said = Vec::new();
+    let mut said: Vec<u8> = Vec::new();
     let first = serde_json::from_value(first.clone()).unwrap();
-    let done = wait.until_active(first, &mut said as &mut dyn Write).await;
+    let done = wait.until_active(first, &mut said).await;
     (done.map(|grant| grant.state), String::from_utf8(said).unwrap())
 }
 
