@@ -52,14 +52,13 @@ pub(super) struct Incoming {
 }
 
 impl Signals {
-    /// Blocks signals in this thread and in those that it starts. The command starts with none blocked.
+    /// Blocks signals in this thread and in those that it starts; [`become_command`] lets them through again.
     pub(super) fn new() -> Result<Self, Failure> {
         let terminal = File::open("/dev/tty").is_ok();
-        let mut set: SigSet = PASSED_ON.into_iter().collect();
-        set.add(Signal::SIGCHLD);
-        if !terminal {
+        let mut set = caught();
+        if terminal {
             // A terminal's stops everyone in the group by itself, us too.
-            set.add(Signal::SIGTSTP);
+            set.remove(Signal::SIGTSTP);
         }
         let failed = |error: io::Error| Failure::new(Exit::Unexpected, format!("cannot wait for signals: {error}"));
         set.thread_block().map_err(|errno| failed(errno.into()))?;
@@ -88,6 +87,11 @@ impl Signals {
             }
         }
     }
+}
+
+/// Every signal that this program deals with.
+fn caught() -> SigSet {
+    PASSED_ON.into_iter().chain([Signal::SIGCHLD, Signal::SIGTSTP]).collect()
 }
 
 /// Reads signals as they come, with who sent them.
@@ -187,6 +191,10 @@ pub(super) fn code_of(signal: Signal) -> u8 {
 /// set-user-ID program is not sent it).
 pub(crate) fn become_command(wanted: &ExecChild) -> Result<(), Failure> {
     let failed = |code: u8, line: String| Err(Failure::new(Exit::Command(code), line));
+    // Blocked signals stay blocked in a program that is started (execve(2)); the command is to get them.
+    if let Err(errno) = caught().thread_unblock() {
+        return failed(126, format!("cannot let signals through to the command: {errno}"));
+    }
     if let Err(errno) = prctl::set_pdeathsig(Signal::SIGTERM) {
         return failed(126, format!("cannot tie the command to grantctl: {errno}"));
     }
