@@ -275,6 +275,7 @@ fn p9_no_secret_is_in_an_argv_in_an_environment_or_left_in_a_file() {
     }
     // Killed, it cannot tidy up; the next one does.
     let mut worker = Worker::start(&world, &["--grant", &grant, "--format", "file"], &place);
+    worker.asks(&json!(["default", "SIGTERM"]));
     worker.signal(nix::sys::signal::Signal::SIGKILL);
     assert_eq!(worker.ended(), -9);
     worker.command_is_gone();

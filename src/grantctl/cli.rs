@@ -23,6 +23,9 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// In place of a grant's id: the caller's one active grant.
+pub const AUTO: &str = "auto";
+
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
@@ -35,6 +38,9 @@ pub struct Global {
     /// Print exactly what the daemon answered, as JSON.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Colours on standard output and standard error; `auto` is for terminals, and not where NO_COLOR is set.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
     /// How long to wait for an answer.
     #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = patience)]
     pub timeout: Duration,
@@ -47,7 +53,7 @@ pub enum Command {
     Request(Box<Request>),
     /// Show a grant with its plan and its leases, or a lease.
     Show {
-        /// A grant's or a lease's id.
+        /// A grant's or a lease's id, or `auto` for your one active grant.
         id: Thing,
     },
     /// List grants, newest first.
@@ -75,12 +81,12 @@ pub enum Command {
     },
     /// Say that the work is done: end a grant with its leases, or one lease.
     Complete {
-        /// A grant's or a lease's id.
+        /// A grant's or a lease's id, or `auto` for your one active grant.
         id: Thing,
     },
     /// Take a grant with its leases, or one lease, away.
     Revoke {
-        /// A grant's or a lease's id.
+        /// A grant's or a lease's id, or `auto` for your one active grant.
         id: Thing,
         /// Why; the audit keeps it.
         #[arg(long, value_name = "TEXT")]
@@ -93,6 +99,17 @@ pub enum Command {
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(Audit),
+    /// Print what a shell needs to complete command lines: `source <(grantctl completions bash)`.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory.
+    #[command(hide = true)]
+    Man {
+        /// Where to; it has to be there.
+        directory: PathBuf,
+    },
 }
 
 /// Ask for a grant.
@@ -187,7 +204,11 @@ pub struct CredentialProcess {
 #[derive(Debug, Args)]
 pub struct Wanted {
     /// The grant's id, or `auto` for the one active grant that matches you.
+    #[arg(default_value = "auto")]
     pub grant: GrantChoice,
+    /// The same.
+    #[arg(id = "named_grant", long = "grant", value_name = "ID|auto", conflicts_with = "grant")]
+    pub named: Option<GrantChoice>,
     /// How long, e.g. `5m`; the daemon's default when left out. More than is allowed is refused, never shortened.
     #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
     pub ttl: Option<u64>,
@@ -199,9 +220,9 @@ pub struct Wanted {
 /// List leases.
 #[derive(Debug, Args)]
 pub struct Leases {
-    /// Only those of this grant.
-    #[arg(long)]
-    pub grant: Option<GrantName>,
+    /// Only those of this grant, or with `auto` of your one active grant.
+    #[arg(long, value_name = "ID|auto")]
+    pub grant: Option<GrantChoice>,
     /// Ended ones too.
     #[arg(long)]
     pub ended: bool,
@@ -231,6 +252,29 @@ pub enum Audit {
         #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 10)]
         lines: u64,
     },
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set (no-color.org).
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl ColorWhen {
+    /// Whether to, where `terminal` says if a person is looking.
+    #[must_use]
+    pub fn on(self, terminal: bool) -> bool {
+        match self {
+            Self::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
 }
 
 /// How to print a credential.
@@ -263,10 +307,6 @@ impl From<AnchorArg> for AnchorChoice {
     }
 }
 
-/// A grant's id as far as the command line can tell. It is safe as a path segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrantName(pub String);
-
 /// A registered anchor's id as far as the command line can tell. It is safe as a path segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnchorName(pub String);
@@ -274,7 +314,7 @@ pub struct AnchorName(pub String);
 /// A grant or a lease. The ids are safe as path segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Thing {
-    /// A grant, by its id.
+    /// A grant, by its id, or `auto`.
     Grant(String),
     /// A lease, by its id.
     Lease(String),
@@ -287,14 +327,6 @@ pub enum GrantChoice {
     Auto,
     /// This one.
     Named(String),
-}
-
-impl FromStr for GrantName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        is_id(text, "grant").then(|| Self(text.to_owned())).ok_or_else(|| "a grant's id begins with grant-".to_owned())
-    }
 }
 
 impl FromStr for AnchorName {
@@ -311,12 +343,12 @@ impl FromStr for Thing {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if is_id(text, "grant") {
+        if text == AUTO || is_id(text, "grant") {
             Ok(Self::Grant(text.to_owned()))
         } else if is_id(text, "lease") {
             Ok(Self::Lease(text.to_owned()))
         } else {
-            Err("give the id of a grant (grant-…) or of a lease (lease-…)".to_owned())
+            Err("give the id of a grant (grant-…) or of a lease (lease-…), or auto".to_owned())
         }
     }
 }
@@ -325,7 +357,7 @@ impl FromStr for GrantChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" {
+        if text == AUTO {
             return Ok(Self::Auto);
         }
         is_id(text, "grant")

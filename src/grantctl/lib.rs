@@ -10,6 +10,7 @@ pub mod clock;
 mod commands;
 mod exec;
 pub mod exit;
+pub mod paint;
 mod print;
 mod secret;
 mod transport;

@@ -72,7 +72,7 @@ fn format(context: &Context<'_>, wanted: Option<Format>) -> Result<Format, Failu
 }
 
 fn request(wanted: cli::Wanted, anchor: AnchorChoice) -> Result<grantd_wire::Vend, Failure> {
-    let grant = match wanted.grant {
+    let grant = match wanted.named.unwrap_or(wanted.grant) {
         GrantChoice::Auto => "auto".to_owned(),
         GrantChoice::Named(_) if wanted.resource.is_some() => {
             return Err(Failure::new(Exit::Usage, "--resource chooses among grants: give it with auto only"));
