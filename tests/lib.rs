@@ -16,6 +16,7 @@ mod job;
 mod manager;
 mod scene;
 mod user;
+mod worker;
 mod world;
 
 pub use caller::{Answer, Caller, Credentials};
@@ -25,6 +26,7 @@ pub use job::Job;
 pub use manager::Manager;
 pub use scene::Scene;
 pub use user::User;
+pub use worker::Worker;
 pub use world::{Setup, World};
 
 use std::thread;

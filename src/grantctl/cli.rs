@@ -9,6 +9,7 @@ use grantd_wire::AnchorChoice;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cover::{Cover, Freeze, FreezeName};
+use crate::exec::args::{Exec, ExecChild, HELP as EXEC_HELP};
 use crate::exit::EXIT_CODES;
 
 /// Ask grantd for access to one cloud resource, use it, and give it back.
@@ -23,6 +24,9 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// In place of a grant's id: the caller's one active grant.
+pub const AUTO: &str = "auto";
+
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
@@ -35,6 +39,9 @@ pub struct Global {
     /// Print exactly what the daemon answered, as JSON.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Colours on standard output and standard error; `auto` is for terminals, and not where NO_COLOR is set.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
     /// How long to wait for an answer.
     #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = patience)]
     pub timeout: Duration,
@@ -47,7 +54,7 @@ pub enum Command {
     Request(Box<Request>),
     /// Show a grant with its plan and its leases, or a lease.
     Show {
-        /// A grant's or a lease's id.
+        /// A grant's or a lease's id, or `auto` for your one active grant.
         id: Thing,
     },
     /// List grants, newest first.
@@ -56,6 +63,12 @@ pub enum Command {
     Vend(Vend),
     /// Take a credential in the form that AWS clients read (`credential_process = grantctl credential-process auto`).
     CredentialProcess(CredentialProcess),
+    /// Run a command with a credential that lives as long as the command.
+    #[command(after_help = EXEC_HELP)]
+    Exec(Box<Exec>),
+    /// What `exec` starts: becomes the command once it is tied to its parent.
+    #[command(hide = true)]
+    ExecChild(ExecChild),
     /// Have a process watched: leases taken by it, or by what it starts, end when it exits. Prints the anchor.
     Attach {
         /// An ancestor of this command, of the same user; the calling shell when left out.
@@ -69,12 +82,12 @@ pub enum Command {
     },
     /// Say that the work is done: end a grant with its leases, or one lease.
     Complete {
-        /// A grant's or a lease's id.
+        /// A grant's or a lease's id, or `auto` for your one active grant.
         id: Thing,
     },
     /// Take a grant with its leases, or one lease, away; or everything that is covered, at once.
     Revoke {
-        /// A grant's or a lease's id.
+        /// A grant's or a lease's id, or `auto` for your one active grant.
         #[arg(required_unless_present = "cover", conflicts_with = "cover")]
         id: Option<Thing>,
         /// What is covered.
@@ -110,6 +123,17 @@ pub enum Command {
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(Audit),
+    /// Print what a shell needs to complete command lines: `source <(grantctl completions bash)`.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory.
+    #[command(hide = true)]
+    Man {
+        /// Where to; it has to be there.
+        directory: PathBuf,
+    },
 }
 
 /// Ask for a grant.
@@ -204,7 +228,11 @@ pub struct CredentialProcess {
 #[derive(Debug, Args)]
 pub struct Wanted {
     /// The grant's id, or `auto` for the one active grant that matches you.
+    #[arg(default_value = "auto")]
     pub grant: GrantChoice,
+    /// The same.
+    #[arg(id = "named_grant", long = "grant", value_name = "ID|auto", conflicts_with = "grant")]
+    pub named: Option<GrantChoice>,
     /// How long, e.g. `5m`; the daemon's default when left out. More than is allowed is refused, never shortened.
     #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
     pub ttl: Option<u64>,
@@ -216,9 +244,9 @@ pub struct Wanted {
 /// List leases.
 #[derive(Debug, Args)]
 pub struct Leases {
-    /// Only those of this grant.
-    #[arg(long)]
-    pub grant: Option<GrantName>,
+    /// Only those of this grant, or with `auto` of your one active grant.
+    #[arg(long, value_name = "ID|auto")]
+    pub grant: Option<GrantChoice>,
     /// Ended ones too.
     #[arg(long)]
     pub ended: bool,
@@ -248,6 +276,29 @@ pub enum Audit {
         #[arg(short = 'n', long = "lines", value_name = "N", default_value_t = 10)]
         lines: u64,
     },
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set (no-color.org).
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl ColorWhen {
+    /// Whether to, where `terminal` says if a person is looking.
+    #[must_use]
+    pub fn on(self, terminal: bool) -> bool {
+        match self {
+            Self::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
 }
 
 /// How to print a credential.
@@ -280,10 +331,6 @@ impl From<AnchorArg> for AnchorChoice {
     }
 }
 
-/// A grant's id as far as the command line can tell. It is safe as a path segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GrantName(pub String);
-
 /// A registered anchor's id as far as the command line can tell. It is safe as a path segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnchorName(pub String);
@@ -291,7 +338,7 @@ pub struct AnchorName(pub String);
 /// A grant or a lease. The ids are safe as path segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Thing {
-    /// A grant, by its id.
+    /// A grant, by its id, or `auto`.
     Grant(String),
     /// A lease, by its id.
     Lease(String),
@@ -304,14 +351,6 @@ pub enum GrantChoice {
     Auto,
     /// This one.
     Named(String),
-}
-
-impl FromStr for GrantName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        is_id(text, "grant").then(|| Self(text.to_owned())).ok_or_else(|| "a grant's id begins with grant-".to_owned())
-    }
 }
 
 impl FromStr for AnchorName {
@@ -328,12 +367,12 @@ impl FromStr for Thing {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if is_id(text, "grant") {
+        if text == AUTO || is_id(text, "grant") {
             Ok(Self::Grant(text.to_owned()))
         } else if is_id(text, "lease") {
             Ok(Self::Lease(text.to_owned()))
         } else {
-            Err("give the id of a grant (grant-…) or of a lease (lease-…)".to_owned())
+            Err("give the id of a grant (grant-…) or of a lease (lease-…), or auto".to_owned())
         }
     }
 }
@@ -342,7 +381,7 @@ impl FromStr for GrantChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" {
+        if text == AUTO {
             return Ok(Self::Auto);
         }
         is_id(text, "grant")
@@ -364,7 +403,7 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     if parsed.is_positive() { Ok(parsed) } else { Err("a duration must be longer than nothing".to_owned()) }
 }
 
-fn whole_seconds(text: &str) -> Result<u64, String> {
+pub(crate) fn whole_seconds(text: &str) -> Result<u64, String> {
     let parsed = duration(text)?;
     if parsed.subsec_nanos() != 0 {
         return Err("give a whole number of seconds".to_owned());
@@ -372,7 +411,7 @@ fn whole_seconds(text: &str) -> Result<u64, String> {
     u64::try_from(parsed.as_secs()).map_err(|error| error.to_string())
 }
 
-fn patience(text: &str) -> Result<Duration, String> {
+pub(crate) fn patience(text: &str) -> Result<Duration, String> {
     let parsed = Duration::try_from(duration(text)?).map_err(|error| error.to_string())?;
     // Timers further away than this would never fire anyway, and the runtime's must not overflow.
     if parsed > Duration::from_secs(86_400) { Err("wait for 24h at most".to_owned()) } else { Ok(parsed) }

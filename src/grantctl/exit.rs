@@ -22,6 +22,8 @@ Exit codes:
    9  the daemon cannot be reached, is stopping or drained, or cannot write its audit
   10  the audit chain does not hold
 
+exec passes on the code of its command, and adds 100 to its own: see grantctl exec --help.
+
 A refusal is one line on standard error. With --json, standard output is exactly what the daemon answered.";
 
 /// How `grantctl` ends.
@@ -49,6 +51,8 @@ pub enum Exit {
     Unreachable,
     /// The audit chain does not hold.
     Chain,
+    /// What `exec` passes on from its command, or why there was none.
+    Command(u8),
 }
 
 impl Exit {
@@ -67,6 +71,7 @@ impl Exit {
             Self::Cloud => 8,
             Self::Unreachable => 9,
             Self::Chain => 10,
+            Self::Command(code) => code,
         }
     }
 
@@ -127,6 +132,19 @@ impl Failure {
             return Self { exit: Exit::Ok, line: None };
         }
         Self::new(Exit::Unexpected, format!("cannot write to standard output: {error}"))
+    }
+
+    /// The command of `exec` was not started for this reason: no exit code of its own can be mistaken for this.
+    #[must_use]
+    pub fn not_started(self) -> Self {
+        let line = self.line.map(|line| format!("{line}; the command was not started"));
+        Self { exit: Exit::Command(self.exit.code().saturating_add(100)), line }
+    }
+
+    /// The command of `exec` ended so.
+    #[must_use]
+    pub fn of_command(code: u8) -> Self {
+        Self { exit: Exit::Command(code), line: None }
     }
 
     /// How the process is to exit.

@@ -7,11 +7,13 @@
 pub mod cli;
 pub mod client;
 pub mod clock;
-
 mod commands;
 pub mod cover;
+mod exec;
 pub mod exit;
+pub mod paint;
 mod print;
+mod secret;
 mod transport;
 
 #[cfg(test)]

@@ -11,26 +11,31 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use zeroizing_alloc::ZeroAlloc;
 
-use grantctl::cli::Cli;
+use grantctl::cli::{Cli, ColorWhen};
 use grantctl::client::Client;
 use grantctl::exit::{Exit, Failure};
-use grantctl::{Context, clock, run};
+use grantctl::{Context, clock, paint, run};
 
 /// Wipes what is freed: buffers of the HTTP client and of the JSON parser hold credentials too (promise P9).
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    let done = match Cli::try_parse() {
-        Ok(cli) => execute(cli),
-        Err(error) => usage(&error),
+    let (color, done) = match Cli::try_parse() {
+        Ok(cli) => (cli.global.color, execute(cli)),
+        Err(error) => (ColorWhen::Auto, usage(&error)),
     };
     ExitCode::from(match done {
         Ok(()) => Exit::Ok.code(),
         Err(failure) => {
             if let Some(line) = failure.line() {
                 // When standard error is gone there is nobody left to tell; the exit code still says it.
-                let _ = io::stderr().write_all(format!("grantctl: {line}\n").as_bytes());
+                let name = if color.on(io::stderr().is_terminal()) {
+                    paint::failure("grantctl:")
+                } else {
+                    "grantctl:".to_owned()
+                };
+                let _ = io::stderr().write_all(format!("{name} {line}\n").as_bytes());
             }
             failure.exit().code()
         }
@@ -53,6 +58,8 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         out: &mut out,
         err: &mut io::stderr(),
         out_is_terminal: io::stdout().is_terminal(),
+        err_is_terminal: io::stderr().is_terminal(),
+        color: cli.global.color.on(io::stdout().is_terminal()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -36,6 +36,8 @@ async fn ran(line: &[&str], replies: Vec<Reply>, terminal: bool) -> Ran {
         out: &mut out,
         err: &mut err,
         out_is_terminal: terminal,
+        err_is_terminal: false,
+        color: cli.global.color.on(false),
     };
     let done = run(&mut context, cli.command).await;
     let mut err = String::from_utf8(err).unwrap();
@@ -116,6 +118,57 @@ transcripts! {
     audit_tail: ["audit", "tail", "-n", "2"] => [(200, page(&chain(3), 0..1)), (200, page(&chain(3), 1..3))];
 }
 
+#[tokio::test]
+async fn auto_is_the_one_active_grant_wherever_a_grant_is_named() {
+    let one = || Reply::Json(200, json!({ "grants": [grant()] }));
+    let done = ran(&["complete", "auto"], vec![one(), Reply::Json(200, grant_in("ended"))], false).await;
+    assert_eq!(done.exit, Exit::Ok, "{}", done.err);
+    assert_eq!(done.asked[0], "GET /v1/grants?limit=100&state=active");
+    assert!(done.asked[1].starts_with("POST /v1/grants/grant-aaaa/complete"), "{:?}", done.asked);
+    let listed =
+        ran(&["leases", "--grant", "auto"], vec![one(), Reply::Json(200, json!({ "leases": [] }))], false).await;
+    assert_eq!(listed.asked[1], "GET /v1/leases?grant=grant-aaaa");
+    for line in [&["vend"][..], &["vend", "--grant", "auto"], &["credential-process", "--grant", "auto"]] {
+        let vend = ran(line, vec![Reply::Json(201, vended())], false).await;
+        assert!(vend.asked[0].contains(r#""grant":"auto""#), "{:?}", vend.asked);
+    }
+    let none = ran(&["show", "auto"], vec![Reply::Json(200, json!({ "grants": [] }))], false).await;
+    assert_eq!((none.exit, none.err.contains("grantctl request")), (Exit::NotFound, true), "{}", none.err);
+    let two = Reply::Json(200, json!({ "grants": [grant(), grant()] }));
+    let many = ran(&["revoke", "auto", "--reason", "x"], vec![two], false).await;
+    assert_eq!((many.exit, many.asked.len()), (Exit::State, 1), "{}", many.err);
+}
+
+#[tokio::test]
+async fn colours_are_there_when_wanted_and_take_nothing_from_the_text() {
+    let list = || vec![Reply::Json(200, json!({ "grants": [grant(), grant_in("revoked")] }))];
+    let plain = ran(&["list"], list(), false).await;
+    let painted = ran(&["list", "--color", "always"], list(), false).await;
+    assert!(!plain.out.contains('\u{1b}') && painted.out.contains("\u{1b}[32mactive\u{1b}[0m"), "{:?}", painted.out);
+    let mut bare = painted.out;
+    for mark in ["\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[0m"] {
+        bare = bare.replace(mark, "");
+    }
+    assert_eq!(bare, plain.out);
+    let json = ran(&["list", "--json", "--color", "always"], list(), false).await;
+    assert!(!json.out.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn completions_and_man_pages_are_made_without_a_daemon() {
+    for shell in ["bash", "zsh", "fish"] {
+        let made = ran(&["completions", shell], vec![], false).await;
+        assert!(made.exit == Exit::Ok && made.out.contains("credential-process"), "{shell}: {}", made.err);
+        assert!(!made.out.contains("exec-child"), "{shell} tells of what is hidden");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let made = ran(&["man", directory.path().to_str().unwrap()], vec![], false).await;
+    assert_eq!(made.exit, Exit::Ok, "{}", made.err);
+    let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap_or_default();
+    assert!(page("grantctl.1").contains("Exit codes") && page("grantctl-exec.1").contains("keep\\-aws\\-config"));
+    assert!(page("grantctl-exec-child.1").is_empty());
+}
+
 /// A person tries `vend` in a terminal: nothing is taken that could not be shown.
 #[tokio::test]
 async fn p9_no_credential_goes_to_a_terminal_unasked() {
@@ -168,6 +221,8 @@ async fn a_credential_that_nobody_reads_is_a_failure() {
             out: &mut Closed,
             err: &mut io::sink(),
             out_is_terminal: false,
+            err_is_terminal: false,
+            color: cli.global.color.on(false),
         };
         let failure = run(&mut context, cli.command).await.unwrap_err();
         assert_eq!(failure.exit().code(), code, "{line}");

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use grantd_wire::{LeaseList, LeaseQuery, LeaseView};
 
-use super::Context;
-use crate::cli::Leases;
+use super::{Context, choose};
+use crate::cli::{AUTO, GrantChoice, Leases};
 use crate::exit::Failure;
 use crate::print::{Facts, Table, absolute, relative};
 
@@ -19,12 +19,12 @@ pub(super) async fn show(context: &mut Context<'_>, id: &str) -> Result<(), Fail
 pub(super) async fn list(context: &mut Context<'_>, wanted: Leases) -> Result<(), Failure> {
     let which = if wanted.ended { "leases" } else { "live leases" };
     let hint = if wanted.all { "" } else { " of yours (--all lists everybody's, for administrators and auditors)" };
-    let query = LeaseQuery {
-        grant: wanted.grant.map(|grant| grant.0),
-        ended: wanted.ended,
-        all: wanted.all,
-        limit: wanted.limit,
+    let grant = match wanted.grant {
+        Some(GrantChoice::Auto) => Some(choose::grant(context, AUTO.to_owned()).await?),
+        Some(GrantChoice::Named(id)) => Some(id),
+        None => None,
     };
+    let query = LeaseQuery { grant, ended: wanted.ended, all: wanted.all, limit: wanted.limit };
     let answer = context.client.get("/v1/leases", &query).await?;
     context.answer(&answer, |list, now| table(list, now, "").unwrap_or_else(|| format!("no {which}{hint}\n")))
 }

@@ -2,11 +2,13 @@
 
 mod anchor;
 mod audit;
+mod choose;
 mod drain;
 mod end;
 mod freeze;
 mod grant;
 mod lease;
+mod local;
 mod status;
 mod vend;
 
@@ -17,7 +19,9 @@ use jiff::Timestamp;
 
 use crate::cli::{Audit, Command, Thing};
 use crate::client::{Answer, Client};
+use crate::exec;
 use crate::exit::Failure;
+use crate::paint;
 use crate::print::{clean, write};
 
 /// What a command works with.
@@ -34,6 +38,10 @@ pub struct Context<'a> {
     pub err: &'a mut dyn Write,
     /// Whether a person is looking at standard output.
     pub out_is_terminal: bool,
+    /// Whether a person is looking at standard error.
+    pub err_is_terminal: bool,
+    /// Whether tables and facts on standard output are coloured.
+    pub color: bool,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -45,7 +53,11 @@ impl fmt::Debug for Context<'_> {
 impl Context<'_> {
     /// Prints `text` for people, or the answer itself when that is wanted.
     fn answer<T>(&mut self, answer: &Answer<T>, text: impl FnOnce(&T, Timestamp) -> String) -> Result<(), Failure> {
-        if self.json { self.raw(&answer.raw) } else { self.say(&text(&answer.value, self.now)) }
+        if self.json {
+            return self.raw(&answer.raw);
+        }
+        let text = text(&answer.value, self.now);
+        if self.color { self.say(&paint::painted(&text)) } else { self.say(&text) }
     }
 
     /// Prints the bytes of an answer as one piece that ends with a line break.
@@ -61,7 +73,7 @@ impl Context<'_> {
     }
 
     /// Says something on standard error. That it cannot be said is no reason to fail.
-    fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         let _ = self.err.write_all(format!("grantctl: note: {}\n", clean(text)).as_bytes());
     }
 }
@@ -73,15 +85,19 @@ impl Context<'_> {
 pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Failure> {
     match command {
         Command::Request(asked) => grant::request(context, *asked).await,
-        Command::Show { id: Thing::Grant(id) } => grant::show(context, &id).await,
+        Command::Show { id: Thing::Grant(id) } => grant::show(context, &choose::grant(context, id).await?).await,
         Command::Show { id: Thing::Lease(id) } => lease::show(context, &id).await,
         Command::List(wanted) => grant::list(context, wanted).await,
         Command::Vend(wanted) => vend::vend(context, wanted).await,
         Command::CredentialProcess(wanted) => vend::credential_process(context, wanted).await,
+        Command::Exec(wanted) => exec::exec(context, *wanted).await,
+        Command::ExecChild(wanted) => exec::become_command(&wanted),
         Command::Attach { pid } => anchor::attach(context, pid).await,
         Command::Detach { anchor } => anchor::detach(context, &anchor).await,
-        Command::Complete { id } => end::complete(context, &id).await,
-        Command::Revoke { id: Some(id), reason, .. } => end::revoke(context, &id, reason).await,
+        Command::Complete { id } => end::complete(context, &choose::thing(context, id).await?).await,
+        Command::Revoke { id: Some(id), reason, .. } => {
+            end::revoke(context, &choose::thing(context, id).await?, reason).await
+        }
         Command::Revoke { id: None, cover, reason } => freeze::revoke(context, cover, reason).await,
         Command::Freeze(asked) => freeze::freeze(context, asked.cover, asked.reason, asked.revoke).await,
         Command::Thaw { id, reason } => freeze::thaw(context, &id, reason).await,
@@ -92,5 +108,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Audit(Audit::Verify { file: Some(file) }) => audit::verify_file(context, &file),
         Command::Audit(Audit::Verify { file: None }) => audit::verify(context).await,
         Command::Audit(Audit::Tail { follow, lines }) => audit::tail(context, lines, follow).await,
+        Command::Completions { shell } => local::completions(context, shell),
+        Command::Man { directory } => local::man(&directory),
     }
 }

@@ -4,20 +4,17 @@
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use grantd_wire::{AnchorChoice, CredentialBody, LeaseView, Vended};
+use grantd_wire::{AnchorChoice, LeaseView, Vended};
 
 use super::Context;
 use crate::cli::{self, CredentialProcess, Format, GrantChoice};
 use crate::client::{Answer, Client, ClientError, Held};
 use crate::exit::{Exit, Failure};
-
-/// Room for a credential, so that its buffer does not grow and leave copies behind. Session tokens have no fixed size.
-const ROOM: usize = 16 * 1024;
+use crate::secret::Secret;
 
 /// How long a daemon that went away may take to come back: it keeps the lease for 30 s from its start.
 const RECONNECT: Duration = Duration::from_secs(30);
@@ -75,7 +72,7 @@ fn format(context: &Context<'_>, wanted: Option<Format>) -> Result<Format, Failu
 }
 
 fn request(wanted: cli::Wanted, anchor: AnchorChoice) -> Result<grantd_wire::Vend, Failure> {
-    let grant = match wanted.grant {
+    let grant = match wanted.named.unwrap_or(wanted.grant) {
         GrantChoice::Auto => "auto".to_owned(),
         GrantChoice::Named(_) if wanted.resource.is_some() => {
             return Err(Failure::new(Exit::Usage, "--resource chooses among grants: give it with auto only"));
@@ -187,85 +184,4 @@ impl Stop {
             _ = end => {}
         }
     }
-}
-
-/// A credential whose secret parts are wiped when dropped. It has no `Debug`.
-struct Secret {
-    access_key_id: String,
-    secret_access_key: Zeroizing<String>,
-    session_token: Zeroizing<String>,
-    expiration: String,
-    region: Option<String>,
-}
-
-impl From<CredentialBody> for Secret {
-    fn from(body: CredentialBody) -> Self {
-        let CredentialBody::Aws { access_key_id, secret_access_key, session_token, expiration, region } = body;
-        Self {
-            access_key_id,
-            secret_access_key: Zeroizing::new(secret_access_key),
-            session_token: Zeroizing::new(session_token),
-            expiration,
-            region,
-        }
-    }
-}
-
-impl Secret {
-    /// The document that AWS clients read, and a line break.
-    fn process_json(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Document<'a> {
-            version: u8,
-            access_key_id: &'a str,
-            secret_access_key: &'a str,
-            session_token: &'a str,
-            expiration: &'a str,
-        }
-        let document = Document {
-            version: 1,
-            access_key_id: &self.access_key_id,
-            secret_access_key: &self.secret_access_key,
-            session_token: &self.session_token,
-            expiration: &self.expiration,
-        };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
-        serde_json::to_writer(&mut *bytes, &document).map_err(|_| unwritable())?;
-        bytes.push(b'\n');
-        Ok(bytes)
-    }
-
-    /// Lines for `eval` in a POSIX shell.
-    fn env(&self, lease: &str) -> Zeroizing<String> {
-        let region = self.region.as_deref();
-        let lines = [
-            ("AWS_ACCESS_KEY_ID", Some(self.access_key_id.as_str())),
-            ("AWS_SECRET_ACCESS_KEY", Some(self.secret_access_key.as_str())),
-            ("AWS_SESSION_TOKEN", Some(self.session_token.as_str())),
-            ("AWS_CREDENTIAL_EXPIRATION", Some(self.expiration.as_str())),
-            ("AWS_REGION", region),
-            ("AWS_DEFAULT_REGION", region),
-            ("GRANTD_LEASE", Some(lease)),
-        ];
-        let mut text = Zeroizing::new(String::with_capacity(ROOM));
-        for (name, value) in lines {
-            let Some(value) = value else { continue };
-            text.push_str("export ");
-            text.push_str(name);
-            text.push_str("='");
-            for c in value.chars() {
-                match c {
-                    '\'' => text.push_str("'\\''"),
-                    c => text.push(c),
-                }
-            }
-            text.push_str("'\n");
-        }
-        text
-    }
-}
-
-fn unwritable() -> Failure {
-    Failure::new(Exit::Unexpected, "cannot write the credential down")
 }

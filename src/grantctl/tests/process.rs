@@ -91,7 +91,11 @@ fn a_wrong_command_line_is_refused_in_one_line_before_anything_is_sent() {
         "show ../audit",
         "revoke grant-aaaa",
         "detach grant-aaaa",
-        "leases --grant auto",
+        "leases --grant lease-aaaa",
+        "exec",
+        "exec --can object-storage:read -- true",
+        "exec --for 5m -- true",
+        "exec --grant auto --resource r --can c --for 5m --why x -- true",
         "audit",
         "status --timeout never",
     ] {

@@ -1,0 +1,148 @@
+//! The command line of `exec`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use grantd_wire::{GrantCreate, NarrowingBody, TaskBody};
+
+use crate::cli::{GrantChoice, patience, whole_seconds};
+
+/// What `exec --help` says beyond the flags.
+pub(crate) const HELP: &str = "\
+The command gets its credential from a front on the loopback interface that is there for it alone: a random token, the
+kernel's word that the caller is of this user and was started by the command. AWS SDKs and command lines find it by
+AWS_CONTAINER_CREDENTIALS_FULL_URI. Short leases are renewed for as long as the command runs and the grant is active;
+they end when the command does, also when grantctl itself is killed: the command is then sent SIGTERM.
+
+Cloud credentials that are already in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, AZURE_CLIENT_SECRET,
+GOOGLE_APPLICATION_CREDENTIALS, ...) are kept from the command. Because AWS clients prefer ~/.aws/credentials and
+~/.aws/config to a container's credentials, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE and BOTO_CONFIG point to an
+empty file, unless --keep-aws-config says that yours hold nothing that would win.
+
+Formats:
+  front  as above: refreshed by itself, no key in the environment or in a file
+  env    AWS_ACCESS_KEY_ID and so on in the environment: never refreshed; standard error says until when it holds
+  file   AWS_SHARED_CREDENTIALS_FILE names a private file that is replaced at each renewal and removed at the end.
+         Most clients read it once: each program that the command starts sees the latest
+  json   GRANTD_CREDENTIALS_FILE names a private file with what credential-process prints, kept in the same way
+
+With --resource, --can, --for and --why a grant is requested first; it is ended when the command ends. While it is
+pending, standard error says who can approve it. A grant named with --grant, or found by auto, stays as it is: only the
+leases taken here end. Two minutes before the grant is over (or a tenth of it, up to ten minutes) standard error says
+so; the command keeps running.
+
+Signals are passed on. With a terminal the command stays in the foreground with grantctl, so that Ctrl-C reaches both
+and is not passed on twice; without one it has a process group of its own, and signals go to all of it.
+
+Exit codes:
+  the command's own; 128+N when signal N ended it
+  126  the command cannot be run          127  the command is not found
+  When the command was not started because of grantctl or the daemon, 100 is added to the codes that grantctl --help
+  lists: 103 is denied by policy, 105 a request that lapsed or --wait was over, 109 a daemon that cannot be reached.";
+
+/// Run a command with a credential that lives as long as the command.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The grant's id, or `auto` for your one active grant; `auto` when left out.
+    #[arg(long, value_name = "ID|auto", conflicts_with = "capability")]
+    pub grant: Option<GrantChoice>,
+    /// How long one lease is to be, e.g. `5m`; the daemon's default when left out. It is renewed.
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
+    pub ttl: Option<u64>,
+    /// How the command gets the credential.
+    #[arg(long, value_enum, default_value = "front")]
+    pub format: ExecFormat,
+    /// Leave the command your AWS configuration files.
+    #[arg(long)]
+    pub keep_aws_config: bool,
+    /// How long to wait for a grant that is pending, or that begins later.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = patience)]
+    pub wait: Duration,
+    /// With --can: request a grant on this resource. Without: only a grant on it, where `auto` chooses.
+    #[arg(long)]
+    pub resource: Option<String>,
+    /// Request a grant that lets you do this, e.g. `object-storage:read`.
+    #[arg(long = "can", value_name = "CAPABILITY", requires_all = ["resource", "duration_seconds", "why"])]
+    pub capability: Option<String>,
+    /// For how long, e.g. `30m`.
+    #[arg(long = "for", value_name = "DURATION", value_parser = whole_seconds, requires = "capability")]
+    pub duration_seconds: Option<u64>,
+    /// Why, in a sentence.
+    #[arg(long, value_name = "TEXT", requires = "capability")]
+    pub why: Option<String>,
+    /// Only keys that start with this.
+    #[arg(long, requires = "capability")]
+    pub prefix: Option<String>,
+    /// Only from this network; may be given more than once.
+    #[arg(long = "source-network", value_name = "CIDR", requires = "capability")]
+    pub source_networks: Vec<String>,
+    /// The ticket it is for.
+    #[arg(long, requires = "capability")]
+    pub ticket: Option<String>,
+    /// The system that runs the work, e.g. `github`.
+    #[arg(long, value_name = "SYSTEM", requires_all = ["capability", "task_run"])]
+    pub task_system: Option<String>,
+    /// Its run.
+    #[arg(long, value_name = "RUN", requires = "task_system")]
+    pub task_run: Option<String>,
+    /// Which attempt of the run.
+    #[arg(long, value_name = "ATTEMPT", requires = "task_run")]
+    pub task_attempt: Option<String>,
+    /// Which job of the run.
+    #[arg(long, value_name = "JOB", requires = "task_run")]
+    pub task_job: Option<String>,
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+impl Exec {
+    /// What to request, if this is the one-step form.
+    pub(crate) fn request(&self) -> Option<GrantCreate> {
+        let capability = self.capability.clone()?;
+        let narrowing = (self.prefix.is_some() || !self.source_networks.is_empty())
+            .then(|| NarrowingBody { prefix: self.prefix.clone(), source_networks: self.source_networks.clone() });
+        let task = self.task_system.clone().zip(self.task_run.clone()).map(|(system, run)| TaskBody {
+            system,
+            run,
+            attempt: self.task_attempt.clone(),
+            job: self.task_job.clone(),
+        });
+        Some(GrantCreate {
+            resource: self.resource.clone()?,
+            capability,
+            narrowing,
+            justification: self.why.clone()?,
+            ticket: self.ticket.clone(),
+            duration_seconds: self.duration_seconds?,
+            not_before: None,
+            subject: None,
+            task,
+        })
+    }
+}
+
+/// How the command of `exec` gets its credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExecFormat {
+    /// From the front on the loopback interface.
+    Front,
+    /// As environment variables, never refreshed.
+    Env,
+    /// As a JSON file, kept current.
+    Json,
+    /// As an AWS credentials file, kept current.
+    File,
+}
+
+/// What runs between `exec` and its command: ties itself to its parent and becomes the command.
+#[derive(Debug, Args)]
+pub struct ExecChild {
+    /// The process that has to be the parent.
+    #[arg(long)]
+    pub parent: i32,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
+}

@@ -1,0 +1,202 @@
+//! `exec`: a command with a credential that lives as long as the command.
+//!
+//! The way: a grant (requested, found or named) that is active, the first credential, the front or the files, the
+//! command; then signals, renewals and news until it ends; then everything that was taken is given back. The leases are
+//! anchored in this process, so that they end with it however it ends.
+
+pub(crate) mod args;
+mod child;
+mod environment;
+mod front;
+mod keeper;
+mod notice;
+mod peer;
+mod place;
+mod wait;
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantd_wire::GrantView;
+use nix::sys::prctl;
+use nix::unistd::{Uid, getpid};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use self::args::{Exec, ExecFormat};
+use self::child::{Child, Signals, code_of};
+use self::environment::Environment;
+use self::front::Front;
+use self::keeper::{Current, Keeper, News};
+use self::peer::Family;
+use self::place::Place;
+use self::wait::Wait;
+use crate::Context;
+use crate::cli::GrantChoice;
+use crate::clock;
+use crate::exit::{Exit, Failure};
+
+pub(crate) use self::child::become_command;
+
+/// Between two looks at a grant that is waited for.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Runs a command with a credential.
+pub(crate) async fn exec(context: &mut Context<'_>, wanted: Exec) -> Result<(), Failure> {
+    if context.json {
+        let line = "--json and exec contradict each other: standard output is the command's";
+        return Err(Failure::new(Exit::Usage, line).not_started());
+    }
+    if wanted.resource.is_some() && wanted.capability.is_none() && matches!(wanted.grant, Some(GrantChoice::Named(_))) {
+        let line = "--resource chooses among grants: give it with auto, or with --can to request one";
+        return Err(Failure::new(Exit::Usage, line).not_started());
+    }
+    // Neither a core dump nor another process of this user is to read what this one holds (PR_SET_DUMPABLE, prctl(2)).
+    let _ = prctl::set_dumpable(false);
+    let mut signals = Signals::new().map_err(Failure::not_started)?;
+    let (say, mut news) = unbounded_channel();
+    let prepared = tokio::select! {
+        prepared = prepare(context, &wanted, say.clone()) => prepared.map_err(Failure::not_started)?,
+        signal = signals.interrupted() => {
+            // What was requested stays; what is just being issued ends with this process.
+            let line = format!("stopped by {signal} before the command was started");
+            return Err(Failure::new(Exit::Command(code_of(signal)), line));
+        }
+    };
+    let (keeper, first) = prepared;
+    let done = attended(context, &wanted, (&keeper, &first), &mut signals, (&say, &mut news)).await;
+    drop(first);
+    keeper.end(done.is_ok() && wanted.capability.is_some()).await;
+    while let Ok(last) = news.try_recv() {
+        if let News::Note(text) = last {
+            context.note(&text);
+        }
+    }
+    match done {
+        Ok(0) => Ok(()),
+        Ok(code) => Err(Failure::of_command(code)),
+        Err(failure) => Err(failure.not_started()),
+    }
+}
+
+/// A grant that is active, and the first credential under it.
+async fn prepare(
+    context: &mut Context<'_>,
+    wanted: &Exec,
+    say: UnboundedSender<News>,
+) -> Result<(Arc<Keeper>, Arc<Current>), Failure> {
+    let client = context.client.clone();
+    let named = match (wanted.request(), &wanted.grant) {
+        (Some(request), _) => Some(client.post::<_, GrantView>("/v1/grants", &request).await?.value),
+        (None, Some(GrantChoice::Named(id))) => Some(client.get(&format!("/v1/grants/{id}"), &()).await?.value),
+        (None, _) => None,
+    };
+    let requested = wanted.capability.is_some();
+    let which = match named {
+        Some(grant) => {
+            if requested {
+                context.note(&format!("requested {}", grant.id));
+            }
+            let terminal = context.err_is_terminal;
+            let wait = Wait { client: &client, now: clock::now, pause: LOOK, limit: wanted.wait, terminal };
+            (wait.until_active(grant, context.err).await?.id, None)
+        }
+        None => ("auto".to_owned(), wanted.resource.clone()),
+    };
+    let renews = wanted.format != ExecFormat::Env;
+    let started = Keeper::start(client, which.clone(), wanted.ttl, renews, (clock::now, say)).await;
+    if started.is_err() && requested {
+        context.note(&format!("{} stays active (next: grantctl exec --grant {} -- COMMAND)", which.0, which.0));
+    }
+    started
+}
+
+/// Starts the command and attends to it until it ends; gives its exit code.
+async fn attended(
+    context: &mut Context<'_>,
+    wanted: &Exec,
+    (keeper, first): (&Arc<Keeper>, &Arc<Current>),
+    signals: &mut Signals,
+    (say, news): (&UnboundedSender<News>, &mut UnboundedReceiver<News>),
+) -> Result<u8, Failure> {
+    let failed = |what: &str, error: io::Error| Failure::new(Exit::Unexpected, format!("{what}: {error}"));
+    let uid = Uid::effective().as_raw();
+    let place = Place::new(uid)?;
+    let empty = match wanted.keep_aws_config {
+        true => None,
+        false => Some(place.write("empty", b"").map_err(|error| failed("cannot write a file", error))?),
+    };
+    let names = env::vars_os().map(|(name, _)| name);
+    let mut environment = Environment::cleaned(names, empty.as_deref(), first.secret.region(), keeper.grant());
+    if let Some(told) = environment.told() {
+        context.note(&told);
+    }
+    let mut beside = JoinSet::new();
+    // The command's children stay below this process even when their parents end, so that the front knows them.
+    prctl::set_child_subreaper(true).map_err(|errno| failed("cannot gather the command's processes", errno.into()))?;
+    match wanted.format {
+        ExecFormat::Front => {
+            let front = Front::open().await.map_err(|error| failed("cannot listen on 127.0.0.1", error))?;
+            let family = Family::new(getpid().as_raw(), uid).map_err(|error| failed("cannot read /proc", error))?;
+            let file = place.write("token", front.token().as_bytes()).map_err(|e| failed("cannot write a file", e))?;
+            environment.put("AWS_CONTAINER_CREDENTIALS_FULL_URI", front.uri());
+            environment.put("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
+            // AWS CLI 2 before 2.13 and SDKs of its age read only this one.
+            environment.put("AWS_CONTAINER_AUTHORIZATION_TOKEN", front.token());
+            beside.spawn(front.serve(Arc::clone(keeper), Arc::new(family), say.clone()));
+        }
+        ExecFormat::Env => {
+            for (name, value) in first.secret.variables(Some(&first.lease)) {
+                let kept = name.ends_with("REGION")
+                    && (env::var_os("AWS_REGION").is_some() || env::var_os("AWS_DEFAULT_REGION").is_some());
+                if !kept {
+                    environment.put(name, value);
+                }
+            }
+            context.note(&format!("the credential holds until {} and is not renewed", first.secret.expiration()));
+        }
+        ExecFormat::File | ExecFormat::Json => {
+            let file = write_down(&place, wanted.format, first)?;
+            let name = if wanted.format == ExecFormat::File {
+                "AWS_SHARED_CREDENTIALS_FILE"
+            } else {
+                "GRANTD_CREDENTIALS_FILE"
+            };
+            environment.put(name, file);
+        }
+    }
+    let child = Child::start(&wanted.command, &environment, signals);
+    let child = child.map_err(|error| failed("cannot start a process", error))?;
+    drop(environment);
+    beside.spawn(Arc::clone(keeper).keep());
+    loop {
+        tokio::select! {
+            incoming = signals.next() => {
+                if let Some(code) = child.on(incoming) {
+                    return Ok(code);
+                }
+            }
+            Some(fresh) = news.recv() => match fresh {
+                News::Note(text) => context.note(&text),
+                News::Renewed(current) => {
+                    if let Err(failure) = write_down(&place, wanted.format, &current) {
+                        context.note(failure.line().unwrap_or_default());
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// Puts a credential where the command reads it, for the formats that have such a place.
+fn write_down(place: &Place, format: ExecFormat, current: &Current) -> Result<PathBuf, Failure> {
+    let written = match format {
+        ExecFormat::File => place.write("credentials", &current.secret.credentials_file()),
+        ExecFormat::Json => place.write("credentials.json", &current.secret.process_json()?),
+        ExecFormat::Front | ExecFormat::Env => return Ok(PathBuf::new()),
+    };
+    written.map_err(|error| Failure::new(Exit::Unexpected, format!("cannot write the credential down: {error}")))
+}
