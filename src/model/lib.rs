@@ -2,20 +2,26 @@
 #![forbid(unsafe_code)]
 
 mod anchor;
+pub mod approval;
 mod audit;
 mod decision;
 mod digest;
+mod extension;
 mod grant;
+mod grant_event;
 mod ids;
 mod lease;
 mod request;
 mod subject;
 
 pub use anchor::{Anchor, ProcessRef, RegisteredAnchor};
+pub use approval::{Approval, Capacity, Quorum};
 pub use audit::{AuditDraft, AuditRecord, ChainError, ChainHead, verify_chain};
 pub use decision::{Action, Decision, Obligations, OnPolicyChange, PolicyVersion, Refusal, Verdict};
 pub use digest::{Digest, canonical_json};
-pub use grant::{Grant, GrantEnd, GrantEvent, GrantPhase, GrantState};
+pub use extension::{Extension, ExtensionEnd, MAX_EXTENSIONS, PastExtension, extension_digest};
+pub use grant::{Grant, GrantEnd, GrantPhase, GrantState};
+pub use grant_event::GrantEvent;
 pub use grantd_provider_api::LeaseId;
 pub use ids::{AnchorId, GrantId, NodeId};
 pub use lease::{Accepted, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};

@@ -94,8 +94,13 @@ impl Broker {
             let subject = Self::known_subject(caller)?;
             Some(format!("{}:{}", subject.issuer, subject.id))
         };
-        let filter =
-            GrantFilter { phases: ask.phases, identity, resource: ask.resource, due_at: None, limit: Some(ask.limit) };
+        let filter = GrantFilter {
+            phases: ask.phases,
+            identity,
+            resource: ask.resource,
+            limit: Some(ask.limit),
+            ..GrantFilter::default()
+        };
         Ok(self.store().grants(filter).await?)
     }
 

@@ -86,6 +86,9 @@ impl Broker {
             policy: bundle.version,
             obligations,
             state: GrantState::Pending { lapses_at: None },
+            approvals: Vec::new(),
+            extension: None,
+            extensions: Vec::new(),
             version: 0,
         };
         // Policy asks for nobody's approval: the empty quorum is complete.
