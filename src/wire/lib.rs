@@ -13,8 +13,8 @@ mod status;
 pub use anchor::{AnchorCreate, AnchorView};
 pub use audit::{AuditPage, AuditQuery};
 pub use grant::{
-    ApprovalView, ApproveRequest, DenyRequest, EndRequest, GivenApprovalView, GrantCreate, GrantList, GrantQuery,
-    GrantView, NarrowingBody, PlanView, QuorumView, SubjectView, TaskBody,
+    ApprovalView, ApproveRequest, DenyRequest, EndRequest, ExtendRequest, ExtensionView, GivenApprovalView,
+    GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, SubjectView, TaskBody,
 };
 pub use lease::{AnchorChoice, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended};
 pub use problem::{Problem, ProblemKind};

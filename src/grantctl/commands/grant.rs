@@ -39,7 +39,13 @@ pub(super) async fn show(context: &mut Context<'_>, id: &str) -> Result<(), Fail
 /// Lists grants.
 pub(super) async fn list(context: &mut Context<'_>, wanted: List) -> Result<(), Failure> {
     let hint = if wanted.all { "" } else { " of yours (--all lists everybody's, for administrators and auditors)" };
-    let query = GrantQuery { state: wanted.state, resource: wanted.resource, all: wanted.all, limit: wanted.limit };
+    let query = GrantQuery {
+        state: wanted.state,
+        resource: wanted.resource,
+        all: wanted.all,
+        limit: wanted.limit,
+        ..GrantQuery::default()
+    };
     let answer = context.client.get("/v1/grants", &query).await?;
     context.answer(&answer, |list, now| table(list, now).unwrap_or_else(|| format!("no grants{hint}\n")))
 }

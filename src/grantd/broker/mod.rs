@@ -5,12 +5,18 @@
 //! at any moment without anything becoming untrue.
 
 mod anchors;
+mod approvals;
+mod approve;
+mod decline;
 mod end;
 mod error;
+mod extend;
 mod facts;
 mod issue;
 mod live;
+mod matter;
 mod query;
+mod quorum;
 mod reaper;
 mod reconciler;
 mod reload;
@@ -35,6 +41,8 @@ use crate::attest::Caller;
 use crate::policy::Bundle;
 use crate::store::Store;
 
+pub use approvals::{ApprovalState, CapacityState, ExtensionState, GivenState, GrantApprovals};
+pub use approve::ApproveAsk;
 pub use error::BrokerError;
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use request::RequestAsk;
