@@ -55,6 +55,23 @@ pub enum Command {
     Vend(Vend),
     /// Take a credential in the form that AWS clients read (`credential_process = grantctl credential-process auto`).
     CredentialProcess(CredentialProcess),
+    /// Approve what waits on a grant: shows it, asks, and sends the digest of exactly what was shown.
+    Approve(Approve),
+    /// Deny what waits on a grant: a request, or an extension.
+    Deny {
+        /// The grant's id.
+        grant: GrantName,
+        /// Why; the requester reads it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Take back a request that waits, or an extension that waits.
+    Cancel {
+        /// The grant's id.
+        grant: GrantName,
+    },
+    /// Ask for more time for an active grant, whose leases go on meanwhile.
+    Extend(Extend),
     /// Have a process watched: leases taken by it, or by what it starts, end when it exits. Prints the anchor.
     Attach {
         /// An ancestor of this command, of the same user; the calling shell when left out.
@@ -132,9 +149,47 @@ pub struct Request {
     pub task_job: Option<String>,
 }
 
+/// Approve what waits on a grant.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The grant's id.
+    pub grant: GrantName,
+    /// What you want to have on record with it.
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Approve only what has this digest, which you saw before; nothing is asked.
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+    /// In which capacity, if you have several: `owner` or `steward`.
+    #[arg(long, value_name = "CAPACITY")]
+    pub capacity: Option<String>,
+    /// Show what it is in the cloud's own form too.
+    #[arg(long)]
+    pub native: bool,
+    /// Do not ask: approve what is shown.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Ask for more time.
+#[derive(Debug, Args)]
+pub struct Extend {
+    /// The grant's id.
+    pub grant: GrantName,
+    /// How much longer than its present end, e.g. `30m`.
+    #[arg(long = "for", value_name = "DURATION", value_parser = whole_seconds)]
+    pub duration_seconds: u64,
+    /// Why, in a sentence.
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+}
+
 /// List grants.
 #[derive(Debug, Args)]
 pub struct List {
+    /// Those of others on which something waits that you can approve.
+    #[arg(long, conflicts_with = "all")]
+    pub approvable: bool,
     /// Those of everybody; for administrators and auditors.
     #[arg(long)]
     pub all: bool,

@@ -21,6 +21,7 @@ Exit codes:
    8  the cloud refused or did not answer
    9  the daemon cannot be reached, is stopping, or cannot write its audit
   10  the audit chain does not hold
+  11  asked for, and waits for somebody's approval; the message says whose
 
 A refusal is one line on standard error. With --json, standard output is exactly what the daemon answered.";
 
@@ -49,6 +50,8 @@ pub enum Exit {
     Unreachable,
     /// The audit chain does not hold.
     Chain,
+    /// What was asked for waits for somebody's approval.
+    Pending,
 }
 
 impl Exit {
@@ -67,6 +70,7 @@ impl Exit {
             Self::Cloud => 8,
             Self::Unreachable => 9,
             Self::Chain => 10,
+            Self::Pending => 11,
         }
     }
 
@@ -199,7 +203,7 @@ mod tests {
         for (_, code) in KINDS {
             assert!(EXIT_CODES.contains(&format!("\n{code:>4}  ")), "{code}");
         }
-        for exit in [Exit::Ok, Exit::Chain] {
+        for exit in [Exit::Ok, Exit::Chain, Exit::Pending] {
             assert!(EXIT_CODES.contains(&format!("\n{:>4}  ", exit.code())), "{exit:?}");
         }
     }

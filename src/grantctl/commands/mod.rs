@@ -1,6 +1,8 @@
 //! What each command does: ask, and say what came back.
 
 mod anchor;
+mod approvals;
+mod approve;
 mod audit;
 mod end;
 mod grant;
@@ -58,6 +60,11 @@ impl Context<'_> {
         write(self.out, text.as_bytes())
     }
 
+    /// Puts text for people on standard error. That it cannot be said is no reason to fail.
+    fn err_text(&mut self, text: &str) {
+        let _ = self.err.write_all(text.as_bytes());
+    }
+
     /// Says something on standard error. That it cannot be said is no reason to fail.
     fn note(&mut self, text: &str) {
         let _ = self.err.write_all(format!("grantctl: note: {}\n", clean(text)).as_bytes());
@@ -76,6 +83,10 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::List(wanted) => grant::list(context, wanted).await,
         Command::Vend(wanted) => vend::vend(context, wanted).await,
         Command::CredentialProcess(wanted) => vend::credential_process(context, wanted).await,
+        Command::Approve(asked) => approve::approve(context, asked).await,
+        Command::Deny { grant, reason } => approve::deny(context, &grant.0, reason).await,
+        Command::Cancel { grant } => approve::cancel(context, &grant.0).await,
+        Command::Extend(asked) => approve::extend(context, asked).await,
         Command::Attach { pid } => anchor::attach(context, pid).await,
         Command::Detach { anchor } => anchor::detach(context, &anchor).await,
         Command::Complete { id } => end::complete(context, &id).await,

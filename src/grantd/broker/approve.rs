@@ -53,7 +53,7 @@ impl Broker {
         let now = self.now();
         let approver = match person(&bundle.people, caller) {
             Ok(approver) => approver,
-            Err(refusal) => return self.refused(caller, id, refusal, Value::Null).await,
+            Err(refusal) => return self.refused("approve.refused", caller, id, refusal, Value::Null).await,
         };
         let matter = Matter::waiting_at(&grant, now)?;
         if ask.digest != matter.digest() {
@@ -68,10 +68,12 @@ impl Broker {
         if standing.requesters.include(&approver.name, Some(&approver)) {
             let others = standing.who_can(&bundle);
             let others: Vec<&str> = others.iter().map(String::as_str).collect();
-            return self.refused(caller, id, own_request(&approver.name, id, &others), Value::Null).await;
+            return self
+                .refused("approve.refused", caller, id, own_request(&approver.name, id, &others), Value::Null)
+                .await;
         }
         if let Err(refusal) = allowed_today(&standing, matter) {
-            return self.refused(caller, id, refusal, json!(standing.request)).await;
+            return self.refused("approve.refused", caller, id, refusal, json!(standing.request)).await;
         }
         let capacity = match self.capacity(&bundle, &standing, &approver, id, ask.capacity)? {
             Ok(capacity) => capacity,
@@ -82,12 +84,12 @@ impl Broker {
                     // Policy would let anybody: the catalogue does not.
                     Verdict::Allow { .. } => no_holder(&approver.name, capacity, &standing),
                 };
-                return self.refused(caller, id, refusal, json!(decision)).await;
+                return self.refused("approve.refused", caller, id, refusal, json!(decision)).await;
             }
         };
         let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
         if let Verdict::Deny { refusal } = &decision.verdict {
-            return self.refused(caller, id, refusal.clone(), json!(decision)).await;
+            return self.refused("approve.refused", caller, id, refusal.clone(), json!(decision)).await;
         }
         failpoint::hit("approve.decided");
         let given = Box::new(Approval {
@@ -238,13 +240,14 @@ impl Broker {
     /// Puts a refusal with its decision on record and gives it.
     pub(super) async fn refused<T>(
         &self,
+        kind: &str,
         caller: &Caller,
         id: GrantId,
         refusal: Refusal,
         decision: Value,
     ) -> Result<T, BrokerError> {
         let detail = json!({ "refusal": refusal, "decision": decision });
-        self.record("approve.refused", caller.actor(), (Some(id), None), detail).await?;
+        self.record(kind, caller.actor(), (Some(id), None), detail).await?;
         failpoint::hit("approve.refused");
         Err(BrokerError::Denied(refusal))
     }

@@ -40,11 +40,11 @@ impl Broker {
         let now = self.now();
         let approver = match person(&bundle.people, caller) {
             Ok(approver) => approver,
-            Err(refusal) => return self.refused(caller, id, refusal, Value::Null).await,
+            Err(refusal) => return self.refused("deny.refused", caller, id, refusal, Value::Null).await,
         };
         let matter = Matter::waiting_at(&grant, now)?;
         if Requesters::of(&grant, &bundle.people).include(&approver.name, Some(&approver)) {
-            return self.refused(caller, id, own_request(&approver.name, id, &[]), Value::Null).await;
+            return self.refused("deny.refused", caller, id, own_request(&approver.name, id, &[]), Value::Null).await;
         }
         // A plan that changed can be denied as well as any.
         let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
@@ -61,7 +61,7 @@ impl Broker {
         let capacity = capacity.unwrap_or(grantd_model::Capacity::Owner);
         let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
         if let Verdict::Deny { refusal } = &decision.verdict {
-            return self.refused(caller, id, refusal.clone(), json!(decision)).await;
+            return self.refused("deny.refused", caller, id, refusal.clone(), json!(decision)).await;
         }
         let (by, reason) = (approver.name, reason.as_str().to_owned());
         let event = match matter.extension {
