@@ -20,9 +20,13 @@ const PEOPLE: &str = "[[person]]\nname = \"olga\"\nunix = [\"gt-olga\", \"gt-olg
     [[workload]]\nname = \"deploy\"\nkind = \"pipeline\"\nunix = \"gt-alice\"\n\n\
     [[workload]]\nname = \"indexer\"\nkind = \"service\"\nunix = \"gt-bob\"\n";
 
-/// A world in which `ledger` (tier high) belongs to olga and otto.
+/// A world in which `ledger` (tier high) belongs to olga and otto, and is the bucket `alpha`, in which there is something.
 fn world() -> World {
     let mut world = World::prepared(&Setup::default());
+    let path = world.policy().join("catalog.toml");
+    let text = fs::read_to_string(&path).unwrap().replace(":::ledger\"", ":::other\"");
+    let text = text.replace(":::alpha\"", ":::ledger\"").replace(":::other\"", ":::alpha\"");
+    fs::write(&path, text).unwrap();
     owners(&world, "\"olga\", \"otto\"");
     world.start();
     world
@@ -113,7 +117,7 @@ fn p12_a_request_waits_until_an_owner_approves_exactly_what_was_seen() {
     assert_eq!((&given["person"], &given["capacity"]), (&json!("olga"), &json!("owner")));
     assert!(given["void"].is_null() && given["comment"] == "agreed in stand-up", "{given}");
     let (_, key) = World::vended(&world.vend(&world.alice(), &id, json!({})));
-    assert!(world.can_read(&key, "ledger"));
+    assert!(world.can_read(&key, "alpha"));
     assert_eq!(list(&world.otto()).body["grants"], json!([]));
     approve(&world.otto(), &id, &digest).is_problem(409, "state", &["active", "nothing of it waits"]);
     // On record: the approval with its decision, that it completed the quorum, and what was refused.
@@ -196,7 +200,7 @@ fn p12_what_changed_since_it_was_asked_or_approved_is_plan_changed() {
     let approved = active(&world);
     let (lease, _) = World::vended(&world.vend(&world.alice(), &approved, json!({})));
     for (from, to, word) in [
-        ("arn:aws:s3:::ledger", "arn:aws:s3:::gamma", "another asset"),
+        ("arn:aws:s3:::alpha", "arn:aws:s3:::gamma", "another asset"),
         ("tier = \"high\"", "tier = \"moderate\"", "tier moderate"),
     ] {
         catalog(&world, |ledger| ledger.replace(from, to));
@@ -374,7 +378,7 @@ fn p3_an_extension_goes_on_without_interrupting_the_lease() {
     assert_eq!(end(&granted.body).duration_since(end(&before)).as_secs(), 600);
     // The lease went on through all of it.
     assert_eq!(world.lease(&lease)["state"], "active");
-    assert!(world.can_read(&key, "ledger"));
+    assert!(world.can_read(&key, "alpha"));
     assert_eq!(world.audited("lease.end").len(), 0);
     assert_eq!(world.audited("grant.extend").len(), 1);
 
