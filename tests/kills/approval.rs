@@ -25,7 +25,7 @@ pub fn die_at(stage: &mut Stage, point: &str) {
     assert_eq!((asked.status, &asked.body["state"]), (Some(201), &json!("pending")), "{asked:?}");
     let id = asked.body["id"].as_str().unwrap();
     let approval = json!({ "digest": asked.body["digest"] });
-    let mut post = |agent: &mut Agent, what: &str, body: &Value| -> Heard {
+    let post = |agent: &mut Agent, what: &str, body: &Value| -> Heard {
         agent.post(&format!("/v1/grants/{id}/{what}"), body.clone())
     };
     if point.starts_with("extend") {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use grantd_wire::{ApprovalView, ExtensionView, GrantView};
 
 use super::grant;
-use crate::print::{Facts, absolute, pretty, span};
+use crate::print::{Facts, absolute, count, pretty, span};
 
 /// The extension that waits, if one does.
 fn waiting(grant: &GrantView) -> Option<&ExtensionView> {
@@ -86,7 +86,7 @@ fn standing(facts: &mut Facts, approval: &ApprovalView, now: Timestamp) {
         } else {
             format!("; can approve: {}", quorum.can_approve.join(", "))
         };
-        facts.fact("needs", format!("{} {}, has {}{who}", quorum.needed, quorum.capacity, quorum.given));
+        facts.fact("needs", format!("{}, has {}{who}", people(quorum.needed, &quorum.capacity), quorum.given));
     }
     for given in &approval.given {
         let said = given.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
@@ -98,6 +98,14 @@ fn standing(facts: &mut Facts, approval: &ApprovalView, now: Timestamp) {
     facts.maybe("lapses", approval.lapses_at.as_ref().map(|at| absolute(at, now)));
 }
 
+/// `1 owner`, `2 stewards`, `1 of security`.
+fn people(number: u32, capacity: &str) -> String {
+    match capacity {
+        "owner" | "steward" => count(number.into(), capacity),
+        other => format!("{number} of {}", other.replace('_', " ")),
+    }
+}
+
 /// What is still missing, from whom, and until when; nothing when nothing waits.
 pub(super) fn waits_for(grant: &GrantView, now: Timestamp) -> Option<String> {
     digest(grant)?;
@@ -105,7 +113,7 @@ pub(super) fn waits_for(grant: &GrantView, now: Timestamp) -> Option<String> {
     let Some(approval) = approval else { return Some("somebody's approval".to_owned()) };
     let missing = approval.quorum.iter().filter(|quorum| quorum.given < quorum.needed).map(|quorum| {
         let who = if quorum.can_approve.is_empty() { "nobody can".to_owned() } else { quorum.can_approve.join(" or ") };
-        format!("{} {} ({who})", quorum.needed.saturating_sub(quorum.given), quorum.capacity)
+        format!("{} ({who})", people(quorum.needed.saturating_sub(quorum.given), &quorum.capacity))
     });
     let missing = missing.collect::<Vec<_>>().join(" and ");
     let until = approval.lapses_at.as_ref().map(|at| format!(", until {}", absolute(at, now))).unwrap_or_default();

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use grantd_model::approval::{both, in_words};
-use grantd_model::{Extension, Grant, GrantEvent, GrantId, GrantState, Justification, Verdict, extension_digest};
+use grantd_model::{
+    Extension, Grant, GrantEvent, GrantId, GrantState, Justification, MAX_EXTENSIONS, Verdict, extension_digest,
+};
 use serde_json::json;
 
 use super::approve::{ATTEMPTS, allowed_today, step};
@@ -73,6 +75,11 @@ impl Broker {
         if grant.extension.is_some() {
             return Err(BrokerError::State(format!(
                 "an extension of {id} waits for approval already: take it back with grantctl cancel {id} first"
+            )));
+        }
+        if grant.extensions.len() >= MAX_EXTENSIONS {
+            return Err(BrokerError::State(format!(
+                "{MAX_EXTENSIONS} extensions of {id} were asked for, which is all: request a new grant with grantctl request"
             )));
         }
         self.plan_today(&bundle, &grant)?;
