@@ -121,11 +121,13 @@ fn p6_what_is_no_longer_what_was_granted_is_plan_changed() {
 }
 
 #[test]
-fn p6_a_higher_tier_and_an_unknown_resource_are_refused_with_the_reason() {
-    let world = World::new();
+fn p6_the_highest_tier_and_an_unknown_resource_are_refused_with_the_reason() {
+    let mut world = World::new();
+    change_catalog(&world, "tier = \"high\"", "tier = \"critical\"");
+    world.reload();
     let high = world.request(&world.alice(), "ledger", json!({}));
-    high.is_problem(403, "denied", &["ledger", "tier high", "approval of an owner"]);
-    assert_eq!(high.body["rule"], "tier-high");
+    high.is_problem(403, "denied", &["ledger", "tier critical", "approval of an owner and of security"]);
+    assert_eq!(high.body["rule"], "tier-critical");
     for (member, word) in [("who_can_fix", "olga"), ("next", "olga")] {
         assert!(high.body[member].as_str().unwrap().contains(word), "{high:?}");
     }
@@ -138,7 +140,7 @@ fn p6_a_higher_tier_and_an_unknown_resource_are_refused_with_the_reason() {
     assert_eq!(refusals.len(), 3, "the tier, the unknown resource and the wrong capability: {refusals:?}");
     assert!(refusals[1].to_string().contains("nonesuch") && refusals[2].to_string().contains("kms-key:sign"));
     let refused = refusals[0]["detail"].to_string();
-    assert!(refused.contains("tier-high") && refused.contains(version.as_str().unwrap()), "{refused}");
+    assert!(refused.contains("tier-critical") && refused.contains(version.as_str().unwrap()), "{refused}");
     world.serves_bob();
     let granted = world.audited("grant.request")[0]["detail"].to_string();
     assert!(granted.contains("low-request") && granted.contains(version.as_str().unwrap()), "{granted}");

@@ -49,7 +49,7 @@ impl Scene {
         }
         scene.make("state", User::Daemon, 0o700);
         scene.make("run", User::Daemon, 0o755);
-        for user in [User::Root, User::Daemon, User::Alice, User::Bob] {
+        for user in User::ALL {
             scene.make(&format!("home/{}", user.name()), user, 0o700);
         }
         scene

@@ -15,9 +15,19 @@ pub enum User {
     Alice,
     /// Another caller, in the group `gt-clients`.
     Bob,
+    /// A person who owns what others ask for, in the group `gt-clients`.
+    Olga,
+    /// The same person's other user.
+    OlgaAdm,
+    /// Another person, in the group `gt-clients`.
+    Otto,
 }
 
 impl User {
+    /// Each of them.
+    pub const ALL: [Self; 7] =
+        [Self::Root, Self::Daemon, Self::Alice, Self::Bob, Self::Olga, Self::OlgaAdm, Self::Otto];
+
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -26,6 +36,9 @@ impl User {
             Self::Daemon => "gt-daemon",
             Self::Alice => "gt-alice",
             Self::Bob => "gt-bob",
+            Self::Olga => "gt-olga",
+            Self::OlgaAdm => "gt-olga-adm",
+            Self::Otto => "gt-otto",
         }
     }
 

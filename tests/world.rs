@@ -54,7 +54,8 @@ impl Default for Setup {
 }
 
 /// A cloud, a daemon and its callers. `alice` is the pipeline `deploy`, `bob` the service `indexer`; the bucket `alpha`
-/// is the resource `alpha` of tier low, `beta` is `beta` of tier low, and `ledger` is of tier high.
+/// is the resource `alpha` of tier low, `beta` is `beta` of tier low, and `ledger` is of tier high. The
+/// person `olga` owns all of them; `otto` is a person who owns nothing.
 #[derive(Debug)]
 pub struct World {
     // First, so that it goes first and its output is still there to be shown.
@@ -196,6 +197,16 @@ impl World {
     /// The subject `indexer`.
     pub fn bob(&self) -> Caller<'_> {
         self.scene.caller(User::Bob)
+    }
+
+    /// The person `olga`.
+    pub fn olga(&self) -> Caller<'_> {
+        self.scene.caller(User::Olga)
+    }
+
+    /// The person `otto`.
+    pub fn otto(&self) -> Caller<'_> {
+        self.scene.caller(User::Otto)
     }
 
     /// The administrator.
@@ -386,7 +397,8 @@ impl World {
         let catalog = resource("alpha", "alpha", "low")
             + &resource("beta", "beta", "low")
             + &resource("ledger", "ledger", "high");
-        let people = "[[person]]\nname = \"olga\"\nunix = []\n\n\
+        let people = "[[person]]\nname = \"olga\"\nunix = [\"gt-olga\", \"gt-olga-adm\"]\n\n\
+                      [[person]]\nname = \"otto\"\nunix = [\"gt-otto\"]\n\n\
                       [[workload]]\nname = \"deploy\"\nkind = \"pipeline\"\nunix = \"gt-alice\"\n\n\
                       [[workload]]\nname = \"indexer\"\nkind = \"service\"\nunix = \"gt-bob\"\n";
         self.scene.write("config/policy/catalog.toml", &catalog, User::Root, 0o644);

@@ -69,6 +69,23 @@ pub enum Command {
     /// What `exec` starts: becomes the command once it is tied to its parent.
     #[command(hide = true)]
     ExecChild(ExecChild),
+    /// Approve what waits on a grant: shows it, asks, and sends the digest of exactly what was shown.
+    Approve(Approve),
+    /// Deny what waits on a grant: a request, or an extension.
+    Deny {
+        /// The grant's id.
+        grant: GrantName,
+        /// Why; the requester reads it.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Take back a request that waits, or an extension that waits.
+    Cancel {
+        /// The grant's id.
+        grant: GrantName,
+    },
+    /// Ask for more time for an active grant, whose leases go on meanwhile.
+    Extend(Extend),
     /// Have a process watched: leases taken by it, or by what it starts, end when it exits. Prints the anchor.
     Attach {
         /// An ancestor of this command, of the same user; the calling shell when left out.
@@ -180,9 +197,47 @@ pub struct Request {
     pub task_job: Option<String>,
 }
 
+/// Approve what waits on a grant.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The grant's id.
+    pub grant: GrantName,
+    /// What you want to have on record with it.
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Approve only what has this digest, which you saw before; nothing is asked.
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+    /// In which capacity, if you have several: `owner` or `steward`.
+    #[arg(long, value_name = "CAPACITY")]
+    pub capacity: Option<String>,
+    /// Show what it is in the cloud's own form too.
+    #[arg(long)]
+    pub native: bool,
+    /// Do not ask: approve what is shown.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Ask for more time.
+#[derive(Debug, Args)]
+pub struct Extend {
+    /// The grant's id.
+    pub grant: GrantName,
+    /// How much longer than its present end, e.g. `30m`.
+    #[arg(long = "for", value_name = "DURATION", value_parser = whole_seconds)]
+    pub duration_seconds: u64,
+    /// Why, in a sentence.
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+}
+
 /// List grants.
 #[derive(Debug, Args)]
 pub struct List {
+    /// Those of others on which something waits that you can approve.
+    #[arg(long, conflicts_with = "all")]
+    pub approvable: bool,
     /// Those of everybody; for administrators and auditors.
     #[arg(long)]
     pub all: bool,
@@ -331,6 +386,10 @@ impl From<AnchorArg> for AnchorChoice {
     }
 }
 
+/// A grant's id as far as the command line can tell. It is safe as a path segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantName(pub String);
+
 /// A registered anchor's id as far as the command line can tell. It is safe as a path segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnchorName(pub String);
@@ -351,6 +410,14 @@ pub enum GrantChoice {
     Auto,
     /// This one.
     Named(String),
+}
+
+impl FromStr for GrantName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        is_id(text, "grant").then(|| Self(text.to_owned())).ok_or_else(|| "a grant's id begins with grant-".to_owned())
+    }
 }
 
 impl FromStr for AnchorName {

@@ -196,6 +196,7 @@ fn a_query_is_encoded_and_what_is_not_set_is_left_out() {
         resource: Some("a b&all=é".to_owned()),
         all: true,
         limit: Some(5),
+        approvable: false,
     };
     assert_eq!(
         with_query("/v1/grants", &query).unwrap(),

@@ -21,6 +21,7 @@ Exit codes:
    8  the cloud refused or did not answer
    9  the daemon cannot be reached, is stopping or drained, or cannot write its audit
   10  the audit chain does not hold
+  11  asked for, and waits for somebody's approval; the message says whose
 
 exec passes on the code of its command, and adds 100 to its own: see grantctl exec --help.
 
@@ -53,6 +54,8 @@ pub enum Exit {
     Chain,
     /// What `exec` passes on from its command, or why there was none.
     Command(u8),
+    /// What was asked for waits for somebody's approval.
+    Pending,
 }
 
 impl Exit {
@@ -72,6 +75,7 @@ impl Exit {
             Self::Unreachable => 9,
             Self::Chain => 10,
             Self::Command(code) => code,
+            Self::Pending => 11,
         }
     }
 
@@ -221,7 +225,7 @@ mod tests {
         for (_, code) in KINDS {
             assert!(EXIT_CODES.contains(&format!("\n{code:>4}  ")), "{code}");
         }
-        for exit in [Exit::Ok, Exit::Chain] {
+        for exit in [Exit::Ok, Exit::Chain, Exit::Pending] {
             assert!(EXIT_CODES.contains(&format!("\n{:>4}  ", exit.code())), "{exit:?}");
         }
     }

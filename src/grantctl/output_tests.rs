@@ -85,7 +85,18 @@ transcripts! {
         "--not-before", "2026-11-22T10:00:00+01:00", "--subject", "deploy", "--task-system", "github", "--task-run",
         "7", "--task-attempt", "1", "--task-job", "build"] => [(201, grant())];
     request_pending: ["request", "--resource", "reports", "--can", "object-storage:read", "--for", "1h 30m", "--why",
-        "x"] => [(201, grant_in("pending"))];
+        "x"] => [(201, waiting())];
+    approve: ["approve", "grant-aaaa", "--yes", "--native", "--comment", "for the audit"]
+        => [(200, waiting()), (200, approved())];
+    approve_digest: ["approve", "grant-aaaa", "--digest", "d1"] => [(200, waiting()), (200, approved())];
+    approve_other_digest: ["approve", "grant-aaaa", "--digest", "d0"] => [(200, waiting())];
+    approve_nothing: ["approve", "grant-aaaa", "--yes"] => [(200, grant())];
+    approve_extension: ["approve", "grant-aaaa", "--yes"] => [(200, extending()), (200, grant())];
+    deny: ["deny", "grant-aaaa", "--reason", "not on a Friday"] => [(200, grant_in("denied"))];
+    cancel: ["cancel", "grant-aaaa"] => [(200, grant_in("cancelled"))];
+    extend: ["extend", "grant-aaaa", "--for", "30m", "--why", "the export is slow"] => [(200, extending())];
+    list_approvable: ["list", "--approvable"] => [(200, json!({ "grants": [] }))];
+    show_voided: ["show", "grant-aaaa"] => [(200, voided()), (200, json!({ "leases": [lease()] }))];
     request_denied: ["request", "--resource", "reports", "--can", "object-storage:read", "--for", "30m", "--why", "x"]
         => [(403, denied())];
     show_grant: ["show", "grant-aaaa"] => [(200, grant()), (200, json!({ "leases": [lease()] }))];
@@ -167,6 +178,50 @@ async fn completions_and_man_pages_are_made_without_a_daemon() {
     let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap_or_default();
     assert!(page("grantctl.1").contains("Exit codes") && page("grantctl-exec.1").contains("keep\\-aws\\-config"));
     assert!(page("grantctl-exec-child.1").is_empty());
+}
+
+fn with(mut grant: Value, name: &str, value: Value) -> Value {
+    grant[name] = value;
+    grant
+}
+
+fn quorum(given: u32, can_approve: &[&str]) -> Value {
+    json!([{ "capacity": "owner", "needed": 2, "given": given, "can_approve": can_approve }])
+}
+
+fn olga(void: Option<&str>) -> Value {
+    json!({ "person": "olga", "identity": "unix:1007", "capacity": "owner", "at": "2026-11-22T08:57:00Z",
+        "comment": "seen with Ana", "void": void })
+}
+
+fn waiting() -> Value {
+    let approval = json!({ "quorum": quorum(1, &["otto", "petra"]), "given": [olga(None)],
+        "lapses_at": "2026-11-22T12:55:00Z" });
+    with(grant_in("pending"), "approval", approval)
+}
+
+fn approved() -> Value {
+    with(grant(), "approval", json!({ "quorum": quorum(2, &[]), "given": [olga(None)] }))
+}
+
+fn voided() -> Value {
+    let given = olga(Some("olga is no owner of \"reports\" any more"));
+    with(grant(), "approval", json!({ "quorum": quorum(1, &["otto"]), "given": [given] }))
+}
+
+fn extending() -> Value {
+    let extension = json!({ "state": "pending", "asked_at": "2026-11-22T08:59:00Z", "until": "2026-11-22T09:55:00Z",
+        "asked_by": grant()["subject"], "justification": "the export is slow", "digest": "e1",
+        "approval": { "quorum": quorum(0, &["olga"]), "given": [], "lapses_at": "2026-11-22T09:25:00Z" } });
+    with(approved(), "extensions", json!([extension]))
+}
+
+/// Nobody is there to be asked, and nothing says that nobody has to be.
+#[tokio::test]
+async fn p12_nothing_is_approved_that_nobody_was_shown() {
+    let ran = ran(&["approve", "grant-aaaa"], Vec::new(), false).await;
+    assert_eq!((ran.exit, ran.asked.len()), (Exit::Usage, 0));
+    assert!(ran.err.contains("--digest") && ran.err.contains("grantctl show grant-aaaa"), "{}", ran.err);
 }
 
 /// A person tries `vend` in a terminal: nothing is taken that could not be shown.

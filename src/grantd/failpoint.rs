@@ -3,8 +3,9 @@
 /// Every name that [`hit`] is called with. A test drives the daemon into each of them; another test below keeps this
 /// list equal to what the source says.
 ///
-/// `request`, `issue`, `renew`, `revoke`, `freeze`, `thaw`, `mass` and `reload` are what callers and operators do; `expire`, `anchor`, `start` and
-/// `reconcile` are what the daemon does by itself.
+/// `request`, `approve`, `deny`, `cancel`, `extend`, `issue`, `renew`, `revoke`, `freeze`, `thaw`, `mass`, `drain` and
+/// `reload` are what callers and operators do; `expire`, `lapse`, `anchor`, `start` and `reconcile` are what the daemon
+/// does by itself.
 pub const ALL: &[&str] = &[
     "start.kept",
     "reconcile.started",
@@ -14,6 +15,16 @@ pub const ALL: &[&str] = &[
     "request.decided",
     "request.refused",
     "request.written",
+    "approve.decided",
+    "approve.refused",
+    "approve.written",
+    "deny.decided",
+    "deny.written",
+    "cancel.written",
+    "extend.decided",
+    "extend.written",
+    "lapse.due",
+    "lapse.written",
     "issue.decided",
     "issue.intent_written",
     "issue.refused",

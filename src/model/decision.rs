@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{Digest, Quorum, approval};
 
 /// The digest of the whole bundle: policies, schema, catalogue, people, entitlement maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ impl fmt::Display for PolicyVersion {
 pub enum Action {
     /// Ask for a grant.
     Request,
+    /// Approve somebody else's request, or deny it.
+    Approve,
     /// Take a credential under a grant.
     Issue,
     /// End somebody else's grant or lease.
@@ -37,6 +39,7 @@ impl Action {
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
+            Self::Approve => "approve",
             Self::Issue => "issue",
             Self::Revoke => "revoke",
         }
@@ -60,7 +63,7 @@ pub enum OnPolicyChange {
 pub struct Obligations {
     /// How many people must approve, by capacity.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub approvals: BTreeMap<String, u32>,
+    pub approvals: Quorum,
     /// The longest TTL of one lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ttl: Option<u64>,
@@ -87,10 +90,7 @@ impl Obligations {
     /// The strictest of both, member by member.
     #[must_use]
     pub fn strictest(mut self, other: Self) -> Self {
-        for (capacity, count) in other.approvals {
-            let mine = self.approvals.entry(capacity).or_default();
-            *mine = count.max(*mine);
-        }
+        self.approvals = approval::both(self.approvals, &other.approvals);
         self.max_ttl = least(self.max_ttl, other.max_ttl);
         self.max_duration = least(self.max_duration, other.max_duration);
         self.max_concurrent = least(self.max_concurrent, other.max_concurrent);
@@ -164,26 +164,27 @@ pub struct Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Capacity;
 
     #[test]
     fn the_strictest_obligation_wins() {
         let a = Obligations {
             max_ttl: Some(900),
             max_uses: Some(3),
-            approvals: BTreeMap::from([("owner".to_owned(), 1)]),
+            approvals: BTreeMap::from([(Capacity::Owner, 1)]),
             on_policy_change: OnPolicyChange::Keep,
             ..Obligations::default()
         };
         let b = Obligations {
             max_ttl: Some(300),
             max_concurrent: Some(1),
-            approvals: BTreeMap::from([("owner".to_owned(), 2), ("security".to_owned(), 1)]),
+            approvals: BTreeMap::from([(Capacity::Owner, 2), (Capacity::Security, 1)]),
             ..Obligations::default()
         };
         let both = a.clone().strictest(b.clone());
         assert_eq!(both, b.strictest(a));
         assert_eq!((both.max_ttl, both.max_uses, both.max_concurrent), (Some(300), Some(3), Some(1)));
-        assert_eq!(both.approvals, BTreeMap::from([("owner".to_owned(), 2), ("security".to_owned(), 1)]));
+        assert_eq!(both.approvals, BTreeMap::from([(Capacity::Owner, 2), (Capacity::Security, 1)]));
         assert_eq!(both.on_policy_change, OnPolicyChange::End);
     }
 }

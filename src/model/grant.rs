@@ -4,7 +4,11 @@ use grantd_provider_api::Plan;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, GrantId, NodeId, Obligations, PolicyVersion, Request, Tier, TransitionError};
+use crate::approval::{counted, missing};
+use crate::{
+    Approval, Digest, Extension, ExtensionEnd, GrantEvent, GrantId, MAX_EXTENSIONS, NodeId, Obligations, PastExtension,
+    PolicyVersion, Request, Tier, TransitionError,
+};
 
 /// A grant: a request, what it was planned to become, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,15 @@ pub struct Grant {
     pub obligations: Obligations,
     /// Where it stands.
     pub state: GrantState,
+    /// The approvals that were given, oldest first. Whether each counts is judged anew whenever it matters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
+    /// The extension that waits for approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<Box<Extension>>,
+    /// The extensions that are decided, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<PastExtension>,
     /// Grows by one with each transition.
     pub version: u64,
 }
@@ -65,6 +78,9 @@ pub enum GrantState {
     Denied {
         /// When.
         at: Timestamp,
+        /// Which person; empty in rows of versions that did not note it.
+        #[serde(default)]
+        by: String,
         /// The approver's reason.
         reason: String,
     },
@@ -129,72 +145,6 @@ impl GrantPhase {
     }
 }
 
-/// What happens to a grant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GrantEvent {
-    /// The quorum is complete, or policy asks for none.
-    Approve {
-        /// When.
-        at: Timestamp,
-    },
-    /// Its time has come.
-    Activate {
-        /// When.
-        at: Timestamp,
-    },
-    /// An approver says no.
-    Deny {
-        /// When.
-        at: Timestamp,
-        /// Why.
-        reason: String,
-    },
-    /// The requester takes it back.
-    Cancel {
-        /// When.
-        at: Timestamp,
-    },
-    /// The time for approval is over.
-    Lapse {
-        /// When.
-        at: Timestamp,
-    },
-    /// The task is done.
-    Complete {
-        /// When.
-        at: Timestamp,
-    },
-    /// Its time is up.
-    Expire {
-        /// When.
-        at: Timestamp,
-    },
-    /// Somebody takes it away.
-    Revoke {
-        /// When.
-        at: Timestamp,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl GrantEvent {
-    /// The event's name, as the audit writes it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Approve { .. } => "approve",
-            Self::Activate { .. } => "activate",
-            Self::Deny { .. } => "deny",
-            Self::Cancel { .. } => "cancel",
-            Self::Lapse { .. } => "lapse",
-            Self::Complete { .. } => "complete",
-            Self::Expire { .. } => "expire",
-            Self::Revoke { .. } => "revoke",
-        }
-    }
-}
-
 impl GrantState {
     /// The state by name only.
     #[must_use]
@@ -231,16 +181,96 @@ impl Grant {
     /// The grant after `event`.
     ///
     /// # Errors
-    /// When the event does not apply to the state it is in.
+    /// When the event does not apply to the state it is in, a person approves twice or something else than this, or the
+    /// quorum that its obligations ask for is not complete.
     pub fn after(&self, event: &GrantEvent) -> Result<Self, TransitionError> {
-        let state = next(&self.state, event, &self.request)?;
-        Ok(Self { state, version: self.version.saturating_add(1), ..self.clone() })
+        use GrantEvent as E;
+        let refused = || TransitionError { thing: "a grant", state: self.state.phase().as_str(), event: event.name() };
+        let mut next = self.clone();
+        next.version = self.version.saturating_add(1);
+        match event {
+            E::GiveApproval { approval } => {
+                let pending = matches!(self.state, GrantState::Pending { .. });
+                if !pending || !fits(approval, self.digest, &self.approvals) {
+                    return Err(refused());
+                }
+                next.approvals.push(approval.as_ref().clone());
+            }
+            E::AskExtension { extension } => {
+                let until = self.state.usable_until(extension.asked_at);
+                let room = self.extension.is_none() && self.extensions.len() < MAX_EXTENSIONS;
+                if !room || until.is_none_or(|until| extension.until <= until) || !extension.approvals.is_empty() {
+                    return Err(refused());
+                }
+                next.extension = Some(extension.clone());
+            }
+            E::ApproveExtension { approval } => match (&self.state, &mut next.extension) {
+                (GrantState::Active { until, .. }, Some(waiting))
+                    if approval.at < *until && fits(approval, waiting.digest, &waiting.approvals) =>
+                {
+                    waiting.approvals.push(approval.as_ref().clone());
+                }
+                _ => return Err(refused()),
+            },
+            E::Extend { at } => match (&mut next.state, next.extension.take()) {
+                (GrantState::Active { until, .. }, Some(waiting)) if at < until && waiting.has_quorum() => {
+                    *until = waiting.until;
+                    let outcome = ExtensionEnd::Granted { at: *at };
+                    next.extensions.push(PastExtension { extension: *waiting, outcome });
+                }
+                _ => return Err(refused()),
+            },
+            E::EndExtension { outcome } => match next.extension.take() {
+                Some(waiting) if may_end(&waiting, outcome) => {
+                    next.extensions.push(PastExtension { extension: *waiting, outcome: outcome.clone() });
+                }
+                _ => return Err(refused()),
+            },
+            E::Approve { .. } if !self.has_quorum() => return Err(refused()),
+            E::Approve { at }
+            | E::Activate { at }
+            | E::Deny { at, .. }
+            | E::Cancel { at }
+            | E::Lapse { at }
+            | E::Complete { at }
+            | E::Expire { at }
+            | E::Revoke { at, .. } => {
+                next.state = transition(&self.state, event, &self.request)?;
+                if next.state.is_final()
+                    && let Some(waiting) = next.extension.take()
+                {
+                    let outcome = ExtensionEnd::Lapsed { at: *at };
+                    next.extensions.push(PastExtension { extension: *waiting, outcome });
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// Whether everybody whom its obligations ask for has approved.
+    #[must_use]
+    pub fn has_quorum(&self) -> bool {
+        missing(&self.obligations.approvals, &counted(&self.approvals)).is_empty()
+    }
+}
+
+/// Whether `approval` is of what has this digest, and of a person who is not among those who gave `given`.
+fn fits(approval: &Approval, digest: Digest, given: &[Approval]) -> bool {
+    approval.digest == digest && given.iter().all(|earlier| earlier.person != approval.person)
+}
+
+/// Whether an extension that waits can end so: nothing lapses early, and what is granted is granted by `Extend`.
+fn may_end(waiting: &Extension, outcome: &ExtensionEnd) -> bool {
+    match outcome {
+        ExtensionEnd::Granted { .. } => false,
+        ExtensionEnd::Lapsed { at } => *at >= waiting.lapses_at,
+        ExtensionEnd::Denied { .. } | ExtensionEnd::Cancelled { .. } => true,
     }
 }
 
 /// The transition itself. Time before `not_before` or before the end of a grant makes the event inapplicable:
 /// nothing is activated or expired early.
-fn next(state: &GrantState, event: &GrantEvent, request: &Request) -> Result<GrantState, TransitionError> {
+fn transition(state: &GrantState, event: &GrantEvent, request: &Request) -> Result<GrantState, TransitionError> {
     use GrantEvent as E;
     use GrantState as S;
     let activate = |at: Timestamp| {
@@ -253,7 +283,9 @@ fn next(state: &GrantState, event: &GrantEvent, request: &Request) -> Result<Gra
             Some(not_before) if not_before > *at => S::Scheduled { not_before },
             _ => activate(*at),
         },
-        (S::Pending { .. }, E::Deny { at, reason }) => S::Denied { at: *at, reason: reason.clone() },
+        (S::Pending { .. }, E::Deny { at, by, reason }) => {
+            S::Denied { at: *at, by: by.clone(), reason: reason.clone() }
+        }
         (S::Pending { .. } | S::Scheduled { .. }, E::Cancel { at }) => S::Cancelled { at: *at },
         (S::Pending { lapses_at: Some(lapses_at) }, E::Lapse { at }) if at >= lapses_at => S::Lapsed { at: *at },
         (S::Scheduled { not_before }, E::Activate { at }) if at >= not_before => activate(*at),

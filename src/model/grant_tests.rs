@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{SubjectKind, request_digest};
+use crate::{Capacity, Quorum, Subject, SubjectKind, extension_digest, request_digest};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -61,6 +61,9 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
         policy: PolicyVersion(Digest::ZERO),
         obligations: Obligations::default(),
         state: GrantState::Pending { lapses_at: Some(at(50)) },
+        approvals: Vec::new(),
+        extension: None,
+        extensions: Vec::new(),
         version: 0,
     }
 }
@@ -95,20 +98,133 @@ fn a_grant_lapses_and_expires_only_when_its_time_is_over() {
     assert!(active.after(&GrantEvent::Expire { at: at(100) }).is_ok());
 }
 
-fn any_event() -> impl Strategy<Value = GrantEvent> {
-    (0..8_u8, 0..400_i64).prop_map(|(which, seconds)| {
-        let at = at(0) + SignedDuration::from_secs(seconds);
-        match which {
-            0 => GrantEvent::Approve { at },
-            1 => GrantEvent::Activate { at },
-            2 => GrantEvent::Deny { at, reason: "no".to_owned() },
-            3 => GrantEvent::Cancel { at },
-            4 => GrantEvent::Lapse { at },
-            5 => GrantEvent::Complete { at },
-            6 => GrantEvent::Expire { at },
-            _ => GrantEvent::Revoke { at, reason: "gone".to_owned() },
-        }
+/// A pending grant that needs two owners and a steward.
+fn demanding() -> Grant {
+    let mut grant = pending(None);
+    grant.obligations.approvals = Quorum::from([(Capacity::Owner, 2), (Capacity::Steward, 1)]);
+    grant
+}
+
+fn person(name: &str) -> Subject {
+    Subject { kind: SubjectKind::Human, issuer: "unix".to_owned(), id: "7".to_owned(), name: name.to_owned() }
+}
+
+fn approval(name: &str, capacity: Capacity, digest: Digest, seconds: i64) -> Box<Approval> {
+    let (person, identity) = (name.to_owned(), person(name));
+    Box::new(Approval { person, identity, uid: 7, capacity, at: at(seconds), digest, comment: None })
+}
+
+fn extension(grant: &Grant, asked_at: i64, until: i64) -> Box<Extension> {
+    let (asked_by, reason) = (person("ana"), "it takes longer".parse().unwrap());
+    Box::new(Extension {
+        asked_at: at(asked_at),
+        digest: extension_digest(grant.digest, at(until), &asked_by, &reason).unwrap(),
+        asked_by,
+        reason,
+        until: at(until),
+        policy: grant.policy,
+        needed: Quorum::from([(Capacity::Owner, 1)]),
+        lapses_at: at(asked_at + 20),
+        approvals: Vec::new(),
     })
+}
+
+#[test]
+fn p12_a_person_counts_once_and_only_for_what_that_person_saw() {
+    let grant = demanding();
+    let give = |grant: &Grant, name: &str, capacity, digest| {
+        grant.after(&GrantEvent::GiveApproval { approval: approval(name, capacity, digest, 1) })
+    };
+    let approve = GrantEvent::Approve { at: at(2) };
+    assert!(give(&grant, "ana", Capacity::Owner, Digest::ZERO).is_err(), "of another digest");
+    let one = give(&grant, "ana", Capacity::Owner, grant.digest).unwrap();
+    assert!(give(&one, "ana", Capacity::Owner, grant.digest).is_err(), "the same person twice");
+    assert!(give(&one, "ana", Capacity::Steward, grant.digest).is_err(), "in another capacity neither");
+    let two = give(&one, "bruno", Capacity::Owner, grant.digest).unwrap();
+    assert_eq!(two.after(&approve).unwrap_err().to_string(), "a grant that is pending cannot take the event approve");
+    let three = give(&two, "carla", Capacity::Steward, grant.digest).unwrap();
+    assert_eq!(three.state.phase(), GrantPhase::Pending, "an approval alone changes no state");
+    let active = three.after(&approve).unwrap();
+    assert_eq!((active.state.phase(), active.version), (GrantPhase::Active, 4));
+    assert!(give(&active, "dora", Capacity::Owner, grant.digest).is_err(), "there is nothing to approve any more");
+}
+
+#[test]
+fn p3_an_extension_moves_the_end_when_it_is_approved_and_not_before() {
+    let active = pending(None).after(&GrantEvent::Approve { at: at(0) }).unwrap();
+    let ask = |until| GrantEvent::AskExtension { extension: extension(&active, 10, until) };
+    assert!(active.after(&ask(100)).is_err(), "no later than the end it has");
+    let waiting = active.after(&ask(150)).unwrap();
+    assert_eq!(waiting.state, active.state);
+    assert!(waiting.after(&ask(160)).is_err(), "one at a time");
+    assert!(waiting.after(&GrantEvent::Extend { at: at(11) }).is_err(), "nobody approved it");
+    let digest = waiting.extension.as_ref().unwrap().digest;
+    let give = |digest, seconds| GrantEvent::ApproveExtension {
+        approval: approval("bruno", Capacity::Owner, digest, seconds),
+    };
+    assert!(waiting.after(&give(active.digest, 12)).is_err(), "the grant's digest is not the extension's");
+    assert!(waiting.after(&give(digest, 100)).is_err(), "the grant is over");
+    let approved = waiting.after(&give(digest, 12)).unwrap();
+    let longer = approved.after(&GrantEvent::Extend { at: at(12) }).unwrap();
+    assert_eq!(longer.state, GrantState::Active { since: at(0), until: at(150) });
+    assert!(longer.extensions[0].is_granted() && longer.extension.is_none());
+
+    let lapse = |seconds| GrantEvent::EndExtension { outcome: ExtensionEnd::Lapsed { at: at(seconds) } };
+    assert!(waiting.after(&lapse(29)).is_err(), "not early");
+    let no = ExtensionEnd::Denied { at: at(12), by: "bruno".to_owned(), reason: "no".to_owned() };
+    for event in [lapse(30), GrantEvent::EndExtension { outcome: no }] {
+        let as_before = waiting.after(&event).unwrap();
+        assert_eq!((&as_before.state, &as_before.extension), (&active.state, &None), "{event:?}");
+        assert!(!as_before.extensions[0].is_granted());
+    }
+    let over = waiting.after(&GrantEvent::Complete { at: at(20) }).unwrap();
+    assert!(over.extension.is_none() && !over.extensions[0].is_granted(), "it ends with its grant");
+}
+
+/// What a store of an earlier version holds.
+#[test]
+fn p13_a_grant_of_before_approvals_is_read_and_written_as_it_was() {
+    let mut row = serde_json::to_value(pending(None)).unwrap();
+    for member in ["approvals", "extension", "extensions"] {
+        assert!(row.get(member).is_none(), "{member} is written although it is empty");
+    }
+    row["state"] = serde_json::json!({ "state": "denied", "at": at(1), "reason": "no" });
+    let read: Grant = serde_json::from_value(row).unwrap();
+    assert_eq!(read.state, GrantState::Denied { at: at(1), by: String::new(), reason: "no".to_owned() });
+    assert!(read.approvals.is_empty() && read.extension.is_none() && read.extensions.is_empty());
+}
+
+/// An event on `grant`: extensions and approvals are made to fit it or not, as `pick` says.
+fn event_on(grant: &Grant, which: u8, pick: u8, seconds: i64) -> GrantEvent {
+    let name = ["ana", "bruno", "carla", "dora"][usize::from(pick % 4)];
+    let capacity = Capacity::ALL[usize::from(pick / 4 % 4)];
+    let waiting = grant.extension.as_ref().map_or(Digest::ZERO, |waiting| waiting.digest);
+    let right = |digest| if pick.is_multiple_of(5) { Digest::ZERO } else { digest };
+    match which {
+        0..8 => plain_event(which, at(seconds)),
+        8 | 9 => GrantEvent::GiveApproval { approval: approval(name, capacity, right(grant.digest), seconds) },
+        10 => GrantEvent::AskExtension { extension: extension(grant, seconds, seconds + i64::from(pick)) },
+        11 => GrantEvent::ApproveExtension { approval: approval(name, capacity, right(waiting), seconds) },
+        12 => GrantEvent::Extend { at: at(seconds) },
+        _ => GrantEvent::EndExtension { outcome: ExtensionEnd::Lapsed { at: at(seconds) } },
+    }
+}
+
+fn plain_event(which: u8, at: Timestamp) -> GrantEvent {
+    match which {
+        0 => GrantEvent::Approve { at },
+        1 => GrantEvent::Activate { at },
+        2 => GrantEvent::Deny { at, by: "ana".to_owned(), reason: "no".to_owned() },
+        3 => GrantEvent::Cancel { at },
+        4 => GrantEvent::Lapse { at },
+        5 => GrantEvent::Complete { at },
+        6 => GrantEvent::Expire { at },
+        _ => GrantEvent::Revoke { at, reason: "gone".to_owned() },
+    }
+}
+
+fn any_event() -> impl Strategy<Value = GrantEvent> {
+    (0..8_u8, 0..400_i64).prop_map(|(which, seconds)| plain_event(which, at(seconds)))
 }
 
 proptest! {
@@ -129,6 +245,40 @@ proptest! {
                 prop_assert!(!scheduled || since >= at(120));
             }
             prop_assert_eq!(&next.request, &grant.request);
+            grant = next;
+        }
+    }
+
+    /// Whatever happens in whatever order: a grant is usable only after as many different people approved exactly it as
+    /// it asks for, its end moves only by an extension that its own people approved, and nobody stands twice.
+    #[test]
+    fn p12_random_histories_of_approvals(
+        events in prop::collection::vec((0..14_u8, any::<u8>(), 0..120_i64), 0..60)
+    ) {
+        let mut grant = demanding();
+        for (which, pick, seconds) in events {
+            let event = event_on(&grant, which, pick, seconds);
+            let Ok(next) = grant.after(&event) else { continue };
+            prop_assert_eq!(next.version, grant.version + 1);
+            prop_assert!(!grant.state.is_final());
+            let mut names: Vec<_> = next.approvals.iter().map(|approval| approval.person.clone()).collect();
+            names.sort_unstable();
+            names.dedup();
+            prop_assert_eq!(names.len(), next.approvals.len(), "a person stands twice");
+            prop_assert!(next.approvals.iter().all(|approval| approval.digest == next.digest));
+            let of = |capacity| next.approvals.iter().filter(|approval| approval.capacity == capacity).count();
+            if let GrantState::Active { since, until } = next.state {
+                prop_assert!(of(Capacity::Owner) >= 2 && of(Capacity::Steward) >= 1, "active without its quorum");
+                let granted: Vec<_> = next.extensions.iter().filter(|past| past.is_granted()).collect();
+                let end = granted.last().map_or(since + SignedDuration::from_secs(100), |past| past.extension.until);
+                prop_assert_eq!(until, end);
+                for past in granted {
+                    let of_it = past.extension.approvals.iter().filter(|a| a.digest == past.extension.digest);
+                    prop_assert!(of_it.filter(|a| a.capacity == Capacity::Owner).count() >= 1);
+                }
+            } else {
+                prop_assert!(next.extension.is_none(), "an extension waits on a grant that is not active");
+            }
             grant = next;
         }
     }

@@ -2,22 +2,28 @@
 #![forbid(unsafe_code)]
 
 mod anchor;
+pub mod approval;
 mod audit;
 mod decision;
 mod digest;
+mod extension;
 mod freeze;
 mod grant;
+mod grant_event;
 mod ids;
 mod lease;
 mod request;
 mod subject;
 
 pub use anchor::{Anchor, ProcessRef, RegisteredAnchor};
+pub use approval::{Approval, Capacity, Quorum};
 pub use audit::{AuditDraft, AuditRecord, ChainError, ChainHead, verify_chain};
 pub use decision::{Action, Decision, Obligations, OnPolicyChange, PolicyVersion, Refusal, Verdict};
 pub use digest::{Digest, canonical_json};
+pub use extension::{Extension, ExtensionEnd, MAX_EXTENSIONS, PastExtension, extension_digest};
 pub use freeze::{Freeze, FreezeTarget, THAW_QUORUM, Thaw, ThawError, freeze_epoch};
-pub use grant::{Grant, GrantEnd, GrantEvent, GrantPhase, GrantState};
+pub use grant::{Grant, GrantEnd, GrantPhase, GrantState};
+pub use grant_event::GrantEvent;
 pub use grantd_provider_api::LeaseId;
 pub use ids::{AnchorId, FreezeId, GrantId, NodeId};
 pub use lease::{Accepted, Collapsed, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};

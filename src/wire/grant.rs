@@ -154,6 +154,9 @@ pub struct GrantView {
     /// The approval it needs and has, where policy asks for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalView>,
+    /// Its extensions, oldest first; the one that waits for approval is the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<ExtensionView>,
 }
 
 /// The way to the decision on a grant.
@@ -166,6 +169,42 @@ pub struct ApprovalView {
     /// When the request lapses without it, while it is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lapses_at: Option<String>,
+    /// Why it would not be given today whoever approved it, while it is pending: the plan changed, policy says no now, or
+    /// too few people can approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
+}
+
+/// More time for an active grant, beside which the grant goes on as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionView {
+    /// `pending`, `granted`, `denied`, `cancelled` or `lapsed`.
+    pub state: String,
+    /// When it was asked for.
+    pub asked_at: String,
+    /// Who asked.
+    pub asked_by: SubjectView,
+    /// Why it was asked for.
+    pub justification: String,
+    /// The new end.
+    pub until: String,
+    /// Covers the grant's digest, the new end, who asked and why: what an approval of it is bound to.
+    pub digest: String,
+    /// Why it was not given, where an approver said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The approval it needs and has.
+    pub approval: ApprovalView,
+}
+
+/// `POST /v1/grants/{id}/extend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendRequest {
+    /// How much longer than its present end, in seconds.
+    pub duration_seconds: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// How many people must approve in one capacity, and who could.
@@ -186,6 +225,8 @@ pub struct QuorumView {
 pub struct GivenApprovalView {
     /// The person.
     pub person: String,
+    /// The identity that acted, as `issuer:id`.
+    pub identity: String,
     /// In which capacity.
     pub capacity: String,
     /// When.
@@ -207,6 +248,9 @@ pub struct ApproveRequest {
     /// What the approver wants to have on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// In which capacity, for who has several; where it is left out the daemon takes the one that is needed most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<String>,
 }
 
 /// `POST /v1/grants/{id}/deny`.
@@ -230,6 +274,9 @@ pub struct GrantQuery {
     /// Those of everybody; for administrators and auditors.
     #[serde(default)]
     pub all: bool,
+    /// Those of others on which something waits that the caller can approve.
+    #[serde(default)]
+    pub approvable: bool,
     /// At most this many, newest first; 100 when left out, 1000 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

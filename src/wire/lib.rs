@@ -17,8 +17,8 @@ pub use audit::{AuditPage, AuditQuery};
 pub use drain::DrainView;
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{
-    ApprovalView, ApproveRequest, DenyRequest, EndRequest, GivenApprovalView, GrantCreate, GrantList, GrantQuery,
-    GrantView, NarrowingBody, PlanView, QuorumView, SubjectView, TaskBody,
+    ApprovalView, ApproveRequest, DenyRequest, EndRequest, ExtendRequest, ExtensionView, GivenApprovalView,
+    GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, SubjectView, TaskBody,
 };
 pub use lease::{AnchorChoice, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended};
 pub use problem::{Problem, ProblemKind};

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
 
 mod agent;
+mod approval;
 mod judge;
 mod load;
 mod points;

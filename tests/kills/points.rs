@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::approval;
 use crate::stage::{Stage, asked};
 
 /// The source of the list of all fail points.
@@ -29,6 +30,7 @@ pub fn die_at(stage: &mut Stage, point: &str) {
     match point.split_once('.').unwrap().0 {
         "start" | "reconcile" => on_the_way_up(stage, point),
         "request" => request(stage, point),
+        "approve" | "deny" | "cancel" | "extend" | "lapse" => approval::die_at(stage, point),
         "issue" => issue(stage, point),
         "renew" => renew(stage, point),
         "revoke" if point == "revoke.collapsed" => collapse(stage, point),
@@ -70,9 +72,12 @@ fn on_the_way_up(stage: &mut Stage, point: &str) {
 fn request(stage: &mut Stage, point: &str) {
     let mut agent = Agent::start(&stage.world.scene, User::Bob);
     stage.arm(point);
-    // The tier of this one is not served.
-    let resource = if point == "request.refused" { "ledger" } else { "alpha" };
-    let heard = agent.post("/v1/grants", asked(resource));
+    let mut body = asked("alpha");
+    if point == "request.refused" {
+        // No workload asks for another.
+        body["subject"] = json!("deploy");
+    }
+    let heard = agent.post("/v1/grants", body);
     assert_eq!(heard.status, None, "{point}: {heard:?}");
     stage.await_death(point);
     stage.recover(point);

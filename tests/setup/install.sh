@@ -52,12 +52,12 @@ packages() {
 users() {
     getent group gt-clients >/dev/null || quietly groupadd --system gt-clients
     local user
-    for user in gt-daemon gt-alice gt-bob; do
+    for user in gt-daemon gt-alice gt-bob gt-olga gt-olga-adm gt-otto; do
         getent passwd "$user" >/dev/null || quietly useradd --system --user-group --no-create-home \
             --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
         id -nG "$user" | tr ' ' '\n' | grep -qx gt-clients || quietly usermod --append --groups gt-clients "$user"
     done
-    step "users gt-daemon, gt-alice, gt-bob in group gt-clients"
+    step "users gt-daemon, gt-alice, gt-bob, gt-olga, gt-olga-adm, gt-otto in group gt-clients"
 }
 
 # The test users run boto3 themselves, so they must be able to reach it. A checkout below a private directory, such as

@@ -6,7 +6,7 @@ use grantd_wire::{
     GrantCreate, GrantList, GrantQuery, GrantView, LeaseList, LeaseQuery, NarrowingBody, SubjectView, TaskBody,
 };
 
-use super::{Context, lease};
+use super::{Context, approvals, lease};
 use crate::cli::{List, Request};
 use crate::exit::{Exit, Failure};
 use crate::print::{Facts, Table, absolute, count, pretty, relative, shortened, span};
@@ -19,6 +19,13 @@ pub(super) async fn request(context: &mut Context<'_>, asked: Request) -> Result
     if grant.state == "denied" {
         let reason = grant.reason.as_deref().unwrap_or("no reason was given");
         return Err(Failure::new(Exit::Denied, format!("{} was denied: {reason}", grant.id)));
+    }
+    if let Some(waits) = approvals::waits_for(grant, context.now) {
+        let id = &grant.id;
+        return Err(Failure::new(
+            Exit::Pending,
+            format!("{id} waits for approval: {waits} (next: grantctl show {id})"),
+        ));
     }
     Ok(())
 }
@@ -38,8 +45,20 @@ pub(super) async fn show(context: &mut Context<'_>, id: &str) -> Result<(), Fail
 
 /// Lists grants.
 pub(super) async fn list(context: &mut Context<'_>, wanted: List) -> Result<(), Failure> {
-    let hint = if wanted.all { "" } else { " of yours (--all lists everybody's, for administrators and auditors)" };
-    let query = GrantQuery { state: wanted.state, resource: wanted.resource, all: wanted.all, limit: wanted.limit };
+    let hint = if wanted.approvable {
+        " of others that you can approve"
+    } else if wanted.all {
+        ""
+    } else {
+        " of yours (--all lists everybody's, for administrators and auditors)"
+    };
+    let query = GrantQuery {
+        state: wanted.state,
+        resource: wanted.resource,
+        all: wanted.all,
+        approvable: wanted.approvable,
+        limit: wanted.limit,
+    };
     let answer = context.client.get("/v1/grants", &query).await?;
     context.answer(&answer, |list, now| table(list, now).unwrap_or_else(|| format!("no grants{hint}\n")))
 }
@@ -70,9 +89,10 @@ fn requested(grant: &GrantView, now: Timestamp) -> String {
     let mut facts = Facts::titled(&grant.id);
     facts.fact("state", state(grant, now));
     facts.each("plan", &grant.plan.words, "nothing");
+    approvals::way(&mut facts, grant, now);
     let next = match grant.state.as_str() {
         "active" => Some(format!("grantctl vend {} or grantctl credential-process {}", grant.id, grant.id)),
-        "pending" | "scheduled" => Some(format!("grantctl show {}", grant.id)),
+        "scheduled" => Some(format!("grantctl show {}", grant.id)),
         _ => None,
     };
     facts.maybe("next", next);
@@ -90,11 +110,15 @@ fn shown(grant: &GrantView, now: Timestamp) -> String {
     facts.maybe("ticket", grant.ticket.as_ref());
     facts.fact("subject", subject(&grant.subject));
     facts.fact("requested by", format!("{}, {}", subject(&grant.requested_by), absolute(&grant.created_at, now)));
-    facts.maybe("task", grant.task.as_ref().map(task));
+    facts.maybe("task claimed", grant.task.as_ref().map(task));
     facts.fact("limits", limits(grant));
     facts.fact("used by", count(grant.uses, "task"));
     facts.fact("policy", &grant.policy_version);
     facts.fact("digest", &grant.digest);
+    if grant.approval.is_some() || !grant.extensions.is_empty() {
+        facts.raw("approval\n");
+        approvals::way(&mut facts, grant, now);
+    }
     facts.raw("plan\n");
     facts.each("words", &grant.plan.words, "nothing");
     facts.fact("account", format!("{} {}", grant.plan.cloud, grant.plan.account));
@@ -145,18 +169,18 @@ pub(super) fn state(grant: &GrantView, now: Timestamp) -> String {
     }
 }
 
-fn narrowing(narrowing: &NarrowingBody) -> String {
+pub(super) fn narrowing(narrowing: &NarrowingBody) -> String {
     let prefix = narrowing.prefix.as_ref().map(|prefix| format!("keys that start with {prefix}"));
     let networks =
         (!narrowing.source_networks.is_empty()).then(|| format!("from {}", narrowing.source_networks.join(", ")));
     prefix.into_iter().chain(networks).collect::<Vec<_>>().join("; ")
 }
 
-fn subject(subject: &SubjectView) -> String {
+pub(super) fn subject(subject: &SubjectView) -> String {
     format!("{} {} ({}:{})", subject.kind, subject.name, subject.issuer, subject.id)
 }
 
-fn task(task: &TaskBody) -> String {
+pub(super) fn task(task: &TaskBody) -> String {
     let mut words = format!("{} run {}", task.system, task.run);
     if let Some(attempt) = &task.attempt {
         words.push_str(&format!(", attempt {attempt}"));
@@ -167,7 +191,7 @@ fn task(task: &TaskBody) -> String {
     words
 }
 
-fn limits(grant: &GrantView) -> String {
+pub(super) fn limits(grant: &GrantView) -> String {
     let ttl = grant.max_ttl_seconds.map(|seconds| format!("a lease for {} at most", span(seconds)));
     let uses = grant.max_uses.map(|uses| format!("{} in all", count(uses.into(), "task")));
     let concurrent = grant.max_concurrent.map(|tasks| format!("{} at once", count(tasks.into(), "task")));

@@ -1,6 +1,8 @@
 //! What each command does: ask, and say what came back.
 
 mod anchor;
+mod approvals;
+mod approve;
 mod audit;
 mod choose;
 mod drain;
@@ -72,6 +74,11 @@ impl Context<'_> {
         write(self.out, text.as_bytes())
     }
 
+    /// Puts text for people on standard error. That it cannot be said is no reason to fail.
+    fn err_text(&mut self, text: &str) {
+        let _ = self.err.write_all(text.as_bytes());
+    }
+
     /// Says something on standard error. That it cannot be said is no reason to fail.
     pub(crate) fn note(&mut self, text: &str) {
         let _ = self.err.write_all(format!("grantctl: note: {}\n", clean(text)).as_bytes());
@@ -92,6 +99,10 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::CredentialProcess(wanted) => vend::credential_process(context, wanted).await,
         Command::Exec(wanted) => exec::exec(context, *wanted).await,
         Command::ExecChild(wanted) => exec::become_command(&wanted),
+        Command::Approve(asked) => approve::approve(context, asked).await,
+        Command::Deny { grant, reason } => approve::deny(context, &grant.0, reason).await,
+        Command::Cancel { grant } => approve::cancel(context, &grant.0).await,
+        Command::Extend(asked) => approve::extend(context, asked).await,
         Command::Attach { pid } => anchor::attach(context, pid).await,
         Command::Detach { anchor } => anchor::detach(context, &anchor).await,
         Command::Complete { id } => end::complete(context, &choose::thing(context, id).await?).await,

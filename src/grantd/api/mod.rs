@@ -1,6 +1,7 @@
 //! The HTTP API on the socket: accept loop, limits, routes. The only server-side user of hyper and axum.
 
 mod accept;
+mod approvals;
 mod body;
 mod freezes;
 mod limits;

@@ -16,7 +16,7 @@ use grantd_wire::ProblemKind;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Reply;
-use super::{Api, Connection, body, views};
+use super::{Api, Connection, approvals, body, views};
 use crate::attest::Caller;
 use crate::broker::{AnchorAsk, GrantAsk, GrantsAsk, HoldGuard, LeasesAsk, RequestAsk, VendAsk};
 
@@ -36,6 +36,10 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/grants", post(request_grant).get(list_grants))
         .route("/v1/grants/{id}", get(show_grant))
+        .route("/v1/grants/{id}/approve", post(approvals::approve))
+        .route("/v1/grants/{id}/deny", post(approvals::deny))
+        .route("/v1/grants/{id}/cancel", post(approvals::cancel))
+        .route("/v1/grants/{id}/extend", post(approvals::extend))
         .route("/v1/grants/{id}/complete", post(complete_grant))
         .route("/v1/grants/{id}/revoke", post(revoke_grant))
         .route("/v1/leases", post(vend).get(list_leases))
@@ -91,7 +95,7 @@ async fn request_grant(
         task: asked.task.map(|task| Task { system: task.system, run: task.run, attempt: task.attempt, job: task.job }),
     };
     let grant = api.broker.request(&caller(&api, &connection), ask).await?;
-    Ok((StatusCode::CREATED, Json(views::grant(&grant, 0))))
+    Ok((StatusCode::CREATED, views::whole(&api, &grant).await?))
 }
 
 async fn list_grants(
@@ -106,10 +110,10 @@ async fn list_grants(
     };
     let phases = asked.state.as_deref().map(|names| names.split(',').map(phase).collect()).transpose()?;
     let limit = asked.limit.unwrap_or(LIST.0).min(LIST.1);
-    let ask = GrantsAsk { phases, resource: asked.resource, all: asked.all, limit };
+    let ask = GrantsAsk { phases, resource: asked.resource, all: asked.all, approvable: asked.approvable, limit };
     let mut grants = Vec::new();
     for grant in api.broker.see_grants(&caller(&api, &connection), ask).await? {
-        grants.push(views::grant(&grant, api.broker.uses(grant.id).await?));
+        grants.push(views::whole(&api, &grant).await?.0);
     }
     Ok(Json(wire::GrantList { grants }))
 }
@@ -119,8 +123,8 @@ async fn show_grant(
     Extension(connection): Extension<Connection>,
     Path(id): Path<String>,
 ) -> Answer<Json<wire::GrantView>> {
-    let (grant, uses) = api.broker.see_grant(&caller(&api, &connection), body::parsed(&id)?).await?;
-    Ok(Json(views::grant(&grant, uses)))
+    let grant = api.broker.see_grant(&caller(&api, &connection), body::parsed(&id)?).await?;
+    views::whole(&api, &grant).await
 }
 
 async fn complete_grant(
@@ -129,7 +133,7 @@ async fn complete_grant(
     Path(id): Path<String>,
 ) -> Answer<Json<wire::GrantView>> {
     let grant = api.broker.complete_grant(&caller(&api, &connection), body::parsed(&id)?).await?;
-    Ok(Json(views::grant(&grant, api.broker.uses(grant.id).await?)))
+    views::whole(&api, &grant).await
 }
 
 async fn revoke_grant(
@@ -140,7 +144,7 @@ async fn revoke_grant(
 ) -> Answer<Json<wire::GrantView>> {
     let reason = reason(body, &api).await?;
     let grant = api.broker.revoke_grant(&caller(&api, &connection), body::parsed(&id)?, reason).await?;
-    Ok(Json(views::grant(&grant, api.broker.uses(grant.id).await?)))
+    views::whole(&api, &grant).await
 }
 
 async fn vend(

@@ -1,15 +1,25 @@
 //! The model as the wire shows it.
 
+use axum::Json;
 use grantd_model::{Anchor, Grant, GrantEnd, GrantState, Lease, LeaseState, RegisteredAnchor, Subject};
 use grantd_provider_api::{Credential, Persistence, Revocation};
 use grantd_wire as wire;
 
-use super::Api;
 use super::problem::Reply;
+use super::{Api, approvals};
 use crate::attest::Caller;
 use crate::broker::{DrainState, Vended};
 
-pub fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
+/// A grant with its uses and with how it stands on its way to a decision.
+pub async fn whole(api: &Api, grant: &Grant) -> Result<Json<wire::GrantView>, Reply> {
+    let found = api.broker.approvals(grant);
+    let mut view = self::grant(grant, api.broker.uses(grant.id).await?);
+    view.approval = found.approval.as_ref().map(approvals::approval);
+    view.extensions = found.extensions.iter().map(approvals::extension).collect();
+    Ok(Json(view))
+}
+
+fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
     let request = &grant.request;
     let (active_since, active_until) = match &grant.state {
         GrantState::Active { since, until } => (Some(since.to_string()), Some(until.to_string())),
@@ -23,7 +33,9 @@ pub fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
         reason: match &grant.state {
             GrantState::Ended { why: GrantEnd::Expired, .. } => Some("its time was up".to_owned()),
             GrantState::Ended { why: GrantEnd::Completed, .. } => Some("its task was done".to_owned()),
+            GrantState::Denied { by, reason, .. } if !by.is_empty() => Some(format!("{by} said no: {reason}")),
             GrantState::Denied { reason, .. } | GrantState::Revoked { reason, .. } => Some(reason.clone()),
+            GrantState::Lapsed { .. } => Some("nobody approved it in time".to_owned()),
             _ => None,
         },
         created_at: grant.created_at.to_string(),
@@ -72,10 +84,11 @@ pub fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
         max_concurrent: grant.obligations.max_concurrent,
         uses,
         approval: None,
+        extensions: Vec::new(),
     }
 }
 
-fn subject(subject: &Subject) -> wire::SubjectView {
+pub fn subject(subject: &Subject) -> wire::SubjectView {
     wire::SubjectView {
         kind: subject.kind.to_string(),
         issuer: subject.issuer.clone(),

@@ -37,7 +37,7 @@ pub enum BrokerError {
     #[error("{0}")]
     State(String),
     /// What would be issued is not what was approved.
-    #[error("plan_changed: {0}; request it anew")]
+    #[error("plan_changed: {0}")]
     PlanChanged(String),
     /// More was asked than is allowed.
     #[error("{detail}")]

@@ -1,9 +1,8 @@
 //! The facts that policy is told, from what was asked and planned.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use grantd_model::{Anchor, Request};
+use grantd_model::{Anchor, Quorum, Request};
 use grantd_provider_api::Plan;
 
 use crate::policy::{AnchorKind, Facts, Isolation};
@@ -23,7 +22,8 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
         persistence: plan.persistence,
         widens: !plan.widens.is_empty(),
         revocation: plan.revocation.clone(),
-        approvals: BTreeMap::new(),
+        approvals: Quorum::new(),
+        capacity: None,
     }
 }
 

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use grantd_model::approval::both;
 use grantd_model::{
-    Action, Anchor, EndReason, Grant, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Subject,
-    Verdict, request_digest,
+    Action, Anchor, EndReason, Grant, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Refusal,
+    Subject, Verdict, request_digest,
 };
 use grantd_provider_api::{ErrorKind, IssueRequest, Plan, Provider, Target};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::live::{InFlight, LiveLease};
+use super::quorum::{approvals_today, carried_until};
 use super::vend::{Settled, Vended, notes};
 use super::{Broker, BrokerError, MAX_ISSUING_PER_ACCOUNT, after, between, draft, facts};
 use crate::failpoint;
-use crate::policy::{Bundle, Question};
+use crate::policy::{Bundle, Facts, Question};
 use crate::store::{Guard, GuardFailure, StoreError, Transaction, Write};
 
 /// A session that may be made: where, until when, and under which conditions.
@@ -62,10 +64,17 @@ impl Broker {
         let capabilities = provider.capabilities(&plan.account)?;
         let resource = bundle.catalog.get(&grant.request.resource).ok_or_else(|| gone(&grant.request.resource))?;
         let now = self.now();
-        let left = between(now, settled.usable_until);
+        // The quorum is judged again under today's people and owners; what it does not carry any more is over.
+        let carried = carried_until(grant, &grant.obligations.approvals, &bundle.people, resource);
+        let usable_until = match self.carried(settled, now, carried, serde_json::Value::Null).await? {
+            Some(earlier) => earlier.min(settled.usable_until),
+            None => settled.usable_until,
+        };
+        let left = between(now, usable_until);
         if left < capabilities.min_ttl {
             return Err(nearly_over(grant.id, capabilities.min_ttl));
         }
+        let approvals = approvals_today(grant, &bundle.people, resource);
         let decide = |ttl: Duration| {
             bundle.decide(&Question {
                 action: Action::Issue,
@@ -73,7 +82,10 @@ impl Broker {
                 principal: &settled.subject,
                 uid: settled.caller.uid(),
                 resource,
-                facts: facts::of_issue(&grant.request, &plan, ttl, &settled.anchor),
+                facts: Facts {
+                    approvals: approvals.clone(),
+                    ..facts::of_issue(&grant.request, &plan, ttl, &settled.anchor)
+                },
             })
         };
         // Without a wish of the caller the daemon chooses the longest it may, up to its default.
@@ -98,6 +110,13 @@ impl Broker {
                 return Err(refused);
             }
         };
+        // What the permit of this issue asks for, too, is met by approvals that count now.
+        let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
+        let carried = carried_until(grant, &needed, &bundle.people, resource);
+        let left = match self.carried(settled, now, carried, recorded.clone()).await? {
+            Some(earlier) => between(now, earlier.min(usable_until)),
+            None => left,
+        };
         let most = [Some(left), Some(capabilities.max_ttl), obligations.max_ttl.map(Duration::from_secs)];
         let most = most.into_iter().flatten().min().unwrap_or(left);
         if ttl > most || ttl < capabilities.min_ttl {
@@ -106,6 +125,24 @@ impl Broker {
         // To the whole second, and never beyond what was allowed.
         let access_until = Timestamp::from_second(after(now, ttl).as_second()).unwrap_or(now);
         Ok(Approved { bundle: Arc::clone(&bundle), obligations, decision: recorded, plan, now, access_until, provider })
+    }
+
+    /// Until when the approvals of a grant carry it, if that is before its end. When they do not now, that is on record.
+    async fn carried(
+        &self,
+        settled: &Settled,
+        now: Timestamp,
+        carried: Result<(Timestamp, Option<Refusal>), Refusal>,
+        decision: serde_json::Value,
+    ) -> Result<Option<Timestamp>, BrokerError> {
+        let refusal = match carried {
+            Ok((_, None)) => return Ok(None),
+            Ok((end, Some(_))) if now < end => return Ok(Some(end)),
+            Ok((_, Some(refusal))) | Err(refusal) => refusal,
+        };
+        let detail = json!({ "refusal": refusal, "decision": decision });
+        self.record("lease.refused", settled.caller.actor(), (Some(settled.grant.id), None), detail).await?;
+        Err(BrokerError::Denied(refusal))
     }
 
     /// What was approved must be exactly what would be issued now (promise P12).
@@ -122,11 +159,14 @@ impl Broker {
             return Ok(plan);
         }
         let what = if resource.tier != grant.tier {
-            format!("\"{name}\" is of tier {} now and was {} when this was approved", resource.tier, grant.tier)
+            format!(
+                "\"{name}\" is of tier {} now and was {} when this was asked for; request it anew",
+                resource.tier, grant.tier
+            )
         } else if request.entitlement != grant.request.entitlement {
-            format!("the catalogue names another asset for \"{name}\" than the one that was approved")
+            format!("the catalogue names another asset for \"{name}\" than the one that was asked for; request it anew")
         } else {
-            format!("the native permissions or roles for \"{name}\" are not those that were approved")
+            format!("the native permissions or roles for \"{name}\" are not those that were asked for; request it anew")
         };
         Err(BrokerError::PlanChanged(what))
     }
@@ -418,8 +458,8 @@ fn issue_request<'a>(
     }
 }
 
-fn gone(name: &str) -> BrokerError {
-    BrokerError::PlanChanged(format!("\"{name}\" is no longer in the catalogue"))
+pub(super) fn gone(name: &str) -> BrokerError {
+    BrokerError::PlanChanged(format!("\"{name}\" is no longer in the catalogue; request it anew"))
 }
 
 fn nearly_over(grant: grantd_model::GrantId, least: Duration) -> BrokerError {

@@ -5,22 +5,28 @@
 //! at any moment without anything becoming untrue.
 
 mod anchors;
+mod approvals;
+mod approve;
 mod collapse;
+mod decline;
 mod drain;
 mod end;
 mod error;
+mod extend;
 mod facts;
 mod freeze;
+mod gauges;
 mod issue;
 mod live;
 mod mass;
+mod matter;
 mod query;
+mod quorum;
 mod reaper;
 mod reconciler;
 mod reload;
 mod request;
 mod revoker;
-mod standing;
 mod vend;
 mod watcher;
 
@@ -41,13 +47,15 @@ use crate::policy::Bundle;
 use crate::store::Store;
 use crate::sys::fdstore::FdStore;
 
+pub use approvals::{ApprovalState, CapacityState, ExtensionState, GivenState, GrantApprovals};
+pub use approve::ApproveAsk;
 pub use drain::DrainState;
 pub use error::BrokerError;
 pub use freeze::Cover;
+pub use gauges::Gauges;
 pub use mass::MassEnd;
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use request::RequestAsk;
-pub use standing::Standing;
 pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
 pub use watcher::HoldGuard;
 

@@ -20,6 +20,8 @@ pub struct GrantsAsk {
     pub resource: Option<String>,
     /// Those of everybody.
     pub all: bool,
+    /// Those of others that the caller can approve.
+    pub approvable: bool,
     /// At most this many.
     pub limit: u32,
 }
@@ -53,25 +55,17 @@ pub struct RevocationState {
 }
 
 impl Broker {
-    /// One grant, for its subject, its requester, administrators and auditors, with the number of its uses.
+    /// One grant, for its subject, its requester, who answers for what it is on where somebody approves, administrators
+    /// and auditors.
     ///
     /// # Errors
     /// When there is none, it is somebody else's, or the store cannot be read.
-    pub async fn see_grant(&self, caller: &Caller, id: GrantId) -> Result<(Grant, u64), BrokerError> {
+    pub async fn see_grant(&self, caller: &Caller, id: GrantId) -> Result<Grant, BrokerError> {
         let grant = self.grant_or_missing(id).await?;
-        if !self.is_auditor(caller) {
-            let subject = Self::known_subject(caller)?;
-            let (user, requester) = (&grant.request.subject, &grant.request.requested_by);
-            if !subject.same_identity(user) && !subject.same_identity(requester) {
-                return Err(BrokerError::NotYours {
-                    what: id.to_string(),
-                    owner: user.to_string(),
-                    you: subject.to_string(),
-                });
-            }
+        if !self.is_auditor(caller) && !self.answers_for(caller, &grant) {
+            self.must_be_party(caller, &grant)?;
         }
-        let uses = self.uses(id).await?;
-        Ok((grant, uses))
+        Ok(grant)
     }
 
     /// How many tasks used a grant.
@@ -87,6 +81,12 @@ impl Broker {
     /// # Errors
     /// When the caller asks for everybody's and may not, or the store cannot be read.
     pub async fn see_grants(&self, caller: &Caller, ask: GrantsAsk) -> Result<Vec<Grant>, BrokerError> {
+        if ask.approvable {
+            let mut grants = self.approvable(caller, ask.resource.as_deref()).await?;
+            grants.retain(|grant| ask.phases.as_ref().is_none_or(|phases| phases.contains(&grant.state.phase())));
+            grants.truncate(usize::try_from(ask.limit).unwrap_or(usize::MAX));
+            return Ok(grants);
+        }
         let identity = if ask.all {
             self.must_be_auditor(caller, "the grants of others")?;
             None
@@ -94,8 +94,13 @@ impl Broker {
             let subject = Self::known_subject(caller)?;
             Some(format!("{}:{}", subject.issuer, subject.id))
         };
-        let filter =
-            GrantFilter { phases: ask.phases, identity, resource: ask.resource, due_at: None, limit: Some(ask.limit) };
+        let filter = GrantFilter {
+            phases: ask.phases,
+            identity,
+            resource: ask.resource,
+            limit: Some(ask.limit),
+            ..GrantFilter::default()
+        };
         Ok(self.store().grants(filter).await?)
     }
 
@@ -127,7 +132,12 @@ impl Broker {
             self.must_be_auditor(caller, "the leases of others")?;
             None
         } else {
-            Some(caller.uid())
+            // Who may see a grant may see what is done under it.
+            let of_grant = match ask.grant {
+                Some(grant) => self.see_grant(caller, grant).await.is_ok(),
+                None => false,
+            };
+            (!of_grant).then(|| caller.uid())
         };
         let phases = (!ask.ended).then(|| LeasePhase::OPEN.to_vec());
         let filter = LeaseFilter { phases, grant: ask.grant, uid, node: None, limit: Some(ask.limit) };

@@ -1,4 +1,4 @@
-//! Deadlines: leases whose access is over, grants whose time is up or has come.
+//! Deadlines: leases whose access is over, grants whose time is up or has come, requests that nobody approved in time.
 
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends active grants whose time is up and activates scheduled ones whose time has come.
+    /// Ends active grants whose time is up, activates scheduled ones whose time has come, and lapses what nobody
+    /// approved in time.
     async fn turn_grants(&self) -> Result<(), BrokerError> {
         let now = self.now();
         let over = GrantFilter {
@@ -68,7 +69,20 @@ impl Broker {
             ..GrantFilter::default()
         };
         for grant in self.store().grants(over).await? {
+            if grant.state.usable_until(now).is_some() {
+                self.lapse(&grant).await?;
+                continue;
+            }
             self.end_grant(grant.id, GrantEvent::Expire { at: now }, daemon("reaper"), EndReason::GrantEnded).await?;
+        }
+        let waited = GrantFilter {
+            phases: Some(vec![GrantPhase::Pending]),
+            due_at: Some(now),
+            limit: Some(AT_ONCE),
+            ..GrantFilter::default()
+        };
+        for grant in self.store().grants(waited).await? {
+            self.lapse(&grant).await?;
         }
         let due = GrantFilter {
             phases: Some(vec![GrantPhase::Scheduled]),

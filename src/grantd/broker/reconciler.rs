@@ -46,6 +46,7 @@ impl Broker {
         failpoint::hit("reconcile.anchors");
         self.end_leases_of_ended_grants().await?;
         self.decide_again(&open).await;
+        self.settle_waiting().await?;
         for scope in &scopes {
             self.revoke_soon(scope);
         }

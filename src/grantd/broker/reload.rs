@@ -1,14 +1,17 @@
-//! A new policy in force: kept for ever, swapped in, and every live lease decided again under it.
+//! A new policy in force: kept for ever, swapped in, and every live lease decided again under it. What waits for approval
+//! waits on: its approvals are judged whenever one is given, and once now.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use grantd_model::approval::both;
 use grantd_model::{Action, EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, Verdict};
 use serde_json::json;
 
+use super::quorum::{QUORUM, approvals_today, carried_until};
 use super::{Broker, BrokerError, between, daemon, draft, facts};
 use crate::failpoint;
-use crate::policy::{Bundle, Question};
+use crate::policy::{Bundle, Facts, Question};
 use crate::store::{LeaseFilter, Transaction, Write};
 
 impl Broker {
@@ -40,13 +43,15 @@ impl Broker {
         Ok(())
     }
 
-    /// Decides every live lease again, if that is due since a new policy came into force.
+    /// Decides every live lease again, if that is due since a new policy came into force, and gives what has its quorum
+    /// since then.
     pub(super) async fn decide_again_if_due(&self) -> Result<(), BrokerError> {
         if self.inner.decide_again.load(Ordering::SeqCst) {
             let filter = LeaseFilter { phases: Some(vec![LeasePhase::Active]), ..LeaseFilter::default() };
             let live = self.store().leases(filter).await?;
             self.inner.decide_again.store(false, Ordering::SeqCst);
             self.decide_again(&live).await;
+            self.settle_waiting().await?;
         }
         Ok(())
     }
@@ -131,10 +136,19 @@ impl Broker {
             principal: &lease.subject,
             uid: lease.uid,
             resource,
-            facts: facts::of_issue(&grant.request, &grant.plan, ttl, &lease.anchor),
+            facts: Facts {
+                approvals: approvals_today(&grant, &bundle.people, resource),
+                ..facts::of_issue(&grant.request, &grant.plan, ttl, &lease.anchor)
+            },
         });
         Ok(match decision.verdict {
             Verdict::Allow { obligations } => {
+                let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
+                match carried_until(&grant, &needed, &bundle.people, resource) {
+                    Ok((_, None)) => {}
+                    Ok((end, Some(_))) if lease.access_until <= end => {}
+                    Ok(_) | Err(_) => return Ok(Some(QUORUM.to_owned())),
+                }
                 let longer = obligations.max_ttl.is_some_and(|most| ttl.as_secs() > most);
                 longer.then(|| "max_ttl".to_owned())
             }

@@ -10,8 +10,12 @@ use grantd_provider_api::{Capability, CapabilityMap, Entitlement, Narrowing, Pla
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Broker, BrokerError, draft, facts};
+use super::approve::step;
+use super::extend::APPROVE_WITHIN;
+use super::quorum::{Requesters, out_of_reach};
+use super::{Broker, BrokerError, after, draft, facts};
 use crate::attest::Caller;
+use crate::config::Resource;
 use crate::failpoint;
 use crate::policy::{Bundle, Question};
 use crate::store::{Transaction, Write};
@@ -40,7 +44,7 @@ pub struct RequestAsk {
 }
 
 impl Broker {
-    /// Requests a grant. Where policy asks for nobody's approval it is active, or scheduled, at once.
+    /// Requests a grant. Where policy asks for nobody's approval it is active, or scheduled, at once; else it waits.
     ///
     /// # Errors
     /// Any of [`BrokerError`]; a refusal by policy is on record when this returns.
@@ -69,12 +73,15 @@ impl Broker {
             facts: facts::of_request(&request, &plan),
         });
         failpoint::hit("request.decided");
-        let obligations = match self.judged(caller, &request, &decision).await? {
+        let obligations = match self.judged(caller, &bundle, resource, &request, &decision).await? {
             Ok(obligations) => obligations,
             Err(refusal) => return Err(BrokerError::Denied(refusal)),
         };
         let digest =
             request_digest(&request, &plan, resource.tier).map_err(|error| BrokerError::Internal(error.to_string()))?;
+        let waits = !obligations.approvals.is_empty();
+        let within = obligations.approve_within.map_or(APPROVE_WITHIN, Duration::from_secs);
+        let lapses_at = waits.then(|| after(now, within));
         let asked = Grant {
             id: GrantId::new(self.inner.ids.fresh()),
             node: self.store().node().clone(),
@@ -85,12 +92,12 @@ impl Broker {
             digest,
             policy: bundle.version,
             obligations,
-            state: GrantState::Pending { lapses_at: None },
+            state: GrantState::Pending { lapses_at },
+            approvals: Vec::new(),
+            extension: None,
+            extensions: Vec::new(),
             version: 0,
         };
-        // Policy asks for nobody's approval: the empty quorum is complete.
-        let granted =
-            asked.after(&GrantEvent::Approve { at: now }).map_err(|error| BrokerError::Internal(error.to_string()))?;
         let about = (Some(asked.id), None);
         let detail = json!({
             "request": asked.request,
@@ -99,10 +106,15 @@ impl Broker {
             "digest": asked.digest,
             "decision": decision,
         });
-        let audit = vec![
-            draft(now, "grant.request", caller.actor(), about, detail),
-            draft(now, "grant.approve", super::daemon("policy"), about, json!(granted.state)),
-        ];
+        let mut audit = vec![draft(now, "grant.request", caller.actor(), about, detail)];
+        let granted = if waits {
+            asked
+        } else {
+            // Policy asks for nobody's approval: the empty quorum is complete.
+            let granted = step(&asked, &GrantEvent::Approve { at: now })?;
+            audit.push(draft(now, "grant.approve", super::daemon("policy"), about, json!(granted.state)));
+            granted
+        };
         let writes = vec![Write::InsertGrant(granted.clone())];
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
         failpoint::hit("request.written");
@@ -156,11 +168,13 @@ impl Broker {
     async fn judged(
         &self,
         caller: &Caller,
+        bundle: &Bundle,
+        resource: &Resource,
         request: &Request,
         decision: &Decision,
     ) -> Result<Result<Obligations, Refusal>, BrokerError> {
         let refusal = match &decision.verdict {
-            Verdict::Allow { obligations } if obligations.approvals.is_empty() => {
+            Verdict::Allow { obligations } => {
                 let asked = request.duration_seconds;
                 match obligations.max_duration {
                     Some(limit) if asked > limit => {
@@ -169,18 +183,14 @@ impl Broker {
                         self.record_request_refused(caller, request, decision).await?;
                         return Err(BrokerError::Limit { detail, limit });
                     }
-                    _ => return Ok(Ok(obligations.clone())),
+                    _ => {}
+                }
+                let requesters = Requesters::of_parties([&request.subject, &request.requested_by], &bundle.people);
+                match out_of_reach(&obligations.approvals, resource, &bundle.people, &requesters) {
+                    None => return Ok(Ok(obligations.clone())),
+                    Some(refusal) => refusal,
                 }
             }
-            Verdict::Allow { obligations } => Refusal {
-                rule: decision.determining.join(", "),
-                reason: format!(
-                    "policy asks for the approval of {}, and this version of grantd takes no approvals yet",
-                    obligations.approvals.iter().map(|(who, n)| format!("{n} {who}")).collect::<Vec<_>>().join(" and ")
-                ),
-                who_can_fix: "the owners of the resource, by way of policy".to_owned(),
-                next: format!("ask the owners of \"{}\"", request.resource),
-            },
             Verdict::Deny { refusal } => refusal.clone(),
         };
         self.record_request_refused(caller, request, decision).await?;

@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::seconds;
-use crate::broker::Standing;
+use crate::broker::Gauges;
 
 /// From a millisecond to half a minute.
 const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -210,41 +210,41 @@ impl Families {
     }
 
     /// Sets what is looked up rather than counted.
-    pub(super) fn stand(&self, standing: &Standing, now: Timestamp) {
+    pub(super) fn stand(&self, gauges: &Gauges, now: Timestamp) {
         let age = |since: Option<Timestamp>| since.map_or(0.0, |since| seconds(since, now));
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        for (states, family) in [(&standing.leases, &self.leases), (&standing.grants, &self.grants)] {
+        for (states, family) in [(&gauges.leases, &self.leases), (&gauges.grants, &self.grants)] {
             for (state, count) in states {
                 family.get_or_create(&State { state: (*state).to_owned() }).set(number(*count));
             }
         }
-        self.oldest_unconfirmed.set(age(standing.revocation.oldest_requested_at));
-        self.unconfirmed.set(number(standing.revocation.unconfirmed));
-        self.oldest_intent.set(age(standing.oldest_intent));
-        self.oldest_pending.set(age(standing.oldest_pending));
-        self.deferred.set(number(standing.revocation.deferred));
-        self.served.set(number(standing.in_memory));
-        self.in_flight.set(number(standing.in_flight));
-        for (scope, taken, limit) in &standing.places {
+        self.oldest_unconfirmed.set(age(gauges.revocation.oldest_requested_at));
+        self.unconfirmed.set(number(gauges.revocation.unconfirmed));
+        self.oldest_intent.set(age(gauges.oldest_intent));
+        self.oldest_pending.set(age(gauges.oldest_pending));
+        self.deferred.set(number(gauges.revocation.deferred));
+        self.served.set(number(gauges.in_memory));
+        self.in_flight.set(number(gauges.in_flight));
+        for (scope, taken, limit) in &gauges.places {
             let label =
                 Scope { cloud: scope.cloud.to_string(), account: scope.account.clone(), scope: scope.name.clone() };
             self.places.get_or_create(&label).set(number(*taken));
             self.places_limit.get_or_create(&label).set(number(*limit));
         }
-        for health in &standing.accounts {
+        for health in &gauges.accounts {
             let label = Account { cloud: health.cloud.to_string(), account: health.account.clone() };
             self.account_failing.get_or_create(&label).set(i64::from(health.last_error.is_some()));
         }
-        self.freezes.set(number(standing.freezes));
-        self.audit_records.set(number(standing.audit_seq));
-        self.store_poisoned.set(i64::from(standing.store_poisoned));
-        self.policy_alarm.set(i64::from(standing.policy_alarm));
-        self.started.set(standing.started_at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+        self.freezes.set(number(gauges.freezes));
+        self.audit_records.set(number(gauges.audit_seq));
+        self.store_poisoned.set(i64::from(gauges.store_poisoned));
+        self.policy_alarm.set(i64::from(gauges.policy_alarm));
+        self.started.set(gauges.started_at.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
         self.info.clear();
         let build = Build {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            policy: standing.policy.clone(),
-            node: standing.node.clone(),
+            policy: gauges.policy.clone(),
+            node: gauges.node.clone(),
         };
         self.info.get_or_create(&build).set(1);
     }

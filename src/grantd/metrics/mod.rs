@@ -83,8 +83,8 @@ impl Metrics {
     /// # Errors
     /// When the store cannot be read: then nothing is told, rather than old figures.
     pub async fn text(&self, broker: &Broker) -> Result<String, BrokerError> {
-        let standing = broker.standing().await?;
-        self.families.stand(&standing, self.clock.now());
+        let gauges = broker.gauges().await?;
+        self.families.stand(&gauges, self.clock.now());
         let mut text = String::new();
         encode(&mut text, &self.registry).map_err(|error| BrokerError::Internal(error.to_string()))?;
         Ok(text)

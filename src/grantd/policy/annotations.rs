@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Effect, Policy};
-use grantd_model::{Obligations, OnPolicyChange};
+use grantd_model::{Capacity, Obligations, OnPolicyChange, Quorum};
 
-use super::question::Capacity;
 use super::refusal::{DEFAULT_DENY, POLICY_ERROR, Template};
 use crate::config::seconds;
 
@@ -109,14 +108,14 @@ fn unknown(key: &str) -> String {
 }
 
 /// `owner:1, security:1`.
-fn approvals(value: &str) -> Result<BTreeMap<String, u32>, String> {
-    let mut approvals = BTreeMap::new();
+fn approvals(value: &str) -> Result<Quorum, String> {
+    let mut approvals = Quorum::new();
     for part in value.split(',') {
         let Some((capacity, number)) = part.split_once(':') else {
             return Err("write capacities with their numbers, such as \"owner:1, security:1\"".to_owned());
         };
         let capacity: Capacity = capacity.trim().parse()?;
-        if approvals.insert(capacity.to_string(), count(number.trim())?).is_some() {
+        if approvals.insert(capacity, count(number.trim())?).is_some() {
             return Err(format!("{capacity} stands twice"));
         }
     }
@@ -155,7 +154,7 @@ mod tests {
         let text = r#"@approvals("owner:1, security:2") @max_ttl("30m") @max_duration("8h") @max_concurrent("1")
             @max_uses("3") @approve_within("4h") @on_policy_change("keep") @notify("a, b")"#;
         let expected = Obligations {
-            approvals: BTreeMap::from([("owner".to_owned(), 1), ("security".to_owned(), 2)]),
+            approvals: Quorum::from([(Capacity::Owner, 1), (Capacity::Security, 2)]),
             max_ttl: Some(1800),
             max_duration: Some(28800),
             max_concurrent: Some(1),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use grantd_model::{Action, Decision, Digest, PolicyVersion, Subject, SubjectKind, Tier, canonical_json};
+use grantd_model::{
+    Action, Capacity, Decision, Digest, PolicyVersion, Quorum, Subject, SubjectKind, Tier, canonical_json,
+};
 use grantd_provider_api::{Capability, CapabilityMap, Cloud, Persistence, Revocation};
 use jiff::Timestamp;
 
@@ -166,7 +168,7 @@ fn fit_to_schema(engine: &Engine, people: &People) -> Result<(), String> {
         sensitive: false,
     };
     let capability: Capability = "object-storage:read".parse().map_err(|error| format!("{error}"))?;
-    for action in [Action::Request, Action::Issue, Action::Revoke] {
+    for action in [Action::Request, Action::Approve, Action::Issue, Action::Revoke] {
         let facts = Facts {
             capability: capability.clone(),
             duration_seconds: 1,
@@ -180,7 +182,8 @@ fn fit_to_schema(engine: &Engine, people: &People) -> Result<(), String> {
             persistence: Persistence::None,
             widens: false,
             revocation: Revocation::Immediate,
-            approvals: BTreeMap::new(),
+            approvals: Quorum::new(),
+            capacity: Some(Capacity::Owner),
         };
         let question =
             Question { action, at: Timestamp::UNIX_EPOCH, principal: &somebody, uid: 0, resource: &resource, facts };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use grantd_model::{Action, Decision, Obligations, Verdict};
+use grantd_model::{Action, Capacity, Decision, Obligations, Quorum, Verdict};
 use grantd_provider_api::{Capability, Persistence, Revocation};
 use serde::Deserialize;
 
@@ -45,6 +45,8 @@ struct CaseFacts {
     persistence: Persistence,
     widens: bool,
     revocation: Revocation,
+    /// In which the principal would approve.
+    capacity: Option<Capacity>,
 }
 
 impl Default for CaseFacts {
@@ -60,6 +62,7 @@ impl Default for CaseFacts {
             persistence: Persistence::None,
             widens: false,
             revocation: Revocation::Immediate,
+            capacity: None,
         }
     }
 }
@@ -71,6 +74,11 @@ enum Expected {
         rules: Vec<String>,
         max_ttl: Option<String>,
         max_duration: Option<String>,
+        max_concurrent: Option<u32>,
+        max_uses: Option<u32>,
+        approve_within: Option<String>,
+        #[serde(default)]
+        approvals: Quorum,
     },
     Deny {
         rule: String,
@@ -108,17 +116,25 @@ impl Case {
                 widens: facts.widens,
                 revocation: facts.revocation.clone(),
                 approvals: BTreeMap::new(),
+                capacity: self.facts.capacity,
             },
         })
     }
 
     fn check(&self, decision: &Decision) -> Result<(), String> {
         match (&self.expect, &decision.verdict) {
-            (Expected::Allow { rules, max_ttl, max_duration }, Verdict::Allow { obligations }) => {
+            (
+                Expected::Allow { rules, max_ttl, max_duration, max_concurrent, max_uses, approve_within, approvals },
+                Verdict::Allow { obligations },
+            ) => {
                 let limit = |text: &Option<String>| text.as_deref().map(|text| seconds(text).unwrap());
                 let expected = Obligations {
                     max_ttl: limit(max_ttl),
                     max_duration: limit(max_duration),
+                    max_concurrent: *max_concurrent,
+                    max_uses: *max_uses,
+                    approve_within: limit(approve_within),
+                    approvals: approvals.clone(),
                     ..Obligations::default()
                 };
                 if *obligations != expected || decision.determining != *rules {

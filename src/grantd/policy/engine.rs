@@ -15,7 +15,7 @@ use super::question::Question;
 use super::refusal;
 use crate::config::People;
 
-const ACTIONS: [Action; 3] = [Action::Request, Action::Issue, Action::Revoke];
+const ACTIONS: [Action; 4] = [Action::Request, Action::Approve, Action::Issue, Action::Revoke];
 
 /// Policies ready to decide.
 #[derive(Debug)]
@@ -218,5 +218,15 @@ fn bounded(consequence: &Consequence, covered: &[Action]) -> Result<(), String> 
         Ok(())
     };
     needs(Action::Issue, obligations.max_ttl, "max_ttl")?;
-    needs(Action::Request, obligations.max_duration, "max_duration")
+    needs(Action::Request, obligations.max_duration, "max_duration")?;
+    if !obligations.approvals.is_empty() {
+        needs(Action::Request, obligations.approve_within, "approve_within")?;
+    }
+    let obliged = covered.contains(&Action::Request) || covered.contains(&Action::Issue);
+    if !obliged && !covered.is_empty() && *obligations != Obligations::default() {
+        return Err("nothing keeps the obligations of a permit of approve or revoke: write them on the permits of \
+                    request and issue"
+            .to_owned());
+    }
+    Ok(())
 }

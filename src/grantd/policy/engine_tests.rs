@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::{Authorizer, Context, Entities, EntityUid, PolicySet, Request, Schema};
-use grantd_model::{Action, Decision, Obligations, Refusal, Subject, Verdict};
+use grantd_model::{Action, Capacity, Decision, Obligations, Refusal, Subject, Verdict};
 use grantd_provider_api::{Persistence, Revocation};
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ fn facts(subject: &Subject) -> Facts {
         widens: false,
         revocation: Revocation::Immediate,
         approvals: BTreeMap::new(),
+        capacity: None,
     }
 }
 
@@ -233,7 +234,7 @@ fn the_strictest_of_all_determining_permits_applies() {
     let decision = ask(&bundle, Action::Issue, "deploy", |_| ());
     assert_eq!(decision.determining, ["a-1", "a-2", "low-issue"]);
     let mut expected = Obligations {
-        approvals: BTreeMap::from([("owner".to_owned(), 2), ("security".to_owned(), 1)]),
+        approvals: BTreeMap::from([(Capacity::Owner, 2), (Capacity::Security, 1)]),
         max_ttl: Some(600),
         max_duration: Some(28800),
         max_uses: Some(5),
@@ -305,7 +306,7 @@ fn p12_nobody_is_another_by_spelling() {
         Subject { kind: grantd_model::SubjectKind::Agent, ..deploy.clone() },
     ] {
         let decision = ask(&bundle, Action::Issue, "deploy", |facts| facts.subject = other);
-        assert_eq!(refusal(&decision).rule, "self-only");
+        assert_eq!(refusal(&decision).rule, "self-only-issue");
         assert_ne!(decision.inputs["context"]["subject"], decision.inputs["principal"]);
     }
     let two = [("unix:1", "2"), ("unix", "1:2"), ("unix%3A1", "2")].map(|(issuer, id)| {

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::{Context, Entities, EntityUid, Request, Schema};
-use grantd_model::{Action, Subject, SubjectKind};
+use grantd_model::{Action, Capacity, Subject, SubjectKind};
 use grantd_provider_api::{Persistence, Revocation};
 use serde_json::{Value, json};
 
-use super::question::{Capacity, Question};
+use super::question::Question;
 use crate::config::{People, Resource};
 
 /// The inputs of one decision.
@@ -166,6 +166,10 @@ fn context(question: &Question<'_>) -> Value {
     });
     if let (Action::Issue, Some(ttl), Some(members)) = (question.action, facts.ttl_seconds, context.as_object_mut()) {
         members.insert("ttl_seconds".to_owned(), ttl.into());
+    }
+    if let (Action::Approve, Some(capacity), Some(members)) = (question.action, facts.capacity, context.as_object_mut())
+    {
+        members.insert("capacity".to_owned(), uid("Capacity", capacity.as_str()));
     }
     context
 }

@@ -20,5 +20,5 @@ mod cases_tests;
 mod engine_tests;
 
 pub use bundle::{Bundle, BundleError};
-pub use question::{AnchorKind, Capacity, Facts, Isolation, Question};
+pub use question::{AnchorKind, Facts, Isolation, Question};
 pub use refusal::{DEFAULT_DENY, POLICY_ERROR};

@@ -1,10 +1,6 @@
 //! The question that policy is asked.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
-
-use grantd_model::{Action, Anchor, Subject};
+use grantd_model::{Action, Anchor, Capacity, Quorum, Subject};
 use grantd_provider_api::{Capability, Persistence, Revocation};
 use jiff::Timestamp;
 
@@ -54,8 +50,11 @@ pub struct Facts {
     pub widens: bool,
     /// From the plan: how access can be taken back.
     pub revocation: Revocation,
-    /// How many people have approved, by capacity.
-    pub approvals: BTreeMap<Capacity, u32>,
+    /// How many people have approved, by capacity: those whose approval counts now.
+    pub approvals: Quorum,
+    /// In which capacity the principal would approve. Policy is told it for [`Action::Approve`], which is denied without
+    /// it.
+    pub capacity: Option<Capacity>,
 }
 
 /// What ends a lease together with its task.
@@ -108,50 +107,5 @@ impl Isolation {
         match self {
             Self::Uid => "uid",
         }
-    }
-}
-
-/// In which capacity somebody approves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Capacity {
-    /// Answers for the resource.
-    Owner,
-    /// Answers for the organisation's security.
-    Security,
-    /// Answers for the data.
-    Steward,
-    /// Was given the right to approve by one of the others.
-    DelegatedAdmin,
-}
-
-impl Capacity {
-    /// Each of them.
-    pub const ALL: [Self; 4] = [Self::Owner, Self::Security, Self::Steward, Self::DelegatedAdmin];
-
-    /// As the schema and `@approvals` spell it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Security => "security",
-            Self::Steward => "steward",
-            Self::DelegatedAdmin => "delegated_admin",
-        }
-    }
-}
-
-impl fmt::Display for Capacity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Capacity {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|capacity| capacity.as_str() == text).ok_or_else(|| {
-            format!("\"{text}\" is no capacity to approve in: write owner, security, steward or delegated_admin")
-        })
     }
 }

@@ -116,6 +116,7 @@ pub(super) fn default_deny(question: &Question<'_>) -> Refusal {
     let (principal, resource) = (question.principal, question.resource);
     let what = match question.action {
         Action::Request => "request",
+        Action::Approve => "approve",
         Action::Issue => "be issued a credential for",
         Action::Revoke => "revoke somebody else's",
     };
@@ -126,7 +127,10 @@ pub(super) fn default_deny(question: &Question<'_>) -> Refusal {
             principal.kind, principal.name, question.facts.capability, resource.name, resource.tier
         ),
         who_can_fix: format!("{MAINTAINER}, with the owners of {}: {}", resource.name, resource.owners.join(", ")),
-        next: format!("ask {} whether a rule should permit it", resource.owners.join(" or ")),
+        next: match question.action {
+            Action::Approve => format!("ask {} to approve or deny it", resource.owners.join(" or ")),
+            _ => format!("ask {} whether a rule should permit it", resource.owners.join(" or ")),
+        },
     }
 }
 

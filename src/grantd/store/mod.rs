@@ -150,8 +150,11 @@ pub struct GrantFilter {
     pub identity: Option<String>,
     /// On this resource.
     pub resource: Option<String>,
-    /// Whose next turn by time - the end of an active one, the beginning of a scheduled one - is at or before this.
+    /// Whose next turn by time - the end of an active one, the beginning of a scheduled one, the lapse of a pending one
+    /// or of a waiting extension - is at or before this.
     pub due_at: Option<Timestamp>,
+    /// With an extension that waits.
+    pub extending: bool,
     /// At most this many.
     pub limit: Option<u32>,
 }

@@ -24,7 +24,11 @@ pub(super) fn grants(filter: &GrantFilter) -> Sql {
         sql.push(" AND resource = ?", resource.as_str());
     }
     if let Some(at) = filter.due_at {
-        sql.push(" AND turn_ms > 0 AND turn_ms <= ?", floor_ms(at));
+        let at = floor_ms(at);
+        sql.push(" AND (turn_ms > 0 AND turn_ms <= ? OR extension_ms > 0 AND extension_ms <= ?)", at);
+    }
+    if filter.extending {
+        sql.text.push_str(" AND extension_ms > 0");
     }
     sql.text.push_str(" ORDER BY created_ms DESC, id");
     sql.push_limit(filter.limit);

@@ -102,8 +102,8 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
 fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
     let request = &grant.request;
     Ok(Sql::new(
-        "INSERT INTO grants (id, node, created_ms, phase, resource, subject, requester, turn_ms, version, body) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+        "INSERT INTO grants (id, node, created_ms, phase, resource, subject, requester, turn_ms, extension_ms, version, \
+         body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
         [
             grant.id.to_string().into(),
             grant.node.0.as_str().into(),
@@ -113,6 +113,7 @@ fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
             format!("{}:{}", request.subject.issuer, request.subject.id).into(),
             format!("{}:{}", request.requested_by.issuer, request.requested_by.id).into(),
             turn(grant).into(),
+            extension(grant).into(),
             int(grant.version)?,
             body(grant)?,
         ],
@@ -121,11 +122,12 @@ fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
 
 fn update_grant(grant: &Grant) -> Result<Sql, StoreError> {
     Ok(Sql::new(
-        "UPDATE grants SET phase = $1, turn_ms = $2, version = $3, body = $4 \
-         WHERE id = $5 AND version + 1 = $3",
+        "UPDATE grants SET phase = $1, turn_ms = $2, extension_ms = $3, version = $4, body = $5 \
+         WHERE id = $6 AND version + 1 = $4",
         [
             grant.state.phase().as_str().into(),
             turn(grant).into(),
+            extension(grant).into(),
             int(grant.version)?,
             body(grant)?,
             grant.id.to_string().into(),
@@ -133,13 +135,20 @@ fn update_grant(grant: &Grant) -> Result<Sql, StoreError> {
     ))
 }
 
-/// When time turns a grant next: an active one ends, a scheduled one begins. 0 when time does nothing to it.
+/// When time turns a grant next: an active one ends, a scheduled one begins, a pending one lapses. 0 when time does
+/// nothing to it.
 fn turn(grant: &Grant) -> i64 {
     match grant.state {
         GrantState::Active { until, .. } => floor_ms(until),
         GrantState::Scheduled { not_before } => floor_ms(not_before),
+        GrantState::Pending { lapses_at: Some(lapses_at) } => ceil_ms(lapses_at),
         _ => 0,
     }
+}
+
+/// When the extension that waits lapses; 0 when none does.
+fn extension(grant: &Grant) -> i64 {
+    grant.extension.as_ref().map_or(0, |waiting| ceil_ms(waiting.lapses_at))
 }
 
 fn insert_lease(lease: &Lease) -> Result<Sql, StoreError> {

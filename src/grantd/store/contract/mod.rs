@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub(super) use guards::*;
-pub(super) use samples::{at, audited, draft, freeze, grant, insert_grant, lease, thaw};
+pub(super) use samples::{at, audited, draft, extension, freeze, grant, insert_grant, lease, thaw};
 pub(super) use state::*;
 pub(super) use views::*;
 

@@ -1,8 +1,8 @@
 //! Grants, leases and records to store.
 
 use grantd_model::{
-    Actor, Anchor, AuditDraft, Digest, Freeze, FreezeTarget, Grant, GrantState, Lease, LeaseState, NodeId, Obligations,
-    PolicyVersion, ProcessRef, Request, Subject, SubjectKind, Thaw, Tier,
+    Actor, Anchor, AuditDraft, Digest, Extension, Freeze, FreezeTarget, Grant, GrantState, Lease, LeaseState, NodeId,
+    Obligations, PolicyVersion, ProcessRef, Quorum, Request, Subject, SubjectKind, Thaw, Tier,
 };
 use grantd_provider_api::{Cloud, DenyScope, Entitlement, Id, Narrowing, Persistence, Plan, ResourceRef, Revocation};
 use jiff::Timestamp;
@@ -13,6 +13,21 @@ use crate::store::{Store, Transaction, Write};
 /// A moment, in seconds from the one at which every sample was made.
 pub(in crate::store) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+/// An extension of a grant of [`grant`], asked for at 0.
+pub(in crate::store) fn extension(until: i64, lapses_at: i64) -> Extension {
+    Extension {
+        asked_at: at(0),
+        asked_by: grant(1).request.subject,
+        reason: "it takes longer".parse().unwrap(),
+        until: at(until),
+        digest: Digest::ZERO,
+        policy: PolicyVersion(Digest::ZERO),
+        needed: Quorum::new(),
+        lapses_at: at(lapses_at),
+        approvals: Vec::new(),
+    }
 }
 
 /// An active grant, from 0 to 1800.
@@ -61,6 +76,9 @@ pub(in crate::store) fn grant(nth: u128) -> Grant {
         digest: Digest::ZERO,
         policy: PolicyVersion(Digest::ZERO),
         obligations: Obligations::default(),
+        approvals: Vec::new(),
+        extension: None,
+        extensions: Vec::new(),
         state: GrantState::Active { since: at(0), until: at(1800) },
         version: 0,
     }

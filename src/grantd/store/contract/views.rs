@@ -1,10 +1,10 @@
 //! What is found again, and what the elected writer works from.
 
-use grantd_model::{GrantEvent, GrantPhase, GrantState, Lease, LeaseEvent, LeasePhase, NodeId};
+use grantd_model::{ExtensionEnd, GrantEvent, GrantPhase, GrantState, Lease, LeaseEvent, LeasePhase, NodeId};
 use jiff::SignedDuration;
 
 use super::guards::{ended, issued};
-use super::{Stage, at, audited, draft, grant, insert_grant, lease};
+use super::{Stage, at, audited, draft, extension, grant, insert_grant, lease};
 use crate::store::{GrantFilter, LeaseFilter, Store, Transaction, Write};
 
 /// Nothing found.
@@ -132,13 +132,37 @@ pub(in crate::store) async fn grants_are_found_by_every_filter(stage: &mut impl 
     assert_eq!(found(over(at(60))).await, [2]);
     assert_eq!(found(over(at(1800))).await, [2, 1], "one that is pending is not over");
 
+    let mut extending = grant(4);
+    extending.created_at = at(3);
+    extending.extension = Some(Box::new(extension(1900, 30)));
+    let mut waiting = grant(5);
+    waiting.created_at = at(4);
+    waiting.state = GrantState::Pending { lapses_at: Some(at(50)) };
+    for grant in [&extending, &waiting] {
+        insert_grant(&*store, grant).await;
+    }
+    assert_eq!(found(GrantFilter { extending: true, ..all() }).await, [4]);
+    assert_eq!(found(over(at(30) - SignedDuration::from_millis(1))).await, NONE);
+    assert_eq!(found(over(at(30))).await, [4], "its extension lapses");
+    assert_eq!(found(over(at(50))).await, [5, 4], "a pending one lapses");
+    let outcome = ExtensionEnd::Lapsed { at: at(30) };
+    let lapsed = extending.after(&GrantEvent::EndExtension { outcome }).unwrap();
+    let waiting = waiting.after(&GrantEvent::Lapse { at: at(50) }).unwrap();
+    let writes = [lapsed.clone(), waiting].map(Write::UpdateGrant).to_vec();
+    store.commit(audited("lapses", writes)).await.unwrap();
+    assert_eq!(found(over(at(59))).await, NONE);
+    assert_eq!(found(GrantFilter { extending: true, ..all() }).await, NONE);
+    assert_eq!(found(over(at(1800))).await, [4, 2, 1]);
+    let gone = [lapsed.after(&GrantEvent::Complete { at: at(1) }).unwrap()].map(Write::UpdateGrant).to_vec();
+    store.commit(audited("gone", gone)).await.unwrap();
+
     let one = one.after(&GrantEvent::Complete { at: at(5) }).unwrap();
     let two = two.after(&GrantEvent::Expire { at: at(60) }).unwrap();
     let three = three.after(&GrantEvent::Cancel { at: at(60) }).unwrap();
     let writes = [one, two, three].map(Write::UpdateGrant).to_vec();
     store.commit(audited("ends", writes)).await.unwrap();
     assert_eq!(found(over(at(9000))).await, NONE, "what has ended is not over again");
-    assert_eq!(found(phases(&[GrantPhase::Ended])).await, [2, 1]);
+    assert_eq!(found(phases(&[GrantPhase::Ended])).await, [4, 2, 1]);
     assert_eq!(found(phases(&[GrantPhase::Cancelled])).await, [3]);
 }
 

@@ -14,7 +14,7 @@ const OPEN_GRANTS: [GrantPhase; 3] = [GrantPhase::Pending, GrantPhase::Scheduled
 
 /// How everything stands at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Standing {
+pub struct Gauges {
     /// Leases that are not over, by state; each state is there, if only with 0.
     pub leases: BTreeMap<&'static str, u64>,
     /// The same of grants.
@@ -54,8 +54,8 @@ impl Broker {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn standing(&self) -> Result<Standing, BrokerError> {
-        let mut standing = Standing {
+    pub async fn gauges(&self) -> Result<Gauges, BrokerError> {
+        let mut gauges = Gauges {
             revocation: self.revocation_state().await?,
             leases: LeasePhase::OPEN.iter().map(|phase| (phase.as_str(), 0)).collect(),
             grants: OPEN_GRANTS.iter().map(|phase| (phase.as_str(), 0)).collect(),
@@ -67,32 +67,32 @@ impl Broker {
             started_at: self.started_at(),
             policy: self.bundle().version.to_string(),
             node: self.node().to_string(),
-            ..Standing::default()
+            ..Gauges::default()
         };
         let open = LeaseFilter { phases: Some(LeasePhase::OPEN.to_vec()), ..LeaseFilter::default() };
         for lease in self.store().leases(open).await? {
-            add(&mut standing.leases, lease.state.phase().as_str());
+            add(&mut gauges.leases, lease.state.phase().as_str());
             if lease.state == LeaseState::Issuing {
-                standing.oldest_intent = earliest(standing.oldest_intent, lease.created_at);
+                gauges.oldest_intent = earliest(gauges.oldest_intent, lease.created_at);
             }
         }
         let open = GrantFilter { phases: Some(OPEN_GRANTS.to_vec()), ..GrantFilter::default() };
         for grant in self.store().grants(open).await? {
-            add(&mut standing.grants, grant.state.phase().as_str());
+            add(&mut gauges.grants, grant.state.phase().as_str());
             if grant.state.phase() == GrantPhase::Pending {
-                standing.oldest_pending = earliest(standing.oldest_pending, grant.created_at);
+                gauges.oldest_pending = earliest(gauges.oldest_pending, grant.created_at);
             }
         }
-        (standing.in_memory, standing.in_flight) = self.inner.live.counts();
+        (gauges.in_memory, gauges.in_flight) = self.inner.live.counts();
         let now = self.now();
         for provider in self.inner.providers.values() {
             for scope in provider.scopes() {
                 let limit = provider.capacity(&scope)?;
                 let taken = self.store().places(&scope, now).await?;
-                standing.places.push((scope, taken, u64::from(limit)));
+                gauges.places.push((scope, taken, u64::from(limit)));
             }
         }
-        Ok(standing)
+        Ok(gauges)
     }
 }
 

@@ -1,0 +1,121 @@
+//! Approvals for people: what waits, who can give it, what was given, and what of that does not count any more.
+
+use jiff::Timestamp;
+
+use grantd_wire::{ApprovalView, ExtensionView, GrantView};
+
+use super::grant;
+use crate::print::{Facts, absolute, count, pretty, span};
+
+/// The extension that waits, if one does.
+fn waiting(grant: &GrantView) -> Option<&ExtensionView> {
+    grant.extensions.last().filter(|extension| extension.state == "pending")
+}
+
+/// The digest of what waits for approval.
+pub(super) fn digest(grant: &GrantView) -> Option<&str> {
+    match (grant.state.as_str(), waiting(grant)) {
+        ("pending", _) => Some(&grant.digest),
+        (_, Some(extension)) => Some(&extension.digest),
+        _ => None,
+    }
+}
+
+/// What an approver has to see: who asked, for whom, what, why, for how long, and what it is in the cloud.
+pub(super) fn to_approve(view: &GrantView, now: Timestamp, native: bool) -> String {
+    let mut facts = Facts::titled(&view.id);
+    facts.fact("requested by", format!("{}, {}", grant::subject(&view.requested_by), absolute(&view.created_at, now)));
+    facts.fact("used by", grant::subject(&view.subject));
+    facts.fact("resource", format!("{} (tier {})", view.resource, view.tier));
+    facts.fact("can", &view.capability);
+    facts.maybe("only", view.narrowing.as_ref().map(grant::narrowing));
+    facts.fact("for", span(view.duration_seconds));
+    facts.fact("why", &view.justification);
+    facts.maybe("ticket", view.ticket.as_ref());
+    facts.maybe("task claimed", view.task.as_ref().map(grant::task));
+    facts.each("plan", &view.plan.words, "nothing");
+    facts.fact("account", format!("{} {}", view.plan.cloud, view.plan.account));
+    facts.each("carried by", &view.plan.targets, "nothing");
+    facts.each("widens", &view.plan.widens, "nothing");
+    facts.fact("taken back", format!("{}; leaves behind: {}", view.plan.revocation, view.plan.persistence));
+    facts.fact("limits", grant::limits(view));
+    facts.fact("digest", &view.digest);
+    if native {
+        facts.raw("  native\n");
+        facts.raw(&pretty(&view.plan.native, "    "));
+    }
+    if let Some(extension) = waiting(view) {
+        facts.fact("state", grant::state(view, now));
+        facts.raw("to approve is more time\n");
+        one_extension(&mut facts, extension, now);
+    } else if let Some(approval) = &view.approval {
+        standing(&mut facts, approval, now);
+    }
+    facts.text()
+}
+
+/// The way to the decision: of the grant, then of its extensions.
+pub(super) fn way(facts: &mut Facts, grant: &GrantView, now: Timestamp) {
+    if let Some(approval) = &grant.approval {
+        standing(facts, approval, now);
+    }
+    for extension in &grant.extensions {
+        facts.raw("extension\n");
+        one_extension(facts, extension, now);
+    }
+    if waits_for(grant, now).is_some() {
+        facts.fact("next", format!("grantctl approve {}", grant.id));
+    }
+}
+
+fn one_extension(facts: &mut Facts, extension: &ExtensionView, now: Timestamp) {
+    let reason = extension.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    facts.fact("state", format!("{}{reason}", extension.state));
+    facts.fact("until", absolute(&extension.until, now));
+    let asked = absolute(&extension.asked_at, now);
+    facts.fact("requested by", format!("{}, {asked}", grant::subject(&extension.asked_by)));
+    facts.fact("why", &extension.justification);
+    facts.fact("digest", &extension.digest);
+    standing(facts, &extension.approval, now);
+}
+
+fn standing(facts: &mut Facts, approval: &ApprovalView, now: Timestamp) {
+    for quorum in &approval.quorum {
+        let who = if quorum.can_approve.is_empty() || quorum.given >= quorum.needed {
+            String::new()
+        } else {
+            format!("; can approve: {}", quorum.can_approve.join(", "))
+        };
+        facts.fact("needs", format!("{}, has {}{who}", people(quorum.needed, &quorum.capacity), quorum.given));
+    }
+    for given in &approval.given {
+        let said = given.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+        let void = given.void.as_ref().map(|why| format!(" - DOES NOT COUNT: {why}")).unwrap_or_default();
+        let at = absolute(&given.at, now);
+        facts.fact("approved by", format!("{} as {}, {at}{said}{void}", given.person, given.capacity));
+    }
+    facts.maybe("blocked", approval.blocked.as_ref());
+    facts.maybe("lapses", approval.lapses_at.as_ref().map(|at| absolute(at, now)));
+}
+
+/// `1 owner`, `2 stewards`, `1 of security`.
+fn people(number: u32, capacity: &str) -> String {
+    match capacity {
+        "owner" | "steward" => count(number.into(), capacity),
+        other => format!("{number} of {}", other.replace('_', " ")),
+    }
+}
+
+/// What is still missing, from whom, and until when; nothing when nothing waits.
+pub(super) fn waits_for(grant: &GrantView, now: Timestamp) -> Option<String> {
+    digest(grant)?;
+    let approval = waiting(grant).map(|extension| &extension.approval).or(grant.approval.as_ref());
+    let Some(approval) = approval else { return Some("somebody's approval".to_owned()) };
+    let missing = approval.quorum.iter().filter(|quorum| quorum.given < quorum.needed).map(|quorum| {
+        let who = if quorum.can_approve.is_empty() { "nobody can".to_owned() } else { quorum.can_approve.join(" or ") };
+        format!("{} ({who})", people(quorum.needed.saturating_sub(quorum.given), &quorum.capacity))
+    });
+    let missing = missing.collect::<Vec<_>>().join(" and ");
+    let until = approval.lapses_at.as_ref().map(|at| format!(", until {}", absolute(at, now))).unwrap_or_default();
+    Some(format!("{missing}{until}"))
+}

@@ -1,0 +1,118 @@
+//! The routes on the way to a decision - approve, deny, cancel, extend - and approvals as the wire shows them.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use grantd_model::{ExtensionEnd, Justification};
+use grantd_wire as wire;
+use grantd_wire::ProblemKind;
+
+use super::problem::Reply;
+use super::routes::{Answer, caller};
+use super::{Api, Connection, body, views};
+use crate::broker::{ApprovalState, ApproveAsk, ExtensionState};
+
+pub async fn approve(
+    State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Answer<Json<wire::GrantView>> {
+    let asked: wire::ApproveRequest = body::read(body, api.limits.body_bytes).await?;
+    let comment = asked.comment.map(|text| one_line(&text, "a comment")).transpose()?;
+    let ask = ApproveAsk {
+        digest: body::parsed(&asked.digest)?,
+        comment: comment.map(|comment| comment.as_str().to_owned()),
+        capacity: asked.capacity.as_deref().map(body::parsed).transpose()?,
+    };
+    let grant = api.broker.approve(&caller(&api, &connection), body::parsed(&id)?, ask).await?;
+    views::whole(&api, &grant).await
+}
+
+pub async fn deny(
+    State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Answer<Json<wire::GrantView>> {
+    let asked: wire::DenyRequest = body::read(body, api.limits.body_bytes).await?;
+    let reason = one_line(&asked.reason, "a reason")?;
+    let grant = api.broker.deny(&caller(&api, &connection), body::parsed(&id)?, reason).await?;
+    views::whole(&api, &grant).await
+}
+
+pub async fn cancel(
+    State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
+    Path(id): Path<String>,
+) -> Answer<Json<wire::GrantView>> {
+    let grant = api.broker.cancel(&caller(&api, &connection), body::parsed(&id)?).await?;
+    views::whole(&api, &grant).await
+}
+
+pub async fn extend(
+    State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Answer<Json<wire::GrantView>> {
+    let asked: wire::ExtendRequest = body::read(body, api.limits.body_bytes).await?;
+    let (more, reason) = (Duration::from_secs(asked.duration_seconds), one_line(&asked.reason, "a reason")?);
+    let grant = api.broker.extend(&caller(&api, &connection), body::parsed(&id)?, more, reason).await?;
+    views::whole(&api, &grant).await
+}
+
+fn one_line(text: &str, what: &str) -> Answer<Justification> {
+    text.parse().map_err(|_| {
+        Reply::new(ProblemKind::BadRequest, format!("{what} is one line, not empty, of 1,000 characters at most"))
+    })
+}
+
+pub fn approval(state: &ApprovalState) -> wire::ApprovalView {
+    let quorum = state.quorum.iter().map(|one| wire::QuorumView {
+        capacity: one.capacity.to_string(),
+        needed: one.needed,
+        given: one.given,
+        can_approve: one.can_approve.clone(),
+    });
+    let given = state.given.iter().map(|given| wire::GivenApprovalView {
+        person: given.approval.person.clone(),
+        identity: format!("{}:{}", given.approval.identity.issuer, given.approval.identity.id),
+        capacity: given.approval.capacity.to_string(),
+        at: given.approval.at.to_string(),
+        comment: given.approval.comment.clone(),
+        void: given.void.clone(),
+    });
+    wire::ApprovalView {
+        quorum: quorum.collect(),
+        given: given.collect(),
+        lapses_at: state.lapses_at.map(|at| at.to_string()),
+        blocked: state.blocked.clone(),
+    }
+}
+
+pub fn extension(state: &ExtensionState) -> wire::ExtensionView {
+    let outcome = state.past.as_ref().map(|past| &past.outcome);
+    wire::ExtensionView {
+        state: match outcome {
+            None => "pending",
+            Some(ExtensionEnd::Granted { .. }) => "granted",
+            Some(ExtensionEnd::Denied { .. }) => "denied",
+            Some(ExtensionEnd::Cancelled { .. }) => "cancelled",
+            Some(ExtensionEnd::Lapsed { .. }) => "lapsed",
+        }
+        .to_owned(),
+        asked_at: state.extension.asked_at.to_string(),
+        asked_by: views::subject(&state.extension.asked_by),
+        justification: state.extension.reason.as_str().to_owned(),
+        until: state.extension.until.to_string(),
+        digest: state.extension.digest.to_string(),
+        reason: match outcome {
+            Some(ExtensionEnd::Denied { by, reason, .. }) => Some(format!("{by} said no: {reason}")),
+            _ => None,
+        },
+        approval: approval(&state.approval),
+    }
+}

@@ -1,0 +1,299 @@
+//! Approving: who may, of exactly what, and the moment at which the quorum is complete (promise P12).
+
+use grantd_model::approval::in_words;
+use grantd_model::{
+    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, Obligations, Refusal, Subject, Verdict,
+};
+use serde_json::{Value, json};
+
+use super::matter::{Matter, Standing};
+use super::quorum::{QUORUM, own_request, person};
+use super::{Broker, BrokerError, daemon, draft, facts};
+use crate::attest::Caller;
+use crate::failpoint;
+use crate::policy::{Bundle, Facts, Question};
+use crate::store::{StoreError, Transaction, Write};
+
+/// How often a change is tried again that others got in the way of.
+pub(super) const ATTEMPTS: usize = 16;
+
+/// What an approver says.
+#[derive(Debug, Clone)]
+pub struct ApproveAsk {
+    /// The digest of what the approver saw.
+    pub digest: Digest,
+    /// What the approver wants to have on record.
+    pub comment: Option<String>,
+    /// In which capacity, where the approver has several and it matters.
+    pub capacity: Option<Capacity>,
+}
+
+impl Broker {
+    /// Approves what waits on a grant: the grant itself, or its extension. When that completes the quorum, the grant
+    /// is active, scheduled or longer at once.
+    ///
+    /// # Errors
+    /// When the caller may not, saw something else, or nothing waits; a refusal is on record when this returns.
+    pub async fn approve(&self, caller: &Caller, id: GrantId, ask: ApproveAsk) -> Result<Grant, BrokerError> {
+        self.on_record(caller, "approve.refused", (Some(id), None), move |broker, caller| async move {
+            for _ in 0..ATTEMPTS {
+                if let Some(grant) = broker.approve_once(&caller, id, &ask).await? {
+                    return Ok(grant);
+                }
+            }
+            Err(BrokerError::Internal(format!("{id} keeps changing: try again")))
+        })
+        .await
+    }
+
+    /// One attempt; nothing when somebody else changed the grant meanwhile.
+    async fn approve_once(&self, caller: &Caller, id: GrantId, ask: &ApproveAsk) -> Result<Option<Grant>, BrokerError> {
+        let bundle = self.bundle();
+        let grant = self.grant_or_missing(id).await?;
+        let now = self.now();
+        let approver = match person(&bundle.people, caller) {
+            Ok(approver) => approver,
+            Err(refusal) => return self.refused("approve.refused", caller, id, refusal, Value::Null).await,
+        };
+        let matter = Matter::waiting_at(&grant, now)?;
+        if ask.digest != matter.digest() {
+            return Err(BrokerError::PlanChanged(format!(
+                "what you approve has the digest {}, and what waits on {id} has {}: look at it again with grantctl \
+                 approve {id}",
+                ask.digest,
+                matter.digest()
+            )));
+        }
+        let standing = self.standing(&bundle, matter)?;
+        if standing.requesters.include(&approver.name, Some(&approver)) {
+            let others = standing.who_can(&bundle);
+            let others: Vec<&str> = others.iter().map(String::as_str).collect();
+            return self
+                .refused("approve.refused", caller, id, own_request(&approver.name, id, &others), Value::Null)
+                .await;
+        }
+        if let Err(refusal) = allowed_today(&standing, matter) {
+            return self.refused("approve.refused", caller, id, refusal, json!(standing.request)).await;
+        }
+        let capacity = match self.capacity(&bundle, &standing, &approver, id, ask.capacity)? {
+            Ok(capacity) => capacity,
+            Err(capacity) => {
+                let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
+                let refusal = match &decision.verdict {
+                    Verdict::Deny { refusal } => refusal.clone(),
+                    // Policy would let anybody: the catalogue does not.
+                    Verdict::Allow { .. } => no_holder(&approver.name, capacity, &standing),
+                };
+                return self.refused("approve.refused", caller, id, refusal, json!(decision)).await;
+            }
+        };
+        let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
+        if let Verdict::Deny { refusal } = &decision.verdict {
+            return self.refused("approve.refused", caller, id, refusal.clone(), json!(decision)).await;
+        }
+        failpoint::hit("approve.decided");
+        let given = Box::new(Approval {
+            person: approver.name.clone(),
+            identity: approver,
+            uid: caller.uid(),
+            capacity,
+            at: now,
+            digest: ask.digest,
+            comment: ask.comment.clone(),
+        });
+        let event = match matter.extension {
+            None => GrantEvent::GiveApproval { approval: given.clone() },
+            Some(_) => GrantEvent::ApproveExtension { approval: given.clone() },
+        };
+        let approved = step(&grant, &event)?;
+        let detail = json!({
+            "approval": given,
+            "decision": decision,
+            "request": standing.request,
+            "needed": standing.needed,
+            "counted_before": standing.counts,
+        });
+        let about = (Some(id), None);
+        let mut audit = vec![draft(now, format!("grant.{}", event.name()), caller.actor(), about, detail)];
+        let mut writes = vec![Write::UpdateGrant(approved.clone())];
+        let last = match self.completed(&bundle, &approved)? {
+            Some((completed, record)) => {
+                writes.push(Write::UpdateGrant(completed.clone()));
+                audit.push(record);
+                completed
+            }
+            None => approved,
+        };
+        match self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await {
+            Ok(_) => {
+                failpoint::hit("approve.written");
+                Ok(Some(last))
+            }
+            Err(StoreError::Stale { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The grant with what waits on it given, and the record of that, if today's quorum is complete.
+    pub(super) fn completed(
+        &self,
+        bundle: &Bundle,
+        grant: &Grant,
+    ) -> Result<Option<(Grant, grantd_model::AuditDraft)>, BrokerError> {
+        let now = self.now();
+        let Some(matter) = Matter::waiting(grant) else { return Ok(None) };
+        let standing = self.standing(bundle, matter)?;
+        let late = matter.lapses_at().is_some_and(|lapses_at| now >= lapses_at);
+        if late || !standing.missing().is_empty() || allowed_today(&standing, matter).is_err() {
+            return Ok(None);
+        }
+        let event = match matter.extension {
+            None => GrantEvent::Approve { at: now },
+            Some(_) => GrantEvent::Extend { at: now },
+        };
+        let completed = step(grant, &event)?;
+        let detail = json!({
+            "state": completed.state,
+            "digest": matter.digest(),
+            "counted": standing.counts,
+            "needed": standing.needed,
+            "request": standing.request,
+        });
+        let record = draft(now, format!("grant.{}", event.name()), daemon("policy"), (Some(grant.id), None), detail);
+        Ok(Some((completed, record)))
+    }
+
+    /// Gives what has its quorum since the policy changed, such as when somebody became an owner again.
+    pub(super) async fn settle_waiting(&self) -> Result<(), BrokerError> {
+        let bundle = self.bundle();
+        for grant in self.waiting_grants(None, None).await? {
+            // What would not be given today waits on, until it lapses or policy is as it was.
+            let Ok(Some((completed, record))) = self.completed(&bundle, &grant) else { continue };
+            let writes = vec![Write::UpdateGrant(completed)];
+            match self.store().commit(Transaction { guards: Vec::new(), writes, audit: vec![record] }).await {
+                Ok(_) | Err(StoreError::Stale { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn decide_approve(
+        &self,
+        bundle: &Bundle,
+        standing: &Standing<'_>,
+        matter: Matter<'_>,
+        caller: &Caller,
+        approver: &Subject,
+        capacity: Capacity,
+    ) -> Decision {
+        let grant = matter.grant;
+        bundle.decide(&Question {
+            action: Action::Approve,
+            at: self.now(),
+            principal: approver,
+            uid: caller.uid(),
+            resource: standing.resource,
+            facts: Facts {
+                duration_seconds: matter.duration(),
+                approvals: standing.counts.clone(),
+                capacity: Some(capacity),
+                ..facts::of_request(&grant.request, &grant.plan)
+            },
+        })
+    }
+
+    /// In which capacity the approval is needed: the one that was named, or that of the approver's which fewest others
+    /// could fill. `Err` is a capacity that the approver does not have.
+    fn capacity(
+        &self,
+        bundle: &Bundle,
+        standing: &Standing<'_>,
+        approver: &Subject,
+        id: GrantId,
+        named: Option<Capacity>,
+    ) -> Result<Result<Capacity, Capacity>, BrokerError> {
+        let (held, missing) = (standing.held_by(&approver.name), standing.missing());
+        if standing.judged.iter().any(|judged| judged.approval.person == approver.name) {
+            return Err(BrokerError::State(format!(
+                "{} has approved {id} already, and a person counts once: {}",
+                approver.name,
+                waits_for(standing, bundle)
+            )));
+        }
+        let wanted = |capacity: &&Capacity| named.is_none_or(|named| named == **capacity);
+        let fitting = held.iter().filter(wanted).filter(|capacity| missing.contains_key(capacity));
+        if let Some(best) = fitting.min_by_key(|capacity| standing.can_approve(bundle, **capacity).len()) {
+            return Ok(Ok(*best));
+        }
+        let of_use = named.is_none_or(|named| standing.needed.contains_key(&named));
+        if held.iter().filter(wanted).any(|capacity| standing.needed.contains_key(capacity)) || !of_use {
+            return Err(BrokerError::State(format!(
+                "{id} needs no further approval of this kind: {}",
+                waits_for(standing, bundle)
+            )));
+        }
+        let asked = named.or_else(|| missing.keys().next().copied()).unwrap_or(Capacity::Owner);
+        Ok(Err(asked))
+    }
+
+    /// Puts a refusal with its decision on record and gives it.
+    pub(super) async fn refused<T>(
+        &self,
+        kind: &str,
+        caller: &Caller,
+        id: GrantId,
+        refusal: Refusal,
+        decision: Value,
+    ) -> Result<T, BrokerError> {
+        let detail = json!({ "refusal": refusal, "decision": decision });
+        self.record(kind, caller.actor(), (Some(id), None), detail).await?;
+        failpoint::hit("approve.refused");
+        Err(BrokerError::Denied(refusal))
+    }
+}
+
+/// Whether policy would still have the request today; it may have said yes and say no since.
+pub(super) fn allowed_today(standing: &Standing<'_>, matter: Matter<'_>) -> Result<Obligations, Refusal> {
+    if let Some(party) = standing.requesters.unknown() {
+        return Err(Refusal {
+            rule: QUORUM.to_owned(),
+            reason: format!("{party} is nobody in people.toml any more, so who must not approve is not known"),
+            who_can_fix: "whoever maintains people.toml".to_owned(),
+            next: "have it requested anew with grantctl request".to_owned(),
+        });
+    }
+    match &standing.request.verdict {
+        Verdict::Deny { refusal } => Err(refusal.clone()),
+        Verdict::Allow { obligations } => match obligations.max_duration {
+            Some(most) if matter.duration() > most => Err(Refusal {
+                rule: standing.request.determining.join(", "),
+                reason: format!("policy allows {most} s now, and this would last {} s", matter.duration()),
+                who_can_fix: "whoever maintains the policy bundle".to_owned(),
+                next: format!("have {most} s or less requested anew with grantctl request"),
+            }),
+            _ => Ok(obligations.clone()),
+        },
+    }
+}
+
+fn no_holder(person: &str, capacity: Capacity, standing: &Standing<'_>) -> Refusal {
+    let resource = standing.resource;
+    Refusal {
+        rule: QUORUM.to_owned(),
+        reason: format!("{person} is no {capacity} of \"{}\" in catalog.toml", resource.name),
+        who_can_fix: format!("the owners of {}: {}", resource.name, resource.owners.join(", ")),
+        next: format!("ask {} to approve or deny it", resource.owners.join(" or ")),
+    }
+}
+
+fn waits_for(standing: &Standing<'_>, bundle: &Bundle) -> String {
+    let who = standing.who_can(bundle);
+    let who = if who.is_empty() { "nobody here can give it".to_owned() } else { who.join(" or ") };
+    format!("it waits for {} ({who})", in_words(&standing.missing()))
+}
+
+/// A grant after an event that must apply: that others changed it shows when it is written.
+pub(super) fn step(grant: &Grant, event: &GrantEvent) -> Result<Grant, BrokerError> {
+    grant.after(event).map_err(|error| BrokerError::State(error.to_string()))
+}

@@ -1,0 +1,170 @@
+//! The ways in which a request does not become a grant: denied by who could approve it, taken back, lapsed. Of an active
+//! grant they end the extension that waits and leave the grant as it was.
+
+use grantd_model::{ExtensionEnd, Grant, GrantEvent, GrantId, GrantState, Justification, Verdict};
+use serde_json::{Value, json};
+
+use super::approve::{ATTEMPTS, step};
+use super::matter::Matter;
+use super::quorum::{Requesters, own_request, person};
+use super::{Broker, BrokerError, daemon, draft};
+use crate::attest::Caller;
+use crate::failpoint;
+use crate::store::{StoreError, Transaction, Write};
+
+impl Broker {
+    /// Denies what waits on a grant. Whoever could approve it may, of whatever plan, also when others approved already.
+    ///
+    /// # Errors
+    /// When the caller may not, or nothing waits; a refusal is on record when this returns.
+    pub async fn deny(&self, caller: &Caller, id: GrantId, reason: Justification) -> Result<Grant, BrokerError> {
+        self.on_record(caller, "deny.refused", (Some(id), None), move |broker, caller| async move {
+            for _ in 0..ATTEMPTS {
+                if let Some(grant) = broker.deny_once(&caller, id, &reason).await? {
+                    return Ok(grant);
+                }
+            }
+            Err(BrokerError::Internal(format!("{id} keeps changing: try again")))
+        })
+        .await
+    }
+
+    async fn deny_once(
+        &self,
+        caller: &Caller,
+        id: GrantId,
+        reason: &Justification,
+    ) -> Result<Option<Grant>, BrokerError> {
+        let bundle = self.bundle();
+        let grant = self.grant_or_missing(id).await?;
+        let now = self.now();
+        let approver = match person(&bundle.people, caller) {
+            Ok(approver) => approver,
+            Err(refusal) => return self.refused("deny.refused", caller, id, refusal, Value::Null).await,
+        };
+        let matter = Matter::waiting_at(&grant, now)?;
+        if Requesters::of(&grant, &bundle.people).include(&approver.name, Some(&approver)) {
+            return self.refused("deny.refused", caller, id, own_request(&approver.name, id, &[]), Value::Null).await;
+        }
+        // A plan that changed can be denied as well as any.
+        let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
+            return Err(BrokerError::State(format!(
+                "\"{}\" is no longer in the catalogue, so nobody can approve or deny it: it lapses, or have an \
+                 administrator run grantctl revoke {id}",
+                grant.request.resource
+            )));
+        };
+        let standing = self.standing_whatever_the_plan(&bundle, matter, resource);
+        let needed = standing.needed.keys().copied();
+        let held = standing.held_by(&approver.name);
+        let capacity = needed.clone().find(|capacity| held.contains(capacity)).or_else(|| needed.clone().next());
+        let capacity = capacity.unwrap_or(grantd_model::Capacity::Owner);
+        let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
+        if let Verdict::Deny { refusal } = &decision.verdict {
+            return self.refused("deny.refused", caller, id, refusal.clone(), json!(decision)).await;
+        }
+        let (by, reason) = (approver.name, reason.as_str().to_owned());
+        let event = match matter.extension {
+            None => GrantEvent::Deny { at: now, by, reason },
+            Some(_) => GrantEvent::EndExtension { outcome: ExtensionEnd::Denied { at: now, by, reason } },
+        };
+        failpoint::hit("deny.decided");
+        let (denied, detail) = outcome(&grant, &event, json!(decision))?;
+        let written = self.turned(&denied, &event, caller.actor(), detail).await?;
+        failpoint::hit("deny.written");
+        Ok(written.then_some(denied))
+    }
+
+    /// Takes back what waits on a grant, or a grant that waits for its time.
+    ///
+    /// # Errors
+    /// When the caller neither asked for it nor is to use it, or it is past that.
+    pub async fn cancel(&self, caller: &Caller, id: GrantId) -> Result<Grant, BrokerError> {
+        self.on_record(caller, "cancel.refused", (Some(id), None), move |broker, caller| async move {
+            for _ in 0..ATTEMPTS {
+                let grant = broker.grant_or_missing(id).await?;
+                broker.must_be_party(&caller, &grant)?;
+                let now = broker.now();
+                let event = match (&grant.state, &grant.extension) {
+                    (GrantState::Active { .. }, Some(_)) => {
+                        GrantEvent::EndExtension { outcome: ExtensionEnd::Cancelled { at: now } }
+                    }
+                    (GrantState::Active { .. }, None) => {
+                        return Err(BrokerError::State(format!(
+                            "{id} is active: end it with grantctl complete {id} or grantctl revoke {id}"
+                        )));
+                    }
+                    _ => GrantEvent::Cancel { at: now },
+                };
+                let (cancelled, detail) = outcome(&grant, &event, Value::Null)?;
+                if broker.turned(&cancelled, &event, caller.actor(), detail).await? {
+                    failpoint::hit("cancel.written");
+                    return Ok(cancelled);
+                }
+            }
+            Err(BrokerError::Internal(format!("{id} keeps changing: try again")))
+        })
+        .await
+    }
+
+    /// Lapses what waits on a grant and was not approved in time.
+    pub(super) async fn lapse(&self, grant: &Grant) -> Result<(), BrokerError> {
+        let now = self.now();
+        let event = match Matter::waiting(grant) {
+            Some(matter) if matter.lapses_at().is_some_and(|lapses_at| now >= lapses_at) => match matter.extension {
+                None => GrantEvent::Lapse { at: now },
+                Some(_) => GrantEvent::EndExtension { outcome: ExtensionEnd::Lapsed { at: now } },
+            },
+            _ => return Ok(()),
+        };
+        failpoint::hit("lapse.due");
+        let (lapsed, detail) = outcome(grant, &event, Value::Null)?;
+        // Who was quicker decides: what was approved or taken back meanwhile is looked at again in the next round.
+        if self.turned(&lapsed, &event, daemon("reaper"), detail).await? {
+            failpoint::hit("lapse.written");
+        }
+        Ok(())
+    }
+
+    /// Whether the caller asked for the grant or is to use it.
+    pub(super) fn must_be_party(&self, caller: &Caller, grant: &Grant) -> Result<(), BrokerError> {
+        let subject = Self::known_subject(caller)?;
+        let request = &grant.request;
+        if subject.same_identity(&request.subject) || subject.same_identity(&request.requested_by) {
+            return Ok(());
+        }
+        let owner = if request.subject.same_identity(&request.requested_by) {
+            request.subject.to_string()
+        } else {
+            format!("{} and {}", request.requested_by, request.subject)
+        };
+        Err(BrokerError::NotYours { what: grant.id.to_string(), owner, you: subject.to_string() })
+    }
+
+    /// Writes a grant after `event` with its record; says whether nobody changed it meanwhile.
+    pub(super) async fn turned(
+        &self,
+        grant: &Grant,
+        event: &GrantEvent,
+        actor: grantd_model::Actor,
+        detail: Value,
+    ) -> Result<bool, BrokerError> {
+        let audit = vec![draft(self.now(), format!("grant.{}", event.name()), actor, (Some(grant.id), None), detail)];
+        let writes = vec![Write::UpdateGrant(grant.clone())];
+        match self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Stale { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The grant after `event`, and what the record says of it.
+fn outcome(grant: &Grant, event: &GrantEvent, decision: Value) -> Result<(Grant, Value), BrokerError> {
+    let after = step(grant, event)?;
+    let mut detail = json!({ "state": after.state, "decision": decision });
+    if let (GrantEvent::EndExtension { .. }, Some(members)) = (event, detail.as_object_mut()) {
+        members.insert("extension".to_owned(), json!(after.extensions.last()));
+    }
+    Ok((after, detail))
+}

@@ -1,0 +1,131 @@
+//! One person's decision in one capacity, and how decisions make a quorum.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Subject};
+
+/// In which capacity somebody approves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capacity {
+    /// Answers for the resource.
+    Owner,
+    /// Answers for the organisation's security.
+    Security,
+    /// Answers for the data.
+    Steward,
+    /// Was given the right to approve by one of the others.
+    DelegatedAdmin,
+}
+
+impl Capacity {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Owner, Self::Security, Self::Steward, Self::DelegatedAdmin];
+
+    /// As the schema and `@approvals` spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Security => "security",
+            Self::Steward => "steward",
+            Self::DelegatedAdmin => "delegated_admin",
+        }
+    }
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Capacity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|capacity| capacity.as_str() == text).ok_or_else(|| {
+            format!("\"{text}\" is no capacity to approve in: write owner, security, steward or delegated_admin")
+        })
+    }
+}
+
+/// How many people, by capacity: of those who must approve, or of those who did.
+pub type Quorum = BTreeMap<Capacity, u32>;
+
+/// One person's approval of exactly what that person saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who, by the name in the people table. A person counts once, under whichever identity.
+    pub person: String,
+    /// The identity that acted.
+    pub identity: Subject,
+    /// The uid of the process that acted, as the kernel proved it.
+    pub uid: u32,
+    /// In which capacity.
+    pub capacity: Capacity,
+    /// When.
+    pub at: Timestamp,
+    /// The digest of what the person saw.
+    pub digest: Digest,
+    /// What the person said to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// How many people have approved in each capacity; whoever stands twice counts once, the first time.
+#[must_use]
+pub fn counted<'a>(approvals: impl IntoIterator<Item = &'a Approval>) -> Quorum {
+    let mut people = BTreeSet::new();
+    let mut counts = Quorum::new();
+    for approval in approvals {
+        if people.insert(approval.person.as_str()) {
+            let count = counts.entry(approval.capacity).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    counts
+}
+
+/// What of `needed` is not in `counts` yet.
+#[must_use]
+pub fn missing(needed: &Quorum, counts: &Quorum) -> Quorum {
+    let left = |(capacity, number): (&Capacity, &u32)| {
+        let left = number.saturating_sub(counts.get(capacity).copied().unwrap_or_default());
+        (left > 0).then_some((*capacity, left))
+    };
+    needed.iter().filter_map(left).collect()
+}
+
+/// Both demands at once: of each capacity the larger number.
+#[must_use]
+pub fn both(mut one: Quorum, other: &Quorum) -> Quorum {
+    for (capacity, number) in other {
+        let mine = one.entry(*capacity).or_default();
+        *mine = (*number).max(*mine);
+    }
+    one
+}
+
+/// A quorum in words: `1 owner and 2 stewards`.
+#[must_use]
+pub fn in_words(quorum: &Quorum) -> String {
+    let words = |(capacity, number): (&Capacity, &u32)| {
+        let name = match (capacity, *number == 1) {
+            (Capacity::Owner, true) => "owner",
+            (Capacity::Owner, false) => "owners",
+            (Capacity::Steward, true) => "steward",
+            (Capacity::Steward, false) => "stewards",
+            (Capacity::Security, _) => "of security",
+            (Capacity::DelegatedAdmin, true) => "delegated admin",
+            (Capacity::DelegatedAdmin, false) => "delegated admins",
+        };
+        format!("{number} {name}")
+    };
+    if quorum.is_empty() { "nobody".to_owned() } else { quorum.iter().map(words).collect::<Vec<_>>().join(" and ") }
+}
