@@ -5,6 +5,7 @@ pub mod attest;
 pub mod broker;
 pub mod config;
 pub mod failpoint;
+pub mod manual;
 pub mod metrics;
 pub mod policy;
 pub mod pulse;

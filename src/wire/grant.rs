@@ -297,3 +297,18 @@ pub struct EndRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the CI templates are tested with is what the daemon sends.
+    #[test]
+    fn the_waiting_grant_of_the_github_action_is_one() {
+        let text = include_str!("../../config/ci/github/testdata/pending.json");
+        let grant: GrantView = serde_json::from_str(text).unwrap();
+        let sent: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_value(&grant).unwrap(), sent, "a member is not known, or not sent so");
+        assert_eq!(grant.approval.unwrap().quorum[0].can_approve, ["bruno", "carla"]);
+    }
+}

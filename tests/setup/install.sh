@@ -35,6 +35,8 @@ packages() {
     command -v setpriv >/dev/null || missing+=(util-linux)
     # Checks the units; need not be running.
     command -v systemd-analyze >/dev/null || missing+=(systemd)
+    # Runs the GitHub action, as the runner's own node does: 20 or later.
+    command -v node >/dev/null || missing+=(nodejs)
     # Moves the daemon's clock in the tests of clock jumps.
     compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

@@ -1,7 +1,7 @@
 //! The one room that touches grants and leases together: request, issue, end, and the tasks that watch over them.
 //!
 //! Every step is decided by a pure machine of the model, made durable together with its audit record, and only then
-//! acted upon. What a lease needs in memory - its credential, the watch on its anchor - is in [`live`]; it can be lost
+//! acted upon. What a lease needs in memory - its credential, the watch on its anchor - is in `live`; it can be lost
 //! at any moment without anything becoming untrue.
 
 mod anchors;

@@ -13,14 +13,14 @@ use crate::config::seconds;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    case: Vec<Case>,
+pub(super) struct File {
+    pub(super) case: Vec<Case>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
+pub(super) struct Case {
+    pub(super) name: String,
     action: Action,
     /// By name, as in `people.toml`.
     principal: String,
@@ -89,7 +89,7 @@ enum Expected {
 }
 
 impl Case {
-    fn decide(&self, bundle: &Bundle) -> Decision {
+    pub(super) fn decide(&self, bundle: &Bundle) -> Decision {
         let subject =
             |name: &str| bundle.people.by_name(name).unwrap_or_else(|| panic!("{}: who is {name}?", self.name));
         let principal = subject(&self.principal);
@@ -121,7 +121,7 @@ impl Case {
         })
     }
 
-    fn check(&self, decision: &Decision) -> Result<(), String> {
+    pub(super) fn check(&self, decision: &Decision) -> Result<(), String> {
         match (&self.expect, &decision.verdict) {
             (
                 Expected::Allow { rules, max_ttl, max_duration, max_concurrent, max_uses, approve_within, approvals },

@@ -18,6 +18,8 @@ mod bundle_tests;
 mod cases_tests;
 #[cfg(test)]
 mod engine_tests;
+#[cfg(test)]
+mod examples_tests;
 
 pub use bundle::{Bundle, BundleError};
 pub use question::{AnchorKind, Facts, Isolation, Question};

@@ -1,0 +1,36 @@
+//! The manual: how grantd is built, what it protects against, how it is run, and its HTTP API.
+//!
+//! | page | for |
+//! |---|---|
+//! | [`architecture`] | whoever wants to know how it works, or changes it |
+//! | [`threat_model`] | security: what is promised, and what is not |
+//! | [`operations`] | whoever runs it: installation, backup, and what to do when something is wrong |
+//! | [`revocation`] | what "revoked" means, and what a deny does not stop |
+//! | [`api`] | programs that speak to the socket themselves |
+//!
+//! The commands' own help (`grantctl --help`), the comments in `grantd.toml`, `people.toml` and `catalog.toml`, and the
+//! entitlement maps say the rest.
+
+#[cfg(test)]
+#[path = "manual_tests.rs"]
+mod tests;
+
+pub mod architecture {
+    #![doc = include_str!("architecture.md")]
+}
+
+pub mod threat_model {
+    #![doc = include_str!("threat_model.md")]
+}
+
+pub mod operations {
+    #![doc = include_str!("operations.md")]
+}
+
+pub mod revocation {
+    #![doc = include_str!("revocation.md")]
+}
+
+pub mod api {
+    #![doc = include_str!("api.md")]
+}
