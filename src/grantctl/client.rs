@@ -278,7 +278,7 @@ impl Client {
         self.garbage(&format!("{kind} at line {}, column {}", error.line(), error.column()))
     }
 
-    fn garbage(&self, what: &str) -> ClientError {
+    pub(crate) fn garbage(&self, what: &str) -> ClientError {
         ClientError::NotUnderstood { path: self.socket.clone(), what: what.to_owned() }
     }
 

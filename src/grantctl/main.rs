@@ -23,7 +23,11 @@ static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 fn main() -> ExitCode {
     let (color, done) = match Cli::try_parse() {
         Ok(cli) => (cli.global.color, execute(cli)),
-        Err(error) => (ColorWhen::Auto, usage(&error)),
+        Err(error) => {
+            let is_exec = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "exec");
+            let done = usage(&error);
+            (ColorWhen::Auto, if is_exec { done.map_err(Failure::not_started) } else { done })
+        }
     };
     ExitCode::from(match done {
         Ok(()) => Exit::Ok.code(),

@@ -84,9 +84,9 @@ struct State {
 }
 
 impl Current {
-    fn new(vended: Vended) -> Result<Self, ClientError> {
+    fn new(vended: Vended, client: &Client) -> Result<Self, ClientError> {
         let Vended { lease, credential, .. } = vended;
-        let time = |text: &str| text.parse::<Timestamp>().map_err(|_| not_a_time(text));
+        let time = |text: &str| text.parse::<Timestamp>().map_err(|_| client.garbage("a lease without its times"));
         let (since, until) = (time(&lease.created_at)?, time(&lease.access_until)?);
         let renew_at = until.saturating_sub(until.duration_since(since) / RENEW_AT).unwrap_or(until);
         Ok(Self { secret: Secret::from(credential), lease: lease.id, until, renew_at })
@@ -107,7 +107,7 @@ impl Keeper {
         for note in &vended.notes {
             let _ = news.send(News::Note(note.clone()));
         }
-        let (grant, first) = (vended.lease.grant.clone(), Arc::new(Current::new(vended)?));
+        let (grant, first) = (vended.lease.grant.clone(), Arc::new(Current::new(vended, &client)?));
         let state = State {
             current: Some(Arc::clone(&first)),
             taken: vec![(first.lease.clone(), first.until)],
@@ -265,7 +265,7 @@ impl Keeper {
             }
             other => other,
         };
-        Current::new(taken?.value)
+        Current::new(taken?.value, &self.client)
     }
 
     /// Looks at the grant and at the lease, and says what the command's user should know.
@@ -315,10 +315,6 @@ fn refusal(error: ClientError) -> Refusal {
     };
     let message = Failure::from(error).line().unwrap_or_default().to_owned();
     Refusal { retryable, code, message }
-}
-
-fn not_a_time(_: &str) -> ClientError {
-    ClientError::Unexplained { status: 200 }
 }
 
 #[cfg(test)]
