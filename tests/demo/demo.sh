@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job from end to end, with real clients: two Unix users, boto3 and the AWS CLI, MiniStack as the cloud.
+# The main job from end to end, with real clients: four Unix users, boto3 and the AWS CLI, MiniStack as the cloud.
 # Every line that begins with "ok" was seen to be so; the first that is not ends the demo with status 1.
 set -eu
 
@@ -22,7 +22,7 @@ fail() {
 }
 clean() {
     # The job may still be there if something failed half-way.
-    for pid in $daemon $cloud ${job:-}; do kill -9 "$pid" 2>/dev/null || true; done
+    for pid in $daemon $cloud ${job:-} ${exec:-}; do kill -9 "$pid" 2>/dev/null || true; done
     wait 2>/dev/null || true
     rm -rf "$stage"
 }
@@ -51,7 +51,7 @@ field() { python3 -c 'import json,sys; print(json.load(sys.stdin)[sys.argv[1]])'
 
 # --- The stage -------------------------------------------------------------------------------------------------------
 bin_copy=$stage/bin
-mkdir -p "$bin_copy" "$stage"/{config/policy,log,home/gt-alice/.aws,home/gt-bob/.aws}
+mkdir -p "$bin_copy" "$stage"/{config/policy,log,home/gt-alice/.aws,home/gt-bob/.aws,home/gt-olga,home/gt-otto}
 chmod 755 "$stage" "$bin_copy" "$stage/config" "$stage/config/policy"
 install -m 755 "$bin/grantd" "$bin/grantctl" "$bin_copy"
 install -d -m 700 -o gt-daemon -g gt-daemon "$stage/state"
@@ -76,7 +76,11 @@ cp -r "$root/config/policy/schema.cedarschema" "$root/config/policy/policies" "$
 cat >"$stage/config/policy/people.toml" <<END
 [[person]]
 name = "olga"
-unix = []
+unix = ["gt-olga"]
+
+[[person]]
+name = "otto"
+unix = ["gt-otto"]
 
 [[workload]]
 name = "deploy"
@@ -88,7 +92,7 @@ name = "indexer"
 kind = "service"
 unix = "gt-bob"
 END
-for line in "reports alpha low" "invoices beta low" "ledger ledger high"; do
+for line in "reports alpha low" "invoices beta low" "ledger ledger high" "vault vault critical"; do
     read -r name bucket tier <<<"$line"
     cat >>"$stage/config/policy/catalog.toml" <<END
 [[resource]]
@@ -110,6 +114,9 @@ policy_dir = "$stage/config/policy"
 [socket]
 path = "$socket"
 group = "gt-clients"
+
+[roles]
+administrators = ["root", "gt-olga", "gt-otto"]
 
 [log]
 filter = "warn"
@@ -171,8 +178,8 @@ say "grantd starts on an empty state directory, as its own user"
 start_daemon
 ok "ready: $(as root grantctl --json status | field state)"
 
-say "alice's pipeline asks for the ledger, which is of tier high"
-why=$(request gt-alice ledger 2>&1 >/dev/null) && fail "the ledger was granted"
+say "alice's pipeline asks for the vault, which is of tier critical"
+why=$(request gt-alice vault 2>&1 >/dev/null) && fail "the vault was granted"
 ok "denied: ${why#grantctl: }"
 
 say "alice's pipeline asks to read the reports, and bob's service too; tier low is self-service"
@@ -238,6 +245,47 @@ until_true "the dead job's credential is refused" refused "$stage/second.json"
 ok "grantd is back: the dead job's credential is refused"
 [ "$(read_with "$stage/neighbour.json")" = 'hello from alpha' ] || fail "the restart ended bob's lease"
 ok "bob's credential: still reads; no lease ended by the crash"
+
+say "alice's pipeline needs the ledger, of tier high: one command asks, waits, runs and gives back"
+as gt-alice grantctl exec --resource ledger --can object-storage:read --for 30m --why "month-end reconciliation" -- \
+    aws s3 cp s3://ledger/hello.txt - >"$stage/ledger.out" 2>"$stage/ledger.err" &
+exec=$!
+pending() { as gt-olga grantctl --json list --approvable | python3 -c 'import json,sys; print(json.load(sys.stdin)["grants"][0]["id"])'; }
+until_true 'olga, who owns the ledger, sees a request' pending
+grant=$(pending)
+ok "it waits: $(grep -m 1 -i olga "$stage/ledger.err" | sed 's/^grantctl: //')"
+as gt-alice grantctl approve "$grant" --yes >/dev/null 2>"$stage/own.err" && fail "alice approved her own request"
+ok "alice herself: $(sed 's/^grantctl: //; s/ (rule.*//' "$stage/own.err" | tail -n 1)"
+as gt-olga grantctl approve "$grant" --yes --comment "seen with finance" >/dev/null 2>&1
+wait $exec || fail "the job with the ledger: $(cat "$stage/ledger.err")"
+grep -qx 'hello from ledger' "$stage/ledger.out" || fail "the ledger: $(cat "$stage/ledger.out")"
+ok "olga approves as another Unix user; the job reads: $(cat "$stage/ledger.out")"
+ok "and its grant is over: $(as gt-alice grantctl show "$grant" | grep -m 1 -E '^ +state' | tr -s ' ')"
+
+say "a job of alice runs under grantctl exec, and somebody kills that with SIGKILL in the middle of its work"
+as gt-alice grantctl exec --resource reports -- bash -c '
+    curl -sf -H "Authorization: $(cat "$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")" "$AWS_CONTAINER_CREDENTIALS_FULL_URI" |
+        python3 -c "import json,sys; c = json.load(sys.stdin); c[\"SessionToken\"] = c[\"Token\"]; print(json.dumps(c))" >~/third.json
+    touch ~/third; exec sleep 600' >/dev/null 2>&1 &
+exec=$!
+until_true 'the third job has its credential' test -e "$home/third"
+cp "$home/third.json" "$stage/third.json"
+[ "$(read_with "$stage/third.json")" = 'hello from alpha' ] || fail "the third credential does not work"
+kill -9 $exec
+{ wait $exec || true; } 2>/dev/null
+until_true "the killed job's credential is refused" refused "$stage/third.json"
+ok "nobody said goodbye, and its credential is refused all the same"
+
+say "a token has leaked somewhere: root pulls the brake"
+freeze=$(as root grantctl --json freeze --all --reason "a token leaked" | field id)
+why=$(as gt-bob grantctl vend auto --format json 2>&1 >/dev/null) && fail "something was vended into the freeze"
+ok "nothing is vended: ${why%% (rule*}"
+as gt-olga grantctl thaw "$freeze" --reason "the token was rotated" >/dev/null
+as gt-bob grantctl vend auto --format json >/dev/null 2>&1 && fail "one person thawed it"
+ok "olga wants it lifted: it stands, until a second person does"
+as gt-otto grantctl thaw "$freeze" --reason "seen, it was" >/dev/null
+as gt-bob grantctl vend auto --format json >/dev/null 2>&1 || fail "it was not thawed"
+ok "otto too: bob's service is served again"
 
 say "the auditor looks"
 ok "$(as root grantctl audit verify)"

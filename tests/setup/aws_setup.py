@@ -32,7 +32,7 @@ def main(endpoint, may_put_role_policy=False):
     iam = root.client("iam", endpoint_url=endpoint, config=config)
     s3 = root.client("s3", endpoint_url=endpoint, config=config)
 
-    buckets = ["alpha", "beta"]
+    buckets = ["alpha", "beta", "ledger"]
     for bucket in buckets:
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_object(Bucket=bucket, Key="hello.txt", Body=f"hello from {bucket}\n".encode())
