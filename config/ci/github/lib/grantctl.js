@@ -11,6 +11,9 @@ const UNQUOTED = /^[A-Za-z0-9_./+@-]+$/;
 /** How often a grant that waits is looked at, in milliseconds. */
 const INTERVAL = 5000;
 
+/** The exit code of `grantctl request` for a grant that was asked for and waits; it is printed as any other. */
+const WAITS = 11;
+
 /** grantctl refused or failed. `exit` is its documented exit code; undefined when it could not be started. */
 class GrantctlError extends Error {
   constructor(line, exit) {
@@ -38,7 +41,7 @@ function find(env) {
 function run(program, args) {
   return new Promise((resolve, reject) => {
     execFile(program, args, { maxBuffer: 4 * 1024 * 1024 }, (error, stdout, stderr) => {
-      if (!error) return resolve(stdout);
+      if (!error || error.code === WAITS) return resolve(stdout);
       const said = stderr.trim().replace(/^grantctl: /, '');
       const exit = typeof error.code === 'number' ? error.code : undefined;
       return reject(new GrantctlError(said || error.message, exit));
@@ -86,7 +89,7 @@ async function untilActive(grant, seconds, way) {
     }
     const left = seconds * 1000 - (way.now() - start);
     if (left <= 0) {
-      throw new GrantctlError(`${words}; it was waited for ${seconds} s (input wait), and the request is taken back`);
+      throw new GrantctlError(`${words}; it was waited for ${seconds} s (input wait)`);
     }
     await way.sleep(Math.min(INTERVAL, left));
   }

@@ -55,12 +55,22 @@ function look(pid, proc = '/proc') {
   return { name, parent };
 }
 
+/** Whether the program of a process is the worker's, for a process that gave itself another name. */
+function runsWorker(pid, proc) {
+  try {
+    return path.basename(fs.readlinkSync(path.join(proc, String(pid), 'exe'))) === WORKER;
+  } catch {
+    // Not ours to look at, so not our worker either.
+    return false;
+  }
+}
+
 /** The pid of the runner's worker process above `pid`. */
 function workerAbove(pid, proc = '/proc') {
   let here = pid;
   for (let steps = 0; here > 1 && steps < DEEPEST; steps += 1) {
     const found = look(here, proc);
-    if (found.name === WORKER) return here;
+    if (found.name === WORKER || runsWorker(here, proc)) return here;
     here = found.parent;
   }
   throw new Error(

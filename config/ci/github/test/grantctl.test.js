@@ -2,10 +2,11 @@
 
 const assert = require('node:assert');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const test = require('node:test');
 
-const { missing, profile, untilActive } = require('../lib/grantctl.js');
+const { ask, missing, profile, untilActive } = require('../lib/grantctl.js');
 
 /** A waiting grant as the daemon sends it; the daemon's own tests hold this file to its types. */
 const PENDING = JSON.parse(fs.readFileSync(path.join(__dirname, '../testdata/pending.json'), 'utf8'));
@@ -20,6 +21,23 @@ function way(...shown) {
   };
   return { said, look, now: () => now, sleep: async (ms) => (now += ms), say: (text) => said.push(text) };
 }
+
+/** A program that prints the waiting grant and exits with `code`. */
+function exiting(t, code) {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'grantd-test-'));
+  t.after(() => fs.rmSync(directory, { recursive: true }));
+  const program = path.join(directory, 'grantctl');
+  const grant = path.join(__dirname, '../testdata/pending.json');
+  fs.writeFileSync(program, `#!/bin/sh\ncat '${grant}'\necho 'grantctl: it is so' >&2\nexit ${code}\n`, { mode: 0o755 });
+  return program;
+}
+
+test('a request that waits is an answer, and every other exit code a failure', async (t) => {
+  for (const code of [0, 11]) assert.deepStrictEqual(await ask(exiting(t, code), ['request']), PENDING);
+  for (const code of [1, 2, 3, 9, 10, 12]) {
+    await assert.rejects(ask(exiting(t, code), ['request']), (error) => error.exit === code && error.message === 'it is so');
+  }
+});
 
 test('who can approve is told, without those who have', () => {
   assert.deepStrictEqual(missing(PENDING), ['1 more owner must approve; bruno or carla can']);

@@ -52,7 +52,7 @@ test('a value cannot end its own block in a file of the runner', (t) => {
   assert.throws(() => runner.tell(undefined, {}), /GitHub Actions/);
 });
 
-test('the worker is found by its name above the step, and by nothing else', (t) => {
+test('the worker is found above the step by its name or its program, and by nothing else', (t) => {
   const proc = directory(t);
   const process = (pid, name, parent) => {
     fs.mkdirSync(path.join(proc, String(pid)));
@@ -63,6 +63,10 @@ test('the worker is found by its name above the step, and by nothing else', (t) 
   process(30, 'node) S 999 (x', 20);
   process(40, 'bash', 10);
   assert.strictEqual(runner.workerAbove(30, proc), 20);
+  process(50, 'renamed', 10);
+  fs.symlinkSync('/opt/runner/bin/Runner.Worker', path.join(proc, '50', 'exe'));
+  process(60, 'node', 50);
+  assert.strictEqual(runner.workerAbove(60, proc), 50);
   assert.throws(() => runner.workerAbove(40, proc), /no Runner\.Worker .* not in a container/);
 });
 
