@@ -297,7 +297,7 @@ fn a_refusal_fails_the_step_with_its_reason_and_leaves_nothing_behind() {
         let post = job.post(&world);
         assert_eq!(post.status, 0, "{post:?}");
     };
-    refused(&mut job, &[("resource", "ledger"), ("can", "object-storage:read")], &["ledger", "tier high"]);
+    refused(&mut job, &[("resource", "vault"), ("can", "object-storage:read")], &["vault", "tier critical"]);
     refused(&mut job, &[("resource", "alpha"), ("can", "read")], &["can", "object-storage:read"]);
     refused(&mut job, &[("grant", "grant-aaaaaaaaaaaaaaaaaaaaaaaaaa")], &["grant-aaaaaaaaaaaaaaaaaaaaaaaaaa"]);
     assert_eq!(job.environment, before, "nothing is exported");
@@ -420,7 +420,7 @@ fn a_cancelled_gitlab_job_ends_what_it_took_without_after_script() {
 fn a_refused_gitlab_job_does_not_run_its_script() {
     let world = World::new();
     for (more, words) in [
-        (&[("GRANTD_RESOURCE", "ledger"), JOB[1]][..], "tier high"),
+        (&[("GRANTD_RESOURCE", "vault"), JOB[1]][..], "tier critical"),
         (&[JOB[0], JOB[1], ("GRANTD_TTL", "5m; touch ~/hit")][..], "cannot stand"),
         (&[JOB[0], JOB[1], ("GRANTD_WHY", "x\n--subject=olga")][..], "one line"),
     ] {

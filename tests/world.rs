@@ -54,8 +54,8 @@ impl Default for Setup {
 }
 
 /// A cloud, a daemon and its callers. `alice` is the pipeline `deploy`, `bob` the service `indexer`; the bucket `alpha`
-/// is the resource `alpha` of tier low, `beta` is `beta` of tier low, and `ledger` is of tier high. The
-/// person `olga` owns all of them; `otto` is a person who owns nothing.
+/// is the resource `alpha` of tier low, `beta` is `beta` of tier low; `ledger` is of tier high and `vault` of tier
+/// critical. The person `olga` owns all of them; `otto` is a person who owns nothing.
 #[derive(Debug)]
 pub struct World {
     // First, so that it goes first and its output is still there to be shown.
@@ -396,7 +396,8 @@ impl World {
         };
         let catalog = resource("alpha", "alpha", "low")
             + &resource("beta", "beta", "low")
-            + &resource("ledger", "ledger", "high");
+            + &resource("ledger", "ledger", "high")
+            + &resource("vault", "vault", "critical");
         let people = "[[person]]\nname = \"olga\"\nunix = [\"gt-olga\", \"gt-olga-adm\"]\n\n\
                       [[person]]\nname = \"otto\"\nunix = [\"gt-otto\"]\n\n\
                       [[workload]]\nname = \"deploy\"\nkind = \"pipeline\"\nunix = \"gt-alice\"\n\n\
