@@ -216,7 +216,7 @@ fn nothing_is_started_when_there_is_no_credential() {
     };
     refused(&world, &["--grant", "grant-aaaaaaaaaaaaaaaaaaaaaaaaaa"], 104, "grant-");
     refused(&world, &["--grant", &grant, "--ttl", "7h"], 106, "ask for");
-    refused(&world, &request("ledger"), 103, "rule");
+    refused(&world, &request("vault"), 103, "rule");
     refused(&world, &["--resource", "beta"], 104, "no active grant");
     refused(&world, &["--grant", &grant, "--resource", "beta"], 102, "--resource");
     world.proxy.add(Rule::on("AssumeRole", Fault::Reset)).unwrap();

@@ -132,11 +132,15 @@ until("GOT-INT")
 type("\x1a")
 until("Stopped")
 until("prompt-> ")
-assert ") T " in open(f"/proc/{child}/stat").read()
+def stopped(wanted):
+    end = time.monotonic() + 30
+    while (") T " in open(f"/proc/{child}/stat").read()) != wanted:
+        assert time.monotonic() < end, "the command is never " + ("stopped" if wanted else "going on")
+        time.sleep(0.02)
+stopped(True)
 type("fg\n")
 until("exec --grant")
-while ") T " in open(f"/proc/{child}/stat").read():
-    time.sleep(0.02)
+stopped(False)
 os.kill(child, signal.SIGUSR1)
 past = until("prompt-> ")
 type("echo CODE-$?-\n")
