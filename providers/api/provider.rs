@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CapabilityMap, Cloud, Entitlement, LeaseId, Plan, ProviderError, Secret};
+use crate::{AccountNeeds, CapabilityMap, Cloud, Entitlement, LeaseId, Plan, ProviderError, Secret};
 
 /// One cloud's adapter.
 ///
@@ -74,6 +74,14 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// How each account is doing, for `status`.
     fn health(&self) -> Vec<AccountHealth>;
+
+    /// What sets `accounts` up so that the daemon can serve them, and with no more rights than their needs: text for
+    /// the cloud's usual tool. Pure: it asks and changes nothing.
+    ///
+    /// # Errors
+    /// `Config` when an account is not configured or its base identity has to be named; `Unsupported` when the needs
+    /// do not fit into one of the cloud's documented limits.
+    fn bootstrap(&self, accounts: &[AccountNeeds]) -> Result<String, ProviderError>;
 }
 
 /// What an account can do, as data.

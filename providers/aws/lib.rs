@@ -7,6 +7,7 @@
 mod account;
 mod arn;
 mod base;
+mod bootstrap;
 mod config;
 mod document;
 mod endpoint;
@@ -18,6 +19,7 @@ mod narrow;
 mod plan;
 mod raw;
 mod revoke;
+mod rights;
 mod session;
 #[cfg(test)]
 mod testing;
@@ -27,8 +29,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantd_provider_api::{
-    AccountHealth, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope, Entitlement,
-    ErrorKind, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
+    AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope,
+    Entitlement, ErrorKind, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
 };
 
 pub use crate::arn::{Arn, ArnError};
@@ -152,6 +154,14 @@ impl Provider for AwsProvider {
 
     fn health(&self) -> Vec<AccountHealth> {
         self.accounts.values().map(Account::health).collect()
+    }
+
+    fn bootstrap(&self, accounts: &[AccountNeeds]) -> Result<String, ProviderError> {
+        let mut configured = Vec::new();
+        for needs in accounts {
+            configured.push((&self.account(&needs.account)?.config, needs));
+        }
+        bootstrap::terraform(&configured)
     }
 }
 

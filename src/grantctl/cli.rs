@@ -104,6 +104,8 @@ pub enum Command {
     Leases(Leases),
     /// Say how the daemon is.
     Status,
+    /// Print what sets a cloud up for this daemon, as Terraform. It changes nothing. For administrators.
+    Bootstrap(Bootstrap),
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(Audit),
@@ -225,6 +227,37 @@ pub struct Leases {
     /// At most this many.
     #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
+}
+
+/// Print what sets a cloud up.
+#[derive(Debug, Args)]
+pub struct Bootstrap {
+    /// Which cloud.
+    #[arg(value_enum)]
+    pub cloud: CloudName,
+    /// Only this account of grantd.toml; all of them when left out.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// The IAM user or role that the daemon is, where grantd.toml does not tell; it must exist.
+    #[arg(long, value_name = "ARN")]
+    pub base: Option<String>,
+}
+
+/// A cloud that can be set up and looked over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CloudName {
+    /// Amazon Web Services.
+    Aws,
+}
+
+impl CloudName {
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+        }
+    }
 }
 
 /// Read and check the audit.

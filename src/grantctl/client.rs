@@ -150,6 +150,15 @@ impl Client {
         self.in_time(async { self.parsed(self.body(self.send(Method::POST, path, Some(body)).await?).await?) }).await
     }
 
+    /// `GET path?query`, for an answer that is text.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn text<Q: Serialize>(&self, path: &str, query: &Q) -> Result<Zeroizing<Vec<u8>>, ClientError> {
+        let target = with_query(path, query).map_err(|error| self.not_understood(&error))?;
+        self.in_time(async { self.body(self.send(Method::GET, &target, None).await?).await }).await
+    }
+
     /// `DELETE path`.
     ///
     /// # Errors

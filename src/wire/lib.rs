@@ -5,6 +5,7 @@
 
 mod anchor;
 mod audit;
+mod doctor;
 mod freeze;
 mod grant;
 mod lease;
@@ -13,6 +14,7 @@ mod status;
 
 pub use anchor::{AnchorCreate, AnchorView};
 pub use audit::{AuditPage, AuditQuery};
+pub use doctor::BootstrapQuery;
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{
     ApprovalView, ApproveRequest, DenyRequest, EndRequest, GivenApprovalView, GrantCreate, GrantList, GrantQuery,

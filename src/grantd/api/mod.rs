@@ -2,6 +2,7 @@
 
 mod accept;
 mod body;
+mod doctor;
 mod freezes;
 mod limits;
 mod problem;

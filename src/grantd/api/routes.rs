@@ -48,6 +48,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/audit", get(audit))
         .merge(super::freezes::routes())
+        .merge(super::doctor::routes())
         .fallback(|uri: Uri| async move {
             Reply::new(ProblemKind::NotFound, format!("there is nothing at {}: the API is under /v1", uri.path()))
         })

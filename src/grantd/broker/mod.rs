@@ -5,6 +5,7 @@
 //! at any moment without anything becoming untrue.
 
 mod anchors;
+mod bootstrap;
 mod end;
 mod error;
 mod facts;
