@@ -54,6 +54,15 @@ pub struct Finding {
     pub fix: Option<String>,
 }
 
+/// What a session was seen to be able to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// The cloud let it.
+    Allowed,
+    /// The cloud refused for want of rights.
+    Refused,
+}
+
 impl Finding {
     /// As it should be.
     pub fn ok(about: impl Into<String>, check: &'static str, found: impl Into<String>) -> Self {

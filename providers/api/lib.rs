@@ -12,7 +12,7 @@ mod provider;
 mod secret;
 
 pub use clock::{Clock, SystemClock};
-pub use doctor::{AccountNeeds, Finding, Need, Standing};
+pub use doctor::{AccountNeeds, Finding, Need, Standing, Trial};
 pub use entitlement::{
     Capability, CapabilityMap, Cloud, Entitlement, InvalidName, Narrowing, NativeRule, Permission, Persistence,
     ResourceRef, Revocation,

@@ -141,6 +141,11 @@ impl Account {
         Ok(boundary)
     }
 
+    /// The IAM client, and whose credentials it signs with: refresh those before each use.
+    pub fn iam(&self) -> (&aws_sdk_iam::Client, &Base) {
+        (&self.iam, &self.iam_credentials)
+    }
+
     /// Refuses at once while the account's STS is known to be silent. Revoking is never refused.
     ///
     /// # Errors

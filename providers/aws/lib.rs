@@ -9,6 +9,7 @@ mod arn;
 mod base;
 mod bootstrap;
 mod config;
+mod doctor;
 mod document;
 mod endpoint;
 mod error;
@@ -17,20 +18,23 @@ mod limits;
 mod map;
 mod narrow;
 mod plan;
+mod probe;
 mod raw;
 mod revoke;
 mod rights;
 mod session;
 #[cfg(test)]
 mod testing;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantd_provider_api::{
-    AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope,
-    Entitlement, ErrorKind, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
+    AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential, DenyEntry,
+    DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Placement, Plan, Provider, ProviderError,
+    RevokeReceipt, Target, Trial,
 };
 
 pub use crate::arn::{Arn, ArnError};
@@ -44,6 +48,7 @@ use crate::limits::{ENTRY_GRACE, MIN_SESSION, SCOPE_CAPACITY};
 #[derive(Debug)]
 pub struct AwsProvider {
     config: Config,
+    http: Http,
     accounts: BTreeMap<String, Account>,
 }
 
@@ -59,7 +64,7 @@ impl AwsProvider {
             .iter()
             .map(|(name, account)| (name.clone(), Account::new(account.clone(), &config, &http, &clock)))
             .collect();
-        Ok(Self { config, accounts })
+        Ok(Self { config, http, accounts })
     }
 
     fn account(&self, name: &str) -> Result<&Account, ProviderError> {
@@ -162,6 +167,18 @@ impl Provider for AwsProvider {
             configured.push((&self.account(&needs.account)?.config, needs));
         }
         bootstrap::terraform(&configured)
+    }
+
+    async fn examine(&self, account: &str) -> Result<Vec<Finding>, ProviderError> {
+        Ok(doctor::examine(self.account(account)?, self.config.clock_skew).await)
+    }
+
+    fn harmless(&self, plan: &Plan) -> Option<String> {
+        probe::harmless(plan).map(|(action, _)| action.to_owned())
+    }
+
+    async fn try_session(&self, plan: &Plan, credential: &Credential) -> Result<Trial, ProviderError> {
+        probe::probe(self.account(&plan.account)?, &self.http, plan, credential).await
     }
 }
 

@@ -9,6 +9,7 @@ mod freeze;
 mod grant;
 mod ids;
 mod lease;
+mod propagation;
 mod request;
 mod subject;
 
@@ -21,6 +22,7 @@ pub use grant::{Grant, GrantEnd, GrantEvent, GrantPhase, GrantState};
 pub use grantd_provider_api::LeaseId;
 pub use ids::{AnchorId, FreezeId, GrantId, NodeId};
 pub use lease::{Accepted, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
+pub use propagation::{Propagation, PropagationSample};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
 pub use subject::{Actor, Subject, SubjectKind};
 
