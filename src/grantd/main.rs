@@ -9,6 +9,7 @@ use clap::Parser;
 use grantd::api::{self, Api};
 use grantd::broker::{self, Broker};
 use grantd::config::{LogFormat, LogSettings, Settings};
+use grantd::doctor::Host;
 use grantd::policy::Bundle;
 use grantd::store::SqliteStore;
 use grantd::sys::files::{self, Owners};
@@ -98,7 +99,9 @@ async fn serve(ready: Ready) -> Result<(), String> {
     broker.start().await.map_err(|error| format!("what an earlier run left cannot be put right: {error}"))?;
     let listener = startup::listener(&settings.socket, fds, &owners)?;
     let limits = api::Limits::from(&settings.limits);
-    let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits };
+    let words = Arc::new(vec![hardening.to_string()]);
+    let host = Arc::new(Host { state_dir: settings.state_dir.clone(), owners: owners.clone(), hardening });
+    let api = Api { broker: broker.clone(), hardening: words, host, limits };
     let mut server = tokio::spawn(api::serve(listener, api, broker.stopping()));
     let notifier = Notifier::from_env();
     tokio::select! {

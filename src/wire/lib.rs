@@ -14,7 +14,9 @@ mod status;
 
 pub use anchor::{AnchorCreate, AnchorView};
 pub use audit::{AuditPage, AuditQuery};
-pub use doctor::BootstrapQuery;
+pub use doctor::{
+    BootstrapQuery, DoctorEvent, DoctorQuery, FindingView, ProofView, PropagationView, ProveRequest, TallyView,
+};
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{
     ApprovalView, ApproveRequest, DenyRequest, EndRequest, GivenApprovalView, GrantCreate, GrantList, GrantQuery,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::Broker;
+use crate::doctor::Host;
 use crate::sys::peer::Peer;
 
 pub use accept::serve;
@@ -24,6 +25,8 @@ pub struct Api {
     pub broker: Broker,
     /// What protects the daemon's memory, in words, for `status`.
     pub hardening: Arc<Vec<String>>,
+    /// What the doctor looks at on this host.
+    pub host: Arc<Host>,
     /// What one caller may take.
     pub limits: Limits,
 }

@@ -8,11 +8,14 @@ mod anchors;
 mod bootstrap;
 mod end;
 mod error;
+mod examine;
 mod facts;
 mod freeze;
 mod issue;
 mod live;
 mod mass;
+mod propagation;
+mod prove;
 mod query;
 mod reaper;
 mod reconciler;
@@ -28,7 +31,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use grantd_model::{Actor, AuditDraft, GrantId, LeaseId, Subject};
+use grantd_model::{Actor, AuditDraft, GrantId, LeaseId, Propagation, Subject};
 use grantd_provider_api::{Clock, Cloud, IdSource, Provider};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -39,8 +42,10 @@ use crate::policy::Bundle;
 use crate::store::Store;
 
 pub use error::BrokerError;
+pub use examine::{Tally, Told};
 pub use freeze::Cover;
 pub use mass::MassEnd;
+pub use prove::{Proof, ProveAsk};
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use request::RequestAsk;
 pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
@@ -100,6 +105,8 @@ struct Inner {
     live: live::Live,
     anchors: anchors::Anchors,
     freezes: ArcSwap<freeze::Board>,
+    measured: ArcSwap<Vec<Propagation>>,
+    proving: Arc<tokio::sync::Mutex<()>>,
     revoker: revoker::Nudges,
     started_at: Timestamp,
     stopping: CancellationToken,
@@ -124,6 +131,8 @@ impl Broker {
                 live: live::Live::default(),
                 anchors: anchors::Anchors::default(),
                 freezes: ArcSwap::default(),
+                measured: ArcSwap::default(),
+                proving: Arc::default(),
                 revoker: revoker::Nudges::default(),
                 started_at,
                 stopping: CancellationToken::new(),
@@ -140,6 +149,7 @@ impl Broker {
     pub async fn start(&self) -> Result<(), BrokerError> {
         self.keep_first_bundle().await?;
         self.read_freezes().await?;
+        self.read_propagations().await?;
         self.reconcile_at_start().await?;
         self.keep_running("the reaper", self.clone().reap_for_ever());
         self.keep_running("the reconciler", self.clone().reconcile_for_ever());

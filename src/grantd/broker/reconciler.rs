@@ -42,6 +42,7 @@ impl Broker {
         }
         self.restore_anchors().await?;
         failpoint::hit("reconcile.anchors");
+        self.end_proofs_left_behind().await?;
         self.end_leases_of_ended_grants().await?;
         self.decide_again(&open).await;
         for scope in &scopes {
@@ -82,6 +83,7 @@ impl Broker {
 
     async fn reconcile_round(&self) -> Result<(), BrokerError> {
         self.read_freezes().await?;
+        self.read_propagations().await?;
         self.decide_again_if_due().await?;
         for (lease, reason) in self.inner.live.deferred() {
             self.end_lease(lease.id, reason, daemon("reconciler")).await?;
