@@ -21,6 +21,7 @@ Exit codes:
    8  the cloud refused or did not answer
    9  the daemon cannot be reached, is stopping, or cannot write its audit
   10  the audit chain does not hold
+  11  the doctor found a problem, or revocation could not be proved
 
 A refusal is one line on standard error. With --json, standard output is exactly what the daemon answered.";
 
@@ -49,6 +50,8 @@ pub enum Exit {
     Unreachable,
     /// The audit chain does not hold.
     Chain,
+    /// The doctor found a problem.
+    Unhealthy,
 }
 
 impl Exit {
@@ -67,6 +70,7 @@ impl Exit {
             Self::Cloud => 8,
             Self::Unreachable => 9,
             Self::Chain => 10,
+            Self::Unhealthy => 11,
         }
     }
 
@@ -202,7 +206,7 @@ mod tests {
         for (_, code) in KINDS {
             assert!(EXIT_CODES.contains(&format!("\n{code:>4}  ")), "{code}");
         }
-        for exit in [Exit::Ok, Exit::Chain] {
+        for exit in [Exit::Ok, Exit::Chain, Exit::Unhealthy] {
             assert!(EXIT_CODES.contains(&format!("\n{:>4}  ", exit.code())), "{exit:?}");
         }
     }
