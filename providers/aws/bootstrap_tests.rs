@@ -155,3 +155,11 @@ fn many_resources_are_spread_over_policies_and_too_many_are_refused() {
     let error = printed("", PROFILE, "", &wanted(3000), None).unwrap_err();
     assert!(error.contains("managed policies") && error.contains("10"), "{error}");
 }
+
+#[test]
+fn the_boundary_is_printed_as_the_daemon_would_write_it() {
+    let text = printed("", PROFILE, "", &BUCKETS, None).unwrap();
+    let boundary = text.split("\"grantd_prod_boundary_grantd_boundary\"").nth(1).unwrap();
+    let document = documents(boundary).remove(0).to_string();
+    assert!(crate::document::Document::parse(&document).unwrap().is_ours(), "{document}");
+}

@@ -34,10 +34,18 @@ pub(crate) struct Document {
 pub(crate) struct Statement {
     #[serde(rename = "Effect")]
     effect: &'static str,
-    #[serde(rename = "Action")]
+    #[serde(rename = "Action", serialize_with = "one_or_many")]
     action: Vec<String>,
-    #[serde(rename = "Resource")]
+    #[serde(rename = "Resource", serialize_with = "one_or_many")]
     resource: Vec<String>,
+}
+
+/// As the daemon itself writes it: what Terraform makes of a boundary is then one of ours.
+fn one_or_many<S: serde::Serializer>(texts: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    match texts {
+        [one] => serializer.serialize_str(one),
+        many => many.serialize(serializer),
+    }
 }
 
 impl Document {

@@ -1,6 +1,8 @@
 //! Looking over the host and the accounts: what is as it should be, what is not, and what could not be seen. Changes
 //! nothing but the audit.
 
+use std::time::Duration;
+
 use grantd_model::{Actor, LeaseState};
 use grantd_provider_api::{Cloud, Confirmation, DenyScope, Finding, Provider, Standing};
 use serde_json::json;
@@ -9,6 +11,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::prove::Proof;
 use super::{Broker, BrokerError};
 use crate::attest::Caller;
+
+/// How long the checks of the host may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is told while it happens.
 #[derive(Debug)]
@@ -115,14 +120,21 @@ impl Broker {
             }
         };
         // A file system that does not answer holds up a thread and nobody else.
-        take(tokio::task::spawn_blocking(host).await.unwrap_or_default());
+        let host = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(host)).await;
+        let unseen = |why: &str| vec![Finding::not_checked("host", "host", why)];
+        take(match host {
+            Ok(Ok(findings)) => findings,
+            Ok(Err(_)) => unseen("a check died: see the daemon's log"),
+            Err(_) => unseen("a check does not end: does a file system not answer?"),
+        });
         let mut work = tokio::task::JoinSet::new();
         for (cloud, account) in accounts {
             let broker = self.clone();
             work.spawn(async move { broker.look_over_account(cloud, &account).await });
         }
         while let Some(findings) = work.join_next().await {
-            take(findings.unwrap_or_default());
+            let died = |_| vec![Finding::not_checked("an account", "account", "a check died: see the daemon's log")];
+            take(findings.unwrap_or_else(died));
         }
         let detail = json!({ "tally": tally, "problems": bad });
         let _ = tell.send(match self.record("doctor.found", actor, (None, None), detail).await {
