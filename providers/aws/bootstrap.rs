@@ -38,8 +38,8 @@ pub(crate) fn terraform(accounts: &[(&AccountConfig, &AccountNeeds)]) -> Result<
 const HEAD: &str = r#"# What grantd needs in AWS, printed by `grantctl bootstrap aws` from grantd.toml, the catalogue and the entitlement map.
 # Review it, then `terraform apply` it with an administrator's credentials. Print it again when one of the three changes.
 #
-# A boundary never grants, so whoever takes the daemon over cannot widen a role with it. He could assume the roles without
-# a session policy, lift revocations, and deny everybody: that is what the alarms below are for.
+# A boundary never grants, so whoever takes the daemon over cannot widen a role with it. What is left to such a thief: to
+# assume the roles without a session policy, to lift revocations, to deny everybody. The alarms below are for that.
 
 terraform {
   required_version = ">= 1.3"
@@ -215,7 +215,7 @@ impl<'a> Account<'a> {
             );
         }
         for (name, document) in self.policies("sessions", &self.rights.plain) {
-            let body = format!("  name   = \"{}\"\n  policy = {}", name.replace('_', "-"), heredoc(document));
+            let body = format!("  name   = \"{}\"\n  policy = {}", self.native_name(&name), heredoc(document));
             self.resource(out, "aws_iam_policy", &name, &body);
         }
         if !self.rights.wide.is_empty() {
@@ -230,7 +230,7 @@ impl<'a> Account<'a> {
             let body = format!(
                 "  count  = {}\n  name   = \"{}\"\n  policy = {}",
                 self.when_wide(),
-                name.replace('_', "-"),
+                self.native_name(&name),
                 heredoc(document)
             );
             self.resource(out, "aws_iam_policy", &name, &body);
@@ -368,8 +368,8 @@ impl<'a> Account<'a> {
                 "source": ["aws.iam"], "detail-type": ["AWS API Call via CloudTrail"], "detail": detail,
             }));
             let body = format!(
-                "  name          = \"{}-{name}\"\n  description   = \"grantd: {words}\"\n  event_pattern = {}",
-                self.label.replace('_', "-"),
+                "  name          = \"{}\"\n  description   = \"grantd: {words}\"\n  event_pattern = {}",
+                self.native_name(name),
                 heredoc(&pattern)
             );
             self.resource_at(out, &self.iam_alias(), "aws_cloudwatch_event_rule", name, &body);
@@ -408,6 +408,11 @@ impl<'a> Account<'a> {
     /// AWS refuses a trust policy that names a user which does not exist yet.
     fn after_base(&self) -> String {
         if self.base.made_here { format!("  depends_on = [aws_iam_user.{}_base]\n", self.label) } else { String::new() }
+    }
+
+    /// A name in the cloud for what the configuration does not name.
+    fn native_name(&self, name: &str) -> String {
+        format!("{}_{name}", self.label).replace('_', "-")
     }
 
     fn when_wide(&self) -> String {

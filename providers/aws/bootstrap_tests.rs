@@ -63,6 +63,8 @@ fn the_text_is_the_same_each_time_and_names_what_is_configured() {
         "  region              = \"us-east-1\"\n",
         "#   revoker = { role_arn = \"arn:aws:iam::123456789012:role/grantd-revoker\" }\n",
         "  max_session_duration = 3600\n",
+        "  name   = \"grantd-prod-sessions-1\"\n",
+        "  name          = \"grantd-prod-versions\"\n",
     ] {
         assert!(text.contains(line), "{line:?} is not in:\n{text}");
     }
