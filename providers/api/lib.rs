@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod doctor;
 mod entitlement;
 mod error;
 mod id;
@@ -11,6 +12,7 @@ mod provider;
 mod secret;
 
 pub use clock::{Clock, SystemClock};
+pub use doctor::{AccountNeeds, Finding, Need, Standing, Trial};
 pub use entitlement::{
     Capability, CapabilityMap, Cloud, Entitlement, InvalidName, Narrowing, NativeRule, Permission, Persistence,
     ResourceRef, Revocation,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CapabilityMap, Cloud, Entitlement, LeaseId, Plan, ProviderError, Secret};
+use crate::{AccountNeeds, CapabilityMap, Cloud, Entitlement, Finding, LeaseId, Plan, ProviderError, Secret, Trial};
 
 /// One cloud's adapter.
 ///
@@ -91,6 +91,31 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// How each account is doing, for `status`.
     fn health(&self) -> Vec<AccountHealth>;
+
+    /// What sets `accounts` up so that the daemon can serve them, and with no more rights than their needs: text for
+    /// the cloud's usual tool. Pure: it asks and changes nothing.
+    ///
+    /// # Errors
+    /// `Config` when an account is not configured or its base identity has to be named; `Unsupported` when the needs
+    /// do not fit into one of the cloud's documented limits.
+    fn bootstrap(&self, accounts: &[AccountNeeds]) -> Result<String, ProviderError>;
+
+    /// Looks over what is there: whether the account is as configured, and as revocation needs it. Changes nothing;
+    /// what may not be looked at is told as not checked.
+    ///
+    /// # Errors
+    /// `Config` when no such account is configured.
+    async fn examine(&self, account: &str) -> Result<Vec<Finding>, ProviderError>;
+
+    /// The native name of a read that sessions of `plan` may do, harms nobody and is refused once they are denied; none
+    /// when there is no such read.
+    fn harmless(&self, plan: &Plan) -> Option<String>;
+
+    /// Whether the cloud lets a session of `plan` do that now.
+    ///
+    /// # Errors
+    /// Any; the answer was neither, which proves nothing.
+    async fn try_session(&self, plan: &Plan, credential: &Credential) -> Result<Trial, ProviderError>;
 }
 
 /// What an account can do, as data.

@@ -153,6 +153,11 @@ impl Account {
         Ok(revoker)
     }
 
+    /// The IAM client, and whose credentials it signs with: refresh those before each use.
+    pub fn iam(&self) -> (&aws_sdk_iam::Client, &Base) {
+        (&self.iam.client, &self.iam.credentials)
+    }
+
     /// Refuses at once while the account's STS is known to be silent. Revoking is never refused.
     ///
     /// # Errors

@@ -27,6 +27,9 @@ use crate::endpoint::Endpoint;
 use crate::error::Call;
 use crate::http::Http;
 
+/// The name of the revoker's own sessions.
+pub(crate) const REVOKER_SESSION: &str = "grantd-revoker";
+
 /// Credentials are renewed when less life than this remains.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
 
@@ -199,7 +202,7 @@ impl Base {
             }
             Source::Role { sts, base, role } => {
                 base.refresh().await?;
-                let sent = sts.assume_role().role_arn(role.as_str()).role_session_name("grantd-revoker").send().await;
+                let sent = sts.assume_role().role_arn(role.as_str()).role_session_name(REVOKER_SESSION).send().await;
                 let call = Call { caller: base.words(), ..self.call("sts:AssumeRole", role.as_str()) };
                 self.assumed(sent.map_err(|error| call.sdk(&error))?.credentials)
             }

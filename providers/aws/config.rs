@@ -83,6 +83,14 @@ pub(crate) enum RevocationConfig {
 }
 
 impl RoleConfig {
+    /// The policy that is its permissions boundary; none when its sessions are revoked in an inline policy.
+    pub fn boundary(&self) -> Option<&Arn> {
+        match &self.revocation {
+            RevocationConfig::Boundary(policy) => Some(policy),
+            RevocationConfig::Inline { .. } => None,
+        }
+    }
+
     /// The native name of the deny document: the boundary's, or the role's own.
     pub fn scope_name(&self) -> &str {
         match &self.revocation {

@@ -62,14 +62,18 @@ impl Http {
 
     /// Sends a request to a credentials endpoint and returns the body of a 200 answer.
     pub async fn fetch(&self, call: &Call<'_>, request: HttpRequest) -> Result<Vec<u8>, ProviderError> {
+        let (status, body) = self.exchange(call, request).await?;
+        if status == 200 { Ok(body) } else { Err(call.status(status)) }
+    }
+
+    /// Sends a request and returns status and body of whatever answer there is.
+    pub async fn exchange(&self, call: &Call<'_>, request: HttpRequest) -> Result<(u16, Vec<u8>), ProviderError> {
         let mut response = self.connector.call(request).await.map_err(|error| call.connection(&error))?;
         let status = response.status().as_u16();
-        if status != 200 {
-            return Err(call.status(status));
-        }
-        collect(response.body_mut())
+        let body = collect(response.body_mut())
             .await
-            .ok_or_else(|| call.error(ErrorKind::Unreachable, "its answer broke off or is too long"))
+            .ok_or_else(|| call.error(ErrorKind::Unreachable, "its answer broke off or is too long"))?;
+        Ok((status, body))
     }
 }
 

@@ -8,9 +8,11 @@
 mod account;
 mod arn;
 mod base;
+mod bootstrap;
 mod boundary;
 mod config;
 mod denials;
+mod doctor;
 mod document;
 mod endpoint;
 mod error;
@@ -21,19 +23,23 @@ mod map;
 mod names;
 mod narrow;
 mod plan;
+mod probe;
 mod raw;
 mod revoke;
+mod rights;
 mod session;
 #[cfg(test)]
 mod testing;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantd_provider_api::{
-    AccountHealth, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope, Entitlement,
-    ErrorKind, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
+    AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential, DenyEntry,
+    DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Placement, Plan, Provider, ProviderError,
+    RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
 
@@ -48,6 +54,7 @@ use crate::limits::{ENTRY_GRACE, MIN_SESSION};
 #[derive(Debug)]
 pub struct AwsProvider {
     config: Config,
+    http: Http,
     accounts: BTreeMap<String, Account>,
 }
 
@@ -63,7 +70,7 @@ impl AwsProvider {
             .iter()
             .map(|(name, account)| (name.clone(), Account::new(account.clone(), &config, &http, &clock)))
             .collect();
-        Ok(Self { config, accounts })
+        Ok(Self { config, http, accounts })
     }
 
     fn account(&self, name: &str) -> Result<&Account, ProviderError> {
@@ -169,6 +176,26 @@ impl Provider for AwsProvider {
 
     fn health(&self) -> Vec<AccountHealth> {
         self.accounts.values().map(Account::health).collect()
+    }
+
+    fn bootstrap(&self, accounts: &[AccountNeeds]) -> Result<String, ProviderError> {
+        let mut configured = Vec::new();
+        for needs in accounts {
+            configured.push((&self.account(&needs.account)?.config, needs));
+        }
+        bootstrap::terraform(&configured)
+    }
+
+    async fn examine(&self, account: &str) -> Result<Vec<Finding>, ProviderError> {
+        Ok(doctor::examine(self.account(account)?, self.config.clock_skew).await)
+    }
+
+    fn harmless(&self, plan: &Plan) -> Option<String> {
+        probe::harmless(plan).map(|(action, _)| action.to_owned())
+    }
+
+    async fn try_session(&self, plan: &Plan, credential: &Credential) -> Result<Trial, ProviderError> {
+        probe::probe(self.account(&plan.account)?, &self.http, plan, credential).await
     }
 }
 

@@ -27,6 +27,13 @@ pub(crate) const TAG_VALUE_CHARACTERS: usize = 256;
 /// Characters in a managed policy, white space not counted (IAM User Guide, "IAM and AWS STS quotas").
 pub(crate) const MANAGED_POLICY_CHARACTERS: usize = 6_144;
 
+/// Managed policies attached to one role, as long as nobody asked AWS for more (IAM User Guide, "IAM and AWS STS
+/// quotas").
+pub(crate) const MANAGED_POLICIES_OF_A_ROLE: usize = 10;
+
+/// The shortest `MaxSessionDuration` that a role can have (IAM API Reference, `CreateRole`).
+pub(crate) const MIN_MAX_SESSION: Duration = Duration::from_secs(3_600);
+
 /// Stored versions of one managed policy (IAM User Guide, "IAM and AWS STS quotas").
 pub(crate) const MANAGED_POLICY_VERSIONS: usize = 5;
 

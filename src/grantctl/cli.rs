@@ -137,6 +137,10 @@ pub enum Command {
     Drain,
     /// Say how the daemon is.
     Status,
+    /// Print what sets a cloud up for this daemon, as Terraform. It changes nothing. For administrators.
+    Bootstrap(Bootstrap),
+    /// Look over this host and the cloud accounts, and say what to change. It changes nothing. For administrators.
+    Doctor(Doctor),
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(Audit),
@@ -311,6 +315,58 @@ pub struct Leases {
     /// At most this many.
     #[arg(long, value_name = "N")]
     pub limit: Option<u32>,
+}
+
+/// Print what sets a cloud up.
+#[derive(Debug, Args)]
+pub struct Bootstrap {
+    /// Which cloud.
+    #[arg(value_enum)]
+    pub cloud: CloudName,
+    /// Only this account of grantd.toml; all of them when left out.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// The IAM user or role that the daemon is, where grantd.toml does not tell; it must exist.
+    #[arg(long, value_name = "ARN")]
+    pub base: Option<String>,
+}
+
+/// Look over this host and the cloud accounts.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only this account of grantd.toml; all of them when left out.
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
+    /// Where instance metadata would be: whether this command, as the user that runs it, reaches it.
+    #[arg(long, value_name = "IP:PORT", default_value = "169.254.169.254:80")]
+    pub metadata: std::net::SocketAddr,
+    /// Instead, measure how long a revocation takes: vend two sessions inside the daemon, revoke one, and try it until the
+    /// cloud refuses it. What is measured is kept, and the daemon goes by it.
+    #[arg(long, value_enum, value_name = "CLOUD")]
+    pub prove: Option<CloudName>,
+    /// With --prove: the resource to do it with, of tier low; one that fits when left out.
+    #[arg(long, requires = "prove")]
+    pub resource: Option<String>,
+    /// With --prove: the capability on it; one that fits when left out.
+    #[arg(long = "can", value_name = "CAPABILITY", requires = "prove")]
+    pub capability: Option<String>,
+}
+
+/// A cloud that can be set up and looked over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CloudName {
+    /// Amazon Web Services.
+    Aws,
+}
+
+impl CloudName {
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+        }
+    }
 }
 
 /// Read and check the audit.

@@ -156,6 +156,42 @@ impl Client {
         self.in_time(async { self.parsed(self.body(self.send(Method::POST, path, Some(body)).await?).await?) }).await
     }
 
+    /// `GET path?query`, for an answer that is text.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn text<Q: Serialize>(&self, path: &str, query: &Q) -> Result<Zeroizing<Vec<u8>>, ClientError> {
+        let target = with_query(path, query).map_err(|error| self.not_understood(&error))?;
+        self.in_time(async { self.body(self.send(Method::GET, &target, None).await?).await }).await
+    }
+
+    /// `GET path?query`, for an answer that comes line by line. Only its beginning has a time limit.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn get_lines<Q: Serialize>(&self, path: &str, query: &Q) -> Result<Lines, ClientError> {
+        let target = with_query(path, query).map_err(|error| self.not_understood(&error))?;
+        self.lines(Method::GET, &target, None).await
+    }
+
+    /// `POST path` with `body`, for an answer that comes line by line.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn post_lines<B: Serialize>(&self, path: &str, body: &B) -> Result<Lines, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.not_understood(&error))?;
+        self.lines(Method::POST, path, Some(body)).await
+    }
+
+    async fn lines(&self, method: Method, target: &str, body: Option<Vec<u8>>) -> Result<Lines, ClientError> {
+        self.in_time(async {
+            let response = self.accepted(self.send(method, target, body).await?).await?;
+            let unread = Zeroizing::new(Vec::new());
+            Ok(Lines(Held { body: response.into_body(), unread, client: self.clone() }))
+        })
+        .await
+    }
+
     /// `DELETE path`.
     ///
     /// # Errors
@@ -288,6 +324,29 @@ impl Client {
         } else {
             ClientError::Closed { path: self.socket.clone() }
         }
+    }
+}
+
+/// An answer that comes line by line, each a JSON document.
+#[derive(Debug)]
+pub struct Lines(Held);
+
+impl Lines {
+    /// The next document as a value and as it came; nothing when there are no more.
+    ///
+    /// # Errors
+    /// When the connection breaks, or a line is not understood.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Answer<T>>, ClientError> {
+        match self.0.line().await? {
+            Some(line) => self.0.client.parsed(line).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The error for an answer that ends before it is over.
+    #[must_use]
+    pub fn cut_off(&self) -> ClientError {
+        ClientError::Closed { path: self.0.client.socket.clone() }
     }
 }
 

@@ -22,6 +22,7 @@ Exit codes:
    9  the daemon cannot be reached, is stopping or drained, or cannot write its audit
   10  the audit chain does not hold
   11  asked for, and waits for somebody's approval; the message says whose
+  12  the doctor found a problem, or revocation could not be proved
 
 exec passes on the code of its command, and adds 100 to its own: see grantctl exec --help.
 
@@ -56,6 +57,8 @@ pub enum Exit {
     Command(u8),
     /// What was asked for waits for somebody's approval.
     Pending,
+    /// The doctor found a problem.
+    Unhealthy,
 }
 
 impl Exit {
@@ -76,6 +79,7 @@ impl Exit {
             Self::Chain => 10,
             Self::Command(code) => code,
             Self::Pending => 11,
+            Self::Unhealthy => 12,
         }
     }
 
@@ -225,7 +229,7 @@ mod tests {
         for (_, code) in KINDS {
             assert!(EXIT_CODES.contains(&format!("\n{code:>4}  ")), "{code}");
         }
-        for exit in [Exit::Ok, Exit::Chain, Exit::Pending] {
+        for exit in [Exit::Ok, Exit::Chain, Exit::Pending, Exit::Unhealthy] {
             assert!(EXIT_CODES.contains(&format!("\n{:>4}  ", exit.code())), "{exit:?}");
         }
     }

@@ -124,6 +124,8 @@ transcripts! {
     leases_empty: ["leases"] => [(200, json!({ "leases": [] }))];
     drain: ["drain"] => [(202, drained(3, 1)), (200, drained(0, 0))];
     status: ["status"] => [(200, status_body())];
+    bootstrap_denied: ["bootstrap", "aws", "--account", "main", "--base", "arn:aws:iam::123456789012:role/a b"]
+        => [(403, problem(ProblemKind::NotYours, "the set-up of accounts belongs to administrators, and you are uid 7"))];
     audit_verify: ["audit", "verify"] => [(200, page(&chain(3), 0..2)), (200, page(&chain(3), 2..3))];
     audit_verify_empty: ["audit", "verify"] => [(200, page(&[], 0..0))];
     audit_tail: ["audit", "tail", "-n", "2"] => [(200, page(&chain(3), 0..1)), (200, page(&chain(3), 1..3))];

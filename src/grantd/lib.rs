@@ -4,6 +4,7 @@ pub mod api;
 pub mod attest;
 pub mod broker;
 pub mod config;
+pub mod doctor;
 pub mod failpoint;
 pub mod manual;
 pub mod metrics;

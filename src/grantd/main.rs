@@ -9,6 +9,7 @@ use clap::Parser;
 use grantd::api::{self, Api};
 use grantd::broker::{self, Broker};
 use grantd::config::Settings;
+use grantd::doctor::Host;
 use grantd::metrics::Metrics;
 use grantd::policy::Bundle;
 use grantd::pulse;
@@ -104,7 +105,9 @@ async fn serve(ready: Ready) -> Result<(), String> {
     let listener = startup::listener(&settings.socket, sockets, &owners)?;
     let limits = api::Limits::from(&settings.limits);
     startup::serve_metrics(settings.metrics, &metrics, &broker).await?;
-    let api = Api { broker: broker.clone(), hardening: Arc::new(vec![hardening.to_string()]), limits, metrics };
+    let words = Arc::new(vec![hardening.to_string()]);
+    let host = Arc::new(Host { state_dir: settings.state_dir.clone(), owners: owners.clone(), hardening });
+    let api = Api { broker: broker.clone(), hardening: words, host, limits, metrics };
     let (pulse, beats) = pulse::pulse();
     let mut server = tokio::spawn(api::serve(listener, api, broker.stopping(), beats));
     watchdog::start(&notifier, &broker, pulse);

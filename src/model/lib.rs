@@ -12,6 +12,7 @@ mod grant;
 mod grant_event;
 mod ids;
 mod lease;
+mod propagation;
 mod request;
 mod subject;
 
@@ -27,6 +28,7 @@ pub use grant_event::GrantEvent;
 pub use grantd_provider_api::LeaseId;
 pub use ids::{AnchorId, FreezeId, GrantId, NodeId};
 pub use lease::{Accepted, Collapsed, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
+pub use propagation::{Propagation, PropagationSample};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
 pub use subject::{Actor, Subject, SubjectKind};
 

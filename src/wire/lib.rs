@@ -5,6 +5,7 @@
 
 mod anchor;
 mod audit;
+mod doctor;
 mod drain;
 mod freeze;
 mod grant;
@@ -14,6 +15,9 @@ mod status;
 
 pub use anchor::{AnchorCreate, AnchorView};
 pub use audit::{AuditPage, AuditQuery};
+pub use doctor::{
+    BootstrapQuery, DoctorEvent, DoctorQuery, FindingView, ProofView, PropagationView, ProveRequest, TallyView,
+};
 pub use drain::DrainView;
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{

@@ -57,4 +57,7 @@ pub struct AccountStatus {
     /// What it said last, if that was no success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// How long a revocation is reckoned to take there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub propagation: Option<crate::PropagationView>,
 }

@@ -5,6 +5,7 @@ mod approvals;
 mod approve;
 mod audit;
 mod choose;
+mod doctor;
 mod drain;
 mod end;
 mod freeze;
@@ -116,6 +117,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Leases(wanted) => lease::list(context, wanted).await,
         Command::Drain => drain::drain(context).await,
         Command::Status => status::status(context).await,
+        Command::Bootstrap(wanted) => doctor::bootstrap(context, wanted).await,
+        Command::Doctor(wanted) => doctor::doctor(context, wanted).await,
         Command::Audit(Audit::Verify { file: Some(file) }) => audit::verify_file(context, &file),
         Command::Audit(Audit::Verify { file: None }) => audit::verify(context).await,
         Command::Audit(Audit::Tail { follow, lines }) => audit::tail(context, lines, follow).await,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use grantd_wire::{AccountStatus, Status};
+use grantd_wire::{AccountStatus, PropagationView, Status};
 
 use super::Context;
 use crate::exit::Failure;
@@ -29,13 +29,36 @@ fn shown(status: &Status, now: Timestamp) -> String {
     }
     facts.fact("revocations", revocation);
     facts.fact("intents", format!("{} open", status.revocation.open_intents));
-    let accounts: Vec<String> = status.accounts.iter().map(account).collect();
+    let accounts: Vec<String> = status.accounts.iter().map(|one| account(one, now)).collect();
     facts.each("accounts", &accounts, "none shown");
     facts.each("hardening", &status.hardening, "none reported");
     facts.text()
 }
 
-fn account(account: &AccountStatus) -> String {
+fn account(account: &AccountStatus, now: Timestamp) -> String {
     let said = account.last_error.as_ref().map_or_else(|| "no error".to_owned(), |error| format!("failing: {error}"));
-    format!("{} {}: {said}", account.cloud, account.account)
+    let felt = account.propagation.as_ref().map(|felt| propagation(felt, now)).unwrap_or_default();
+    format!("{} {}: {said}{felt}", account.cloud, account.account)
+}
+
+/// With what the daemon reckons, and whether anybody ever looked.
+fn propagation(felt: &PropagationView, now: Timestamp) -> String {
+    let measured = match (felt.measured_milliseconds, &felt.measured_at) {
+        (Some(most), Some(at)) => {
+            format!("measured {}, {} at most, last {}", times(felt.samples), seconds(most), absolute(at, now))
+        }
+        _ => "never measured: grantctl doctor --prove".to_owned(),
+    };
+    let (expected, worst) = (seconds(felt.expected_milliseconds), seconds(felt.worst_milliseconds));
+    format!("; a revocation is felt in {expected}, at worst in {worst} ({measured})")
+}
+
+fn times(number: u64) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{number} times") }
+}
+
+/// Milliseconds as seconds with one decimal, rounded up: never less than it is.
+pub(super) fn seconds(milliseconds: u64) -> String {
+    let tenths = milliseconds.div_ceil(100);
+    format!("{}.{}s", tenths / 10, tenths % 10)
 }

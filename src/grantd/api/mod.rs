@@ -3,6 +3,7 @@
 mod accept;
 mod approvals;
 mod body;
+mod doctor;
 mod freezes;
 mod limits;
 mod measure;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::Broker;
+use crate::doctor::Host;
 use crate::metrics::Metrics;
 use crate::sys::peer::Peer;
 
@@ -26,6 +28,8 @@ pub struct Api {
     pub broker: Broker,
     /// What protects the daemon's memory, in words, for `status`.
     pub hardening: Arc<Vec<String>>,
+    /// What the doctor looks at on this host.
+    pub host: Arc<Host>,
     /// What one caller may take.
     pub limits: Limits,
     /// Where it is counted.

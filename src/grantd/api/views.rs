@@ -220,6 +220,7 @@ pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
             .into_iter()
             .map(|account| wire::AccountStatus {
                 cloud: account.cloud.to_string(),
+                propagation: super::doctor::propagation(broker, account.cloud, &account.account),
                 account: account.account,
                 last_error: account.last_error,
             })

@@ -60,6 +60,12 @@ impl Caller {
         ancestors
     }
 
+    /// The same process, for work that the daemon itself does on its word: never for what a caller says about itself.
+    #[must_use]
+    pub fn acting_as(&self, subject: Subject) -> Self {
+        Self { subject: Some(subject), ..self.clone() }
+    }
+
     /// For the audit.
     #[must_use]
     pub fn actor(&self) -> Actor {

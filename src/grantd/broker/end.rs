@@ -268,14 +268,14 @@ impl Broker {
         self.record(kind, caller.actor(), about, json!({ "refused": refused.to_string() })).await
     }
 
-    /// How long a deny takes to be felt there, in whole seconds.
+    /// How long a deny takes to be felt there, in whole seconds: as configured, or as measured if that was longer.
     pub(super) fn propagation_of(&self, lease: &Lease) -> u64 {
-        let capabilities = self
-            .provider(lease.scope.cloud)
-            .and_then(|provider| provider.capabilities(&lease.scope.account).map_err(BrokerError::from));
         // An account that is no longer configured cannot be told anything: its sessions are denied for certain as
         // soon as it is configured again.
-        capabilities.map_or(0, |capabilities| capabilities.expected_propagation.as_secs())
+        self.reckoned(lease.scope.cloud, &lease.scope.account).map_or(0, |capabilities| {
+            let expected = capabilities.expected_propagation;
+            expected.as_secs().saturating_add(u64::from(expected.subsec_nanos() > 0))
+        })
     }
 
     pub(super) async fn lease_or_missing(&self, id: LeaseId) -> Result<Lease, BrokerError> {

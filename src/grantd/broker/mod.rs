@@ -7,11 +7,13 @@
 mod anchors;
 mod approvals;
 mod approve;
+mod bootstrap;
 mod collapse;
 mod decline;
 mod drain;
 mod end;
 mod error;
+mod examine;
 mod extend;
 mod facts;
 mod freeze;
@@ -20,6 +22,8 @@ mod issue;
 mod live;
 mod mass;
 mod matter;
+mod propagation;
+mod prove;
 mod query;
 mod quorum;
 mod reaper;
@@ -36,7 +40,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use grantd_model::{Actor, AuditDraft, GrantId, LeaseId, Subject};
+use grantd_model::{Actor, AuditDraft, GrantId, LeaseId, Propagation, Subject};
 use grantd_provider_api::{Clock, Cloud, IdSource, Provider};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -51,9 +55,11 @@ pub use approvals::{ApprovalState, CapacityState, ExtensionState, GivenState, Gr
 pub use approve::ApproveAsk;
 pub use drain::DrainState;
 pub use error::BrokerError;
+pub use examine::{Tally, Told};
 pub use freeze::Cover;
 pub use gauges::Gauges;
 pub use mass::MassEnd;
+pub use prove::{Proof, ProveAsk};
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use request::RequestAsk;
 pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
@@ -116,6 +122,8 @@ struct Inner {
     live: live::Live,
     anchors: anchors::Anchors,
     freezes: ArcSwap<freeze::Board>,
+    measured: ArcSwap<Vec<Propagation>>,
+    proving: Arc<tokio::sync::Mutex<()>>,
     revoker: revoker::Nudges,
     drain: drain::Drain,
     started_at: Timestamp,
@@ -142,6 +150,8 @@ impl Broker {
                 live: live::Live::default(),
                 anchors: anchors::Anchors::default(),
                 freezes: ArcSwap::default(),
+                measured: ArcSwap::default(),
+                proving: Arc::default(),
                 revoker: revoker::Nudges::default(),
                 drain: drain::Drain::default(),
                 started_at,
@@ -159,6 +169,7 @@ impl Broker {
     pub async fn start(&self) -> Result<(), BrokerError> {
         self.keep_first_bundle().await?;
         self.read_freezes().await?;
+        self.read_propagations().await?;
         self.reconcile_at_start().await?;
         self.keep_running("the reaper", self.clone().reap_for_ever());
         self.keep_running("the reconciler", self.clone().reconcile_for_ever());

@@ -44,6 +44,7 @@ impl Broker {
         let taken_up = self.inner.fd_store.settle();
         tracing::info!(through_kept = taken_up.kept, unfit = taken_up.unfit, "watches of an earlier run are taken up");
         failpoint::hit("reconcile.anchors");
+        self.end_proofs_left_behind().await?;
         self.end_leases_of_ended_grants().await?;
         self.decide_again(&open).await;
         self.settle_waiting().await?;
@@ -85,6 +86,7 @@ impl Broker {
 
     async fn reconcile_round(&self) -> Result<(), BrokerError> {
         self.read_freezes().await?;
+        self.read_propagations().await?;
         self.decide_again_if_due().await?;
         for (lease, reason) in self.inner.live.deferred() {
             self.end_lease(lease.id, reason, daemon("reconciler")).await?;

@@ -122,6 +122,7 @@ impl Broker {
     fn capabilities_of(&self, scope: &DenyScope) -> Result<(Arc<dyn Provider>, Capabilities), BrokerError> {
         let provider = self.provider(scope.cloud)?;
         let capabilities = provider.capabilities(&scope.account)?;
+        let capabilities = self.with_measured(scope.cloud, &scope.account, capabilities);
         Ok((provider, capabilities))
     }
 

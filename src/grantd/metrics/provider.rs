@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantd_provider_api::{
-    AccountHealth, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, DenyEntry, DenyScope, Entitlement,
-    IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt, Target,
+    AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential, DenyEntry,
+    DenyScope, Entitlement, Finding, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt,
+    Target, Trial,
 };
 use jiff::Timestamp;
 
@@ -100,6 +101,22 @@ impl Provider for Measured {
 
     async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {
         self.measured(&scope.account, "confirm", self.inner.confirm(scope, entries)).await
+    }
+
+    fn bootstrap(&self, needs: &[AccountNeeds]) -> Result<String, ProviderError> {
+        self.inner.bootstrap(needs)
+    }
+
+    async fn examine(&self, account: &str) -> Result<Vec<Finding>, ProviderError> {
+        self.measured(account, "examine", self.inner.examine(account)).await
+    }
+
+    fn harmless(&self, plan: &Plan) -> Option<String> {
+        self.inner.harmless(plan)
+    }
+
+    async fn try_session(&self, plan: &Plan, credential: &Credential) -> Result<Trial, ProviderError> {
+        self.measured(&plan.account, "try_session", self.inner.try_session(plan, credential)).await
     }
 
     fn health(&self) -> Vec<AccountHealth> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditDraft, AuditRecord, ChainHead, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, RegisteredAnchor,
+    AuditDraft, AuditRecord, ChainHead, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
+    RegisteredAnchor,
 };
 use grantd_provider_api::{Clock, DenyScope};
 use jiff::Timestamp;
@@ -120,6 +121,10 @@ impl Store for Measured {
 
     async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
         self.inner.freezes().await
+    }
+
+    async fn propagations(&self) -> Result<Vec<Propagation>, StoreError> {
+        self.inner.propagations().await
     }
 
     async fn counted(&self, counter: &str) -> Result<u64, StoreError> {

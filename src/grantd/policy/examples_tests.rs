@@ -31,7 +31,9 @@ fn lay(over: &mut BTreeMap<String, String>, dir: &Path, prefix: &str) {
 fn every_example_loads_and_every_rule_of_it_decides_a_case() {
     let examples = shipped_dir().join("../examples");
     let mut names = BTreeSet::new();
-    for entry in fs::read_dir(&examples).unwrap().map(Result::unwrap).filter(|entry| entry.path().join("catalog.toml").exists()) {
+    for entry in
+        fs::read_dir(&examples).unwrap().map(Result::unwrap).filter(|entry| entry.path().join("catalog.toml").exists())
+    {
         let name = entry.file_name().into_string().unwrap();
         let mut files = BTreeMap::new();
         lay(&mut files, &shipped_dir(), "");

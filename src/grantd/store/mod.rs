@@ -17,7 +17,7 @@ use std::fmt;
 use async_trait::async_trait;
 use grantd_model::{
     AuditRecord, ChainHead, Freeze, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, NodeId, PolicyVersion,
-    RegisteredAnchor,
+    Propagation, RegisteredAnchor,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -115,6 +115,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn freezes(&self) -> Result<Vec<Freeze>, StoreError>;
+
+    /// How long revocations were measured to take, for each account in which they were.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn propagations(&self) -> Result<Vec<Propagation>, StoreError>;
 
     /// How many members a one-shot counter has.
     ///

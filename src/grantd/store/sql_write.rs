@@ -1,6 +1,8 @@
 //! Guards, writes and audit records as SQL, and what the answer of the database means.
 
-use grantd_model::{AuditRecord, Freeze, Grant, GrantState, Lease, NodeId, RegisteredAnchor, canonical_json};
+use grantd_model::{
+    AuditRecord, Freeze, Grant, GrantState, Lease, NodeId, Propagation, RegisteredAnchor, canonical_json,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -82,6 +84,9 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
         }
         Write::InsertFreeze(freeze) => (insert_freeze(freeze)?, Some(format!("that {} did not exist", freeze.id))),
         Write::UpdateFreeze(freeze) => (update_freeze(freeze)?, Some(freeze.id.to_string())),
+        Write::PutPropagation(measured) => {
+            (put_propagation(measured)?, Some(format!("what was measured in account \"{}\"", measured.account)))
+        }
         Write::Count { counter, member } => (
             Sql::new(
                 "INSERT INTO counters (counter, member) VALUES ($1, $2) ON CONFLICT DO NOTHING",
@@ -218,6 +223,16 @@ fn update_freeze(freeze: &Freeze) -> Result<Sql, StoreError> {
     Ok(Sql::new(
         "UPDATE freezes SET version = $1, body = $2 WHERE id = $3 AND version + 1 = $1",
         [int(freeze.version)?, body(freeze)?, freeze.id.to_string().into()],
+    ))
+}
+
+/// The first of an account when there is none, and each later one after the one before it.
+fn put_propagation(measured: &Propagation) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "INSERT INTO propagations (cloud, account, version, body) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (cloud, account) DO UPDATE SET version = excluded.version, body = excluded.body \
+         WHERE propagations.version + 1 = excluded.version",
+        [measured.cloud.to_string().into(), measured.account.as_str().into(), int(measured.version)?, body(measured)?],
     ))
 }
 

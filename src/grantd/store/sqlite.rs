@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditRecord, ChainHead, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, RegisteredAnchor,
+    AuditRecord, ChainHead, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
+    RegisteredAnchor,
 };
 use grantd_provider_api::{DenyScope, IdSource};
 use jiff::Timestamp;
@@ -171,6 +172,10 @@ impl Store for SqliteStore {
 
     async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
         sql_read::all(self.texts(sql_read::freezes()).await?)
+    }
+
+    async fn propagations(&self) -> Result<Vec<Propagation>, StoreError> {
+        sql_read::all(self.texts(sql_read::propagations()).await?)
     }
 
     async fn counted(&self, counter: &str) -> Result<u64, StoreError> {

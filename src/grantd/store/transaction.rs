@@ -1,6 +1,8 @@
 //! What is written together.
 
-use grantd_model::{AnchorId, AuditDraft, ChainHead, Freeze, Grant, GrantId, Lease, PolicyVersion, RegisteredAnchor};
+use grantd_model::{
+    AnchorId, AuditDraft, ChainHead, Freeze, Grant, GrantId, Lease, PolicyVersion, Propagation, RegisteredAnchor,
+};
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
 
@@ -94,6 +96,8 @@ pub enum Write {
     InsertFreeze(Freeze),
     /// A freeze after one thaw: the stored version must be one less than the given one's.
     UpdateFreeze(Freeze),
+    /// What was measured in an account after one more measurement: nothing, or the version before, must be stored.
+    PutPropagation(Propagation),
     /// Makes `member` a member of a one-shot counter. No error when it is one already.
     Count {
         /// Which counter.

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use grantd_model::{EndReason, GrantEvent, GrantId, GrantState, Lease, LeaseEvent, RegisteredAnchor, freeze_epoch};
-use grantd_provider_api::{DenyForm, Id, Origin};
+use grantd_model::{
+    EndReason, GrantEvent, GrantId, GrantState, Lease, LeaseEvent, NodeId, Propagation, PropagationSample,
+    RegisteredAnchor, freeze_epoch,
+};
+use grantd_provider_api::{Cloud, DenyForm, Id, Origin};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
@@ -287,4 +290,24 @@ pub(in crate::store) async fn nothing_is_written_on_an_old_view_of_the_freezes(s
     assert_eq!(freeze_epoch(&kept), 4);
     assert_eq!(passes(4).await, Ok(()));
     assert!(kept.contains(&lifted) && kept.contains(&freeze(2)) && kept.len() == 2);
+}
+
+pub(in crate::store) async fn what_was_measured_is_kept_and_no_measurement_is_lost(stage: &mut impl Stage) {
+    let store = stage.store();
+    assert_eq!(store.propagations().await.unwrap(), []);
+    let sample = |milliseconds| PropagationSample { at: at(0), node: NodeId("n".to_owned()), milliseconds };
+    let first = Propagation::first(Cloud::Aws, "prod".to_owned(), sample(900));
+    let other = Propagation::first(Cloud::Aws, "test".to_owned(), sample(100));
+    write(&*store, Write::PutPropagation(first.clone())).await;
+    write(&*store, Write::PutPropagation(other.clone())).await;
+    let next = first.with(sample(1_200));
+    write(&*store, Write::PutPropagation(next.clone())).await;
+    // Two nodes that measured at once: the second has to look again.
+    for late in [first.clone(), first.with(sample(5))] {
+        let stale = store.commit(audited("test", vec![Write::PutPropagation(late)])).await;
+        assert!(matches!(stale, Err(StoreError::Stale { .. })), "{stale:?}");
+    }
+    drop(store);
+    stage.restart().await;
+    assert_eq!(stage.store().propagations().await.unwrap(), [next, other]);
 }

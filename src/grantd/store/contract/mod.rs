@@ -53,6 +53,7 @@ macro_rules! contract {
             places_never_pass_their_limit_under_contention,
             an_anchor_that_is_gone_holds_nothing,
             nothing_is_written_on_an_old_view_of_the_freezes,
+            what_was_measured_is_kept_and_no_measurement_is_lost,
             one_node_at_a_time_holds_a_claim,
             p4_what_must_be_denied_is_denied_until_the_token_is_dead,
             p10_scopes_do_not_mix,

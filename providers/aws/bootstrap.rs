@@ -1,0 +1,537 @@
+//! `bootstrap`: Terraform that makes exactly what the configuration names, so that the daemon can serve it. Pure: text
+//! from configuration and plans.
+//!
+//! Policies stand in it as literal JSON and names as literal ARNs, so that a reviewer reads what AWS will read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use grantd_provider_api::{AccountNeeds, ErrorKind, ProviderError};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::arn::Arn;
+use crate::base::REVOKER_SESSION;
+use crate::config::{AccountConfig, BaseConfig, RoleConfig};
+use crate::limits::MIN_MAX_SESSION;
+use crate::rights::{Document, Rights, Statement};
+
+/// The four actions that write and read a boundary's versions.
+const VERSION_ACTIONS: [&str; 4] =
+    ["iam:CreatePolicyVersion", "iam:DeletePolicyVersion", "iam:GetPolicyVersion", "iam:ListPolicyVersions"];
+
+/// The three that write and read a role's inline policies.
+const INLINE_ACTIONS: [&str; 3] = ["iam:GetRolePolicy", "iam:ListRolePolicies", "iam:PutRolePolicy"];
+
+/// The revoker when the configuration names none.
+const REVOKER: &str = "grantd-revoker";
+
+/// The base identity when nobody names one and it has to be a user.
+const BASE: &str = "grantd-base";
+
+/// Everything for `accounts`: each with its configuration.
+pub(crate) fn terraform(accounts: &[(&AccountConfig, &AccountNeeds)]) -> Result<String, ProviderError> {
+    let mut out = String::from(HEAD);
+    for (config, needs) in accounts {
+        out.push_str(&Account::new(config, needs)?.text());
+    }
+    Ok(out)
+}
+
+const HEAD: &str = r#"# What grantd needs in AWS, printed by `grantctl bootstrap aws` from grantd.toml, the catalogue and the entitlement map.
+# Review it, then `terraform apply` it with an administrator's credentials. Print it again when one of the three changes.
+#
+# A boundary never grants, so whoever takes the daemon over cannot widen a role with it. What is left to such a thief: to
+# assume the roles without a session policy, to lift revocations, to deny everybody. The alarms below are for that.
+
+terraform {
+  required_version = ">= 1.3"
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.0"
+    }
+  }
+}
+"#;
+
+/// Who the daemon is in the account.
+struct BaseIdentity {
+    arn: Arn,
+    /// A user that is made here, or one that exists.
+    made_here: bool,
+}
+
+struct Account<'a> {
+    config: &'a AccountConfig,
+    needs: &'a AccountNeeds,
+    base: BaseIdentity,
+    revoker: Arn,
+    rights: Rights,
+    /// Terraform names of the boundaries and of the roles.
+    boundaries: BTreeMap<&'a Arn, String>,
+    roles: Vec<(&'a RoleConfig, String)>,
+    label: String,
+}
+
+impl<'a> Account<'a> {
+    fn new(config: &'a AccountConfig, needs: &'a AccountNeeds) -> Result<Self, ProviderError> {
+        let label = format!("grantd_{}", word(&config.name));
+        let mut taken = BTreeSet::new();
+        let mut boundaries = BTreeMap::new();
+        for boundary in config.roles.iter().filter_map(RoleConfig::boundary) {
+            boundaries.entry(boundary).or_insert_with(|| unused(&mut taken, boundary.name()));
+        }
+        let mut taken = BTreeSet::new();
+        let roles = config.roles.iter().map(|role| (role, unused(&mut taken, role.arn.name()))).collect();
+        let revoker = match &config.revoker {
+            Some(arn) => arn.clone(),
+            None => own_arn(config, &format!("role/{REVOKER}"))?,
+        };
+        let rights = Rights::of(&config.name, &needs.needs)?;
+        Ok(Self {
+            base: base(config, needs.base.as_deref())?,
+            config,
+            needs,
+            revoker,
+            rights,
+            boundaries,
+            roles,
+            label,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        self.head(&mut out);
+        self.base(&mut out);
+        self.boundaries(&mut out);
+        self.rights(&mut out);
+        self.roles(&mut out);
+        self.revoker(&mut out);
+        self.doctor(&mut out);
+        self.alarms(&mut out);
+        out
+    }
+
+    fn head(&self, out: &mut String) {
+        let Self { config, label, .. } = self;
+        let _ = write!(
+            out,
+            "\n# === account \"{name}\" ({id}) {rule}\n",
+            name = config.name,
+            id = config.id,
+            rule = "=".repeat(60)
+        );
+        for need in &self.needs.needs {
+            let _ = writeln!(out, "# can be asked for: {} on \"{}\"", need.capability, need.resource);
+        }
+        if self.needs.needs.is_empty() {
+            let _ = writeln!(out, "# nothing in the catalogue lives here, so the roles may do nothing");
+        }
+        for (alias, region) in [(label.clone(), config.region.as_str()), (self.iam_alias(), self.iam_region())] {
+            let _ = write!(
+                out,
+                "\nprovider \"aws\" {{\n  alias               = \"{alias}\"\n  region              = \"{region}\"\n  \
+                 allowed_account_ids = [\"{id}\"]\n}}\n",
+                id = config.id
+            );
+        }
+        let _ = write!(
+            out,
+            "\nvariable \"{label}_alarm_topic\" {{\n  type        = string\n  description = \"The ARN of an SNS topic in \
+             {region} that wakes somebody. Its policy has to let events.amazonaws.com publish to it.\"\n}}\n\n\
+             variable \"{label}_doctor\" {{\n  type        = bool\n  default     = false\n  description = \"Let the \
+             revoker read what grantctl doctor would otherwise report as not checked.\"\n}}\n",
+            region = self.iam_region()
+        );
+        if !self.rights.wide.is_empty() {
+            let _ = write!(
+                out,
+                "\nvariable \"{label}_lasting_or_wide\" {{\n  type        = bool\n  default     = false\n  description = \
+                 \"Also allow what outlives a lease or reaches further than its resource. Only of use when the policy \
+                 of grantd permits it; as shipped it forbids it.\"\n}}\n"
+            );
+        }
+    }
+
+    fn base(&self, out: &mut String) {
+        let arn = &self.base.arn;
+        let mut assumable: Vec<String> = self.config.roles.iter().map(|role| role.arn.to_string()).collect();
+        assumable.push(self.revoker.to_string());
+        let mut statements = vec![Statement::allow(["sts:AssumeRole".to_owned()], assumable)];
+        let all = || self.config.roles.iter();
+        let further: [(&str, Vec<&RoleConfig>); 2] = [
+            ("sts:SetSourceIdentity", all().filter(|role| role.source_identity).collect()),
+            ("sts:TagSession", all().filter(|role| role.tags).collect()),
+        ];
+        for (action, on) in further {
+            if !on.is_empty() {
+                statements.push(Statement::allow([action.to_owned()], on.iter().map(|role| role.arn.to_string())));
+            }
+        }
+        out.push_str(
+            "\n# The base identity: it may become the roles below and the revoker, and can do nothing by itself.\n",
+        );
+        let user = arn.resource().starts_with("user/");
+        if self.base.made_here {
+            out.push_str(
+                "# Make its key by hand (aws iam create-access-key) and put it where grantd.toml says: Terraform would \
+                 keep the\n# secret in its state.\n",
+            );
+            self.resource(out, "aws_iam_user", "base", &named(arn, "user/"));
+        }
+        let kind = if user { "aws_iam_user_policy" } else { "aws_iam_role_policy" };
+        let who = match (self.base.made_here, user) {
+            (true, _) => format!("user   = aws_iam_user.{}_base.name", self.label),
+            (false, true) => format!("user   = \"{}\"", arn.name()),
+            (false, false) => format!("role   = \"{}\"", arn.name()),
+        };
+        let policy = heredoc(&Document::new(statements));
+        self.resource(out, kind, "base", &format!("  name   = \"grantd\"\n  {who}\n  policy = {policy}"));
+    }
+
+    fn boundaries(&self, out: &mut String) {
+        for (arn, label) in &self.boundaries {
+            out.push_str(
+                "\n# A permissions boundary, where revocations are written. It begins as Allow *, which grants nothing: \
+                 a boundary\n# only takes away. Never attach it as a permissions policy. grantd writes its versions, so \
+                 Terraform leaves them\n# alone; to remove it would bring every ended session back to life.\n",
+            );
+            let everything = Document::new(vec![Statement::allow(["*".to_owned()], ["*".to_owned()])]);
+            let body = format!(
+                "{}  policy = {}\n  lifecycle {{\n    ignore_changes  = [policy]\n    prevent_destroy = true\n  }}\n",
+                named(arn, "policy/"),
+                heredoc(&everything).trim_end()
+            );
+            self.resource(out, "aws_iam_policy", &format!("boundary_{label}"), &body);
+        }
+    }
+
+    /// The managed policies that every role of the account carries.
+    fn rights(&self, out: &mut String) {
+        if !self.rights.plain.is_empty() {
+            out.push_str(
+                "\n# What sessions can be made of: the union of everything that can be asked for, and no more. Each \
+                 session gets\n# a part of it. A * at the end of a name stands for what is inside that one resource: \
+                 the objects of a bucket,\n# the versions of a function.\n",
+            );
+        }
+        for (name, document) in self.policies("sessions", &self.rights.plain) {
+            let body = format!("  name   = \"{}\"\n  policy = {}", self.native_name(&name), heredoc(document));
+            self.resource(out, "aws_iam_policy", &name, &body);
+        }
+        if !self.rights.wide.is_empty() {
+            out.push_str(
+                "\n# What outlives a lease or reaches further than its resource, off until it is switched on:\n",
+            );
+            for why in &self.rights.wide_because {
+                let _ = writeln!(out, "#   {why}");
+            }
+        }
+        for (name, document) in self.policies("wide", &self.rights.wide) {
+            let body = format!(
+                "  count  = {}\n  name   = \"{}\"\n  policy = {}",
+                self.when_wide(),
+                self.native_name(&name),
+                heredoc(document)
+            );
+            self.resource(out, "aws_iam_policy", &name, &body);
+        }
+    }
+
+    fn roles(&self, out: &mut String) {
+        for (role, label) in &self.roles {
+            let mut actions = vec!["sts:AssumeRole"];
+            actions.extend(role.tags.then_some("sts:TagSession"));
+            actions.extend(role.source_identity.then_some("sts:SetSourceIdentity"));
+            let trust = self.trust(&actions, role.external_id.as_deref());
+            let seconds = role.max_session.max(MIN_MAX_SESSION).as_secs();
+            out.push_str("\n# A role that carries sessions.\n");
+            let boundary = match role.boundary().and_then(|boundary| self.boundaries.get(boundary)) {
+                Some(name) => format!("  permissions_boundary = aws_iam_policy.{}_boundary_{name}.arn\n", self.label),
+                None => {
+                    out.push_str("# It has no boundary: grantd.toml says revocation = \"inline\".\n");
+                    String::new()
+                }
+            };
+            let body = format!(
+                "{}  max_session_duration = {seconds}\n{boundary}  assume_role_policy   = {}{}",
+                named(&role.arn, "role/"),
+                heredoc(&trust),
+                self.after_base(),
+            );
+            self.resource(out, "aws_iam_role", &format!("role_{label}"), &body);
+            for (name, count, index) in self.attached() {
+                let body = format!(
+                    "{count}  role       = aws_iam_role.{me}_role_{label}.name\n  policy_arn = \
+                     aws_iam_policy.{me}_{name}{index}.arn\n",
+                    me = self.label
+                );
+                self.resource(out, "aws_iam_role_policy_attachment", &format!("role_{label}_{name}"), &body);
+            }
+        }
+    }
+
+    fn revoker(&self, out: &mut String) {
+        out.push_str("\n# The revoker: it writes the boundaries and can do nothing else.\n");
+        if self.config.revoker.is_none() {
+            let _ = write!(
+                out,
+                "# grantd.toml does not name it yet. Without this line under its [[aws.account]] nothing can be revoked:\n\
+                 #   revoker = {{ role_arn = \"{}\" }}\n",
+                self.revoker
+            );
+        }
+        let body = format!(
+            "{}  max_session_duration = {}\n  assume_role_policy   = {}{}",
+            named(&self.revoker, "role/"),
+            MIN_MAX_SESSION.as_secs(),
+            heredoc(&self.trust(&["sts:AssumeRole"], None)),
+            self.after_base(),
+        );
+        self.resource(out, "aws_iam_role", "revoker", &body);
+        let boundaries = self.boundaries.keys().map(ToString::to_string);
+        let mut statements = Vec::new();
+        if !self.boundaries.is_empty() {
+            statements.push(Statement::allow(VERSION_ACTIONS.map(str::to_owned), boundaries));
+        }
+        let inline: Vec<String> =
+            self.roles.iter().filter(|(role, _)| role.boundary().is_none()).map(|(r, _)| r.arn.to_string()).collect();
+        if !inline.is_empty() {
+            out.push_str(
+                "# Beware: with iam:PutRolePolicy the revoker, and whoever steals it, can widen the roles whose\n\
+                 # revocation is \"inline\". A permissions boundary does not have that weakness.\n",
+            );
+            statements.push(Statement::allow(INLINE_ACTIONS.map(str::to_owned), inline));
+        }
+        let body = format!(
+            "  name   = \"grantd\"\n  role   = aws_iam_role.{}_revoker.name\n  policy = {}",
+            self.label,
+            heredoc(&Document::new(statements))
+        );
+        self.resource(out, "aws_iam_role_policy", "revoker", &body);
+    }
+
+    fn doctor(&self, out: &mut String) {
+        let roles = self.config.roles.iter().map(|role| role.arn.to_string());
+        let boundaries = self.boundaries.keys().map(ToString::to_string);
+        let document = Document::new(vec![
+            Statement::allow(["iam:GetRole".to_owned()], roles),
+            Statement::allow(["iam:ListEntitiesForPolicy".to_owned()], boundaries),
+        ]);
+        out.push_str("\n# Two reads by which grantctl doctor sees that the boundaries are where they belong.\n");
+        let body = format!(
+            "  count  = var.{me}_doctor ? 1 : 0\n  name   = \"grantd-doctor\"\n  role   = aws_iam_role.{me}_revoker.name\n  \
+             policy = {}",
+            heredoc(&document),
+            me = self.label
+        );
+        self.resource(out, "aws_iam_role_policy", "doctor", &body);
+    }
+
+    /// IAM is global, and what CloudTrail sees of it arrives in one region of each partition
+    /// (AWS CloudTrail User Guide, "Global service events").
+    fn alarms(&self, out: &mut String) {
+        let revoker = format!(
+            "arn:{}:sts::{}:assumed-role/{}/{REVOKER_SESSION}",
+            self.config.partition,
+            self.config.id,
+            self.revoker.name()
+        );
+        // An event without a caller's ARN is nobody's that is known here.
+        let others = json!([{ "anything-but": [revoker] }, { "exists": false }]);
+        let boundaries: Vec<&str> = self.boundaries.keys().map(|arn| arn.as_str()).collect();
+        let mut roles: Vec<&str> = self.config.roles.iter().map(|role| role.arn.name()).collect();
+        roles.push(self.revoker.name());
+        let events = [
+            (
+                "versions",
+                "somebody else wrote, chose or removed a version of a boundary: sessions may be alive that were ended",
+                json!({
+                    "eventName": ["CreatePolicyVersion", "DeletePolicy", "DeletePolicyVersion", "SetDefaultPolicyVersion"],
+                    "requestParameters": { "policyArn": boundaries },
+                    "userIdentity": { "arn": others },
+                }),
+            ),
+            (
+                "attached",
+                "a boundary was attached as a permissions policy: it allows everything to whoever carries it",
+                json!({
+                    "eventName": ["AttachGroupPolicy", "AttachRolePolicy", "AttachUserPolicy"],
+                    "requestParameters": { "policyArn": boundaries },
+                }),
+            ),
+            (
+                "roles",
+                "a role lost or changed its boundary, its trust or its rights",
+                json!({
+                    "eventName": [
+                        "AttachRolePolicy", "DeleteRole", "DeleteRolePermissionsBoundary", "PutRolePermissionsBoundary",
+                        "PutRolePolicy", "UpdateAssumeRolePolicy",
+                    ],
+                    "requestParameters": { "roleName": roles },
+                }),
+            ),
+        ];
+        out.push_str(
+            "\n# The alarms. They see what a CloudTrail trail for management events sees, so the account needs one. \
+             Applying this\n# file sets the last one off, too.\n",
+        );
+        for (name, words, detail) in events {
+            let mut detail = detail;
+            if let Some(detail) = detail.as_object_mut() {
+                detail.insert("eventSource".to_owned(), json!(["iam.amazonaws.com"]));
+            }
+            let pattern = sorted(&json!({
+                "source": ["aws.iam"], "detail-type": ["AWS API Call via CloudTrail"], "detail": detail,
+            }));
+            let body = format!(
+                "  name          = \"{}\"\n  description   = \"grantd: {words}\"\n  event_pattern = {}",
+                self.native_name(name),
+                heredoc(&pattern)
+            );
+            self.resource_at(out, &self.iam_alias(), "aws_cloudwatch_event_rule", name, &body);
+            let body = format!(
+                "  rule = aws_cloudwatch_event_rule.{me}_{name}.name\n  arn  = var.{me}_alarm_topic\n",
+                me = self.label
+            );
+            self.resource_at(out, &self.iam_alias(), "aws_cloudwatch_event_target", name, &body);
+        }
+    }
+
+    /// Each rights policy as a role attaches it: its name, its condition, and how it is then referred to.
+    fn attached(&self) -> Vec<(String, String, &'static str)> {
+        let plain =
+            self.policies("sessions", &self.rights.plain).into_iter().map(|(name, _)| (name, String::new(), ""));
+        let count = format!("  count      = {}\n", self.when_wide());
+        let wide = self.policies("wide", &self.rights.wide).into_iter().map(|(name, _)| (name, count.clone(), "[0]"));
+        plain.chain(wide).collect()
+    }
+
+    fn policies<'d>(&self, kind: &str, documents: &'d [Document]) -> Vec<(String, &'d Document)> {
+        let name = |nth: usize| format!("{kind}_{}", nth.saturating_add(1));
+        documents.iter().enumerate().map(|(nth, document)| (name(nth), document)).collect()
+    }
+
+    fn trust(&self, actions: &[&str], external_id: Option<&str>) -> Value {
+        let mut statement = json!({
+            "Effect": "Allow", "Principal": { "AWS": self.base.arn.as_str() }, "Action": actions,
+        });
+        if let (Some(id), Some(fields)) = (external_id, statement.as_object_mut()) {
+            fields.insert("Condition".to_owned(), json!({ "StringEquals": { "sts:ExternalId": id } }));
+        }
+        sorted(&json!({ "Version": "2012-10-17", "Statement": [statement] }))
+    }
+
+    /// AWS refuses a trust policy that names a user which does not exist yet.
+    fn after_base(&self) -> String {
+        if self.base.made_here { format!("  depends_on = [aws_iam_user.{}_base]\n", self.label) } else { String::new() }
+    }
+
+    /// A name in the cloud for what the configuration does not name.
+    fn native_name(&self, name: &str) -> String {
+        format!("{}_{name}", self.label).replace('_', "-")
+    }
+
+    fn when_wide(&self) -> String {
+        format!("var.{}_lasting_or_wide ? 1 : 0", self.label)
+    }
+
+    fn iam_alias(&self) -> String {
+        format!("{}_iam", self.label)
+    }
+
+    fn iam_region(&self) -> &'static str {
+        match self.config.partition.as_str() {
+            "aws-cn" => "cn-north-1",
+            "aws-us-gov" => "us-gov-west-1",
+            _ => "us-east-1",
+        }
+    }
+
+    fn resource(&self, out: &mut String, kind: &str, name: &str, body: &str) {
+        self.resource_at(out, &self.label, kind, name, body);
+    }
+
+    fn resource_at(&self, out: &mut String, alias: &str, kind: &str, name: &str, body: &str) {
+        let me = &self.label;
+        let _ = write!(out, "\nresource \"{kind}\" \"{me}_{name}\" {{\n  provider = aws.{alias}\n{body}}}\n");
+    }
+}
+
+/// Name and path of an IAM thing, as Terraform takes them.
+fn named(arn: &Arn, kind: &str) -> String {
+    let path = arn.resource().strip_prefix(kind).and_then(|rest| rest.rsplit_once('/'));
+    let path = path.map_or_else(String::new, |(path, _)| format!("  path = \"/{path}/\"\n"));
+    format!("  name = \"{}\"\n{path}", arn.name())
+}
+
+/// A JSON text as an argument. Nothing in it can start a template: neither ARNs nor names hold a brace.
+fn heredoc<T: Serialize>(value: &T) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
+    format!("<<-JSON\n{lines}  JSON\n")
+}
+
+/// With the members of every object in the order of their names, whatever order JSON objects keep in this build.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<_, _> = members.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+            Value::Object(members.into_iter().collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+/// A word that can be part of a Terraform name.
+fn word(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
+}
+
+/// A Terraform name for `name` that none of `taken` is.
+fn unused(taken: &mut BTreeSet<String>, name: &str) -> String {
+    let plain = word(name);
+    let numbered = (2_u32..).map(|n| format!("{plain}_{n}"));
+    let free = std::iter::once(plain.clone()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or(plain);
+    taken.insert(free.clone());
+    free
+}
+
+fn own_arn(config: &AccountConfig, resource: &str) -> Result<Arn, ProviderError> {
+    let text = format!("arn:{}:iam::{}:{resource}", config.partition, config.id);
+    text.parse().map_err(|error| ProviderError::new(ErrorKind::Config, error))
+}
+
+/// The base identity: named by the caller, told by the configuration, or a user that is made here.
+fn base(config: &AccountConfig, given: Option<&str>) -> Result<BaseIdentity, ProviderError> {
+    let wrong =
+        |text: String| Err(ProviderError::new(ErrorKind::Config, format!("account \"{}\": {text}", config.name)));
+    if let Some(given) = given {
+        let arn: Arn = given.parse().map_err(|error| ProviderError::new(ErrorKind::Config, error))?;
+        let own = arn.service() == "iam" && arn.partition() == config.partition && arn.account() == config.id;
+        let kind = arn.resource().starts_with("user/") || arn.resource().starts_with("role/");
+        if !own || !kind || arn.name().is_empty() {
+            return wrong(format!(
+                "{arn} is no user and no role of account {}: name the IAM user or role itself",
+                config.id
+            ));
+        }
+        return Ok(BaseIdentity { arn, made_here: false });
+    }
+    match &config.base {
+        BaseConfig::WebIdentity { role, .. } if role.account() == config.id => {
+            Ok(BaseIdentity { arn: role.clone(), made_here: false })
+        }
+        BaseConfig::Profile { .. } => {
+            Ok(BaseIdentity { arn: own_arn(config, &format!("user/{BASE}"))?, made_here: true })
+        }
+        _ => wrong("its configuration does not tell which role its base is: name it with --base ARN".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[path = "bootstrap_tests.rs"]
+mod tests;

@@ -1,0 +1,187 @@
+//! Trying a session: one harmless read that its plan allows, signed with its credentials, to see whether AWS lets it.
+//!
+//! `sts:GetCallerIdentity` would be the obvious one and proves nothing: no policy denies it.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use grantd_provider_api::{Credential, ErrorKind, Plan, ProviderError, Trial};
+use serde_json::{Value, json};
+
+use crate::account::Account;
+use crate::arn::Arn;
+use crate::error::Call;
+use crate::http::Http;
+
+/// The actions that can be tried: each reads a little and changes nothing.
+const HARMLESS: [&str; 4] = ["s3:ListBucket", "secretsmanager:DescribeSecret", "kms:DescribeKey", "sqs:GetQueueUrl"];
+
+/// One request, before it is signed.
+struct Ask {
+    service: &'static str,
+    method: &'static str,
+    /// Path and query.
+    target: String,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+/// The harmless action of a plan, and on what.
+pub(crate) fn harmless(plan: &Plan) -> Option<(&'static str, Arn)> {
+    let statements = plan.native.get("Statement")?.as_array()?;
+    let allowed = statements.iter().filter(|s| s.get("Effect").and_then(Value::as_str) == Some("Allow"));
+    allowed.filter(|s| s.get("Condition").is_none()).find_map(|statement| {
+        let actions = match statement.get("Action")? {
+            Value::String(one) => vec![one.as_str()],
+            Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let action = HARMLESS.into_iter().find(|action| actions.contains(action))?;
+        let on: Arn = statement.get("Resource")?.as_str()?.parse().ok()?;
+        Some((action, on))
+    })
+}
+
+/// Whether AWS lets the session do its harmless action now.
+pub(crate) async fn probe(
+    account: &Account,
+    http: &Http,
+    plan: &Plan,
+    credential: &Credential,
+) -> Result<Trial, ProviderError> {
+    let (action, on) = harmless(plan).ok_or_else(|| {
+        let text = "no harmless call is known for this plan: try object storage, a secret, a KMS key or a queue";
+        ProviderError::new(ErrorKind::Unsupported, text)
+    })?;
+    let ask = ask(action, &on);
+    let call = Call { account: &account.config.name, action, on: on.as_str(), caller: "the session" };
+    let region = if on.region().is_empty() { account.config.region.as_str() } else { on.region() };
+    let endpoint = match &account.config.endpoint {
+        Some(endpoint) => endpoint.as_str().trim_end_matches('/').to_owned(),
+        None => {
+            let suffix = if on.partition() == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+            format!("https://{}.{region}.{suffix}", ask.service)
+        }
+    };
+    let request = signed(&call, &ask, &endpoint, region, credential, account.clock.now().into())?;
+    let (status, body) = http.exchange(&call, request).await?;
+    let body = String::from_utf8_lossy(&body);
+    match status {
+        200..=299 => Ok(Trial::Allowed),
+        400 | 403 if body.contains("AccessDenied") => Ok(Trial::Refused),
+        // A redirect, a missing key, a session that has expired: neither proves that it was refused.
+        _ => {
+            Err(call.error(ErrorKind::Unknown, format!("status {status} says neither that it may nor that it may not")))
+        }
+    }
+}
+
+fn ask(action: &'static str, on: &Arn) -> Ask {
+    let json = |service, target: &str, version: &str, body: Value| Ask {
+        service,
+        method: "POST",
+        target: "/".to_owned(),
+        headers: vec![
+            ("content-type", format!("application/x-amz-json-{version}")),
+            ("x-amz-target", target.to_owned()),
+        ],
+        body: body.to_string(),
+    };
+    match action {
+        "secretsmanager:DescribeSecret" => {
+            json("secretsmanager", "secretsmanager.DescribeSecret", "1.1", json!({ "SecretId": on.as_str() }))
+        }
+        "kms:DescribeKey" => json("kms", "TrentService.DescribeKey", "1.1", json!({ "KeyId": on.as_str() })),
+        "sqs:GetQueueUrl" => json(
+            "sqs",
+            "AmazonSQS.GetQueueUrl",
+            "1.0",
+            json!({ "QueueName": on.resource(), "QueueOwnerAWSAccountId": on.account() }),
+        ),
+        // By path: a bucket's name with a full stop in it has no certificate of its own.
+        _ => Ask {
+            service: "s3",
+            method: "GET",
+            target: format!("/{}?list-type=2&max-keys=1", on.resource()),
+            headers: Vec::new(),
+            body: String::new(),
+        },
+    }
+}
+
+fn signed(
+    call: &Call<'_>,
+    ask: &Ask,
+    endpoint: &str,
+    region: &str,
+    credential: &Credential,
+    now: SystemTime,
+) -> Result<HttpRequest, ProviderError> {
+    let unsendable = || call.error(ErrorKind::Config, "the request could not be built, so nothing was sent");
+    let Credential::Aws { access_key_id, secret_access_key, session_token } = credential;
+    let token = Some(session_token.expose().to_owned());
+    let identity = Credentials::new(access_key_id, secret_access_key.expose(), token, None, "grantd-probe").into();
+    let mut settings = SigningSettings::default();
+    if ask.service == "s3" {
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    }
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name(ask.service)
+        .time(now)
+        .settings(settings)
+        .build()
+        .map_err(|_| unsendable())?
+        .into();
+    let uri = format!("{endpoint}{}", ask.target);
+    let headers = ask.headers.iter().map(|(name, value)| (*name, value.as_str()));
+    let body = SignableBody::Bytes(ask.body.as_bytes());
+    let signable = SignableRequest::new(ask.method, uri.as_str(), headers, body).map_err(|_| unsendable())?;
+    let (instructions, _) = sign(signable, &params).map_err(|_| unsendable())?.into_parts();
+    let mut request = HttpRequest::new(SdkBody::from(ask.body.clone()));
+    request.set_method(ask.method).map_err(|_| unsendable())?;
+    request.set_uri(uri).map_err(|_| unsendable())?;
+    for (name, value) in &ask.headers {
+        request.headers_mut().try_insert(*name, value.clone()).map_err(|_| unsendable())?;
+    }
+    for (name, value) in instructions.headers() {
+        request.headers_mut().try_insert(name.to_owned(), value.to_owned()).map_err(|_| unsendable())?;
+    }
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::plan;
+    use crate::testing::{config, entitlement, shipped_map};
+
+    #[test]
+    fn a_plan_is_tried_by_what_it_allows_on_its_own_resource() {
+        let config = config("");
+        let account = config.accounts.values().next().unwrap();
+        let tried = |capability: &str, native: &str, prefix: Option<&str>| {
+            harmless(&plan(account, &entitlement(capability, native, prefix), &shipped_map()).unwrap())
+                .map(|(action, on)| (action, on.to_string()))
+        };
+        let bucket = "arn:aws:s3:::reports";
+        for capability in ["object-storage:list", "object-storage:read", "object-storage:write"] {
+            assert_eq!(tried(capability, bucket, None), Some(("s3:ListBucket", bucket.to_owned())));
+        }
+        assert_eq!(tried("object-storage:admin", bucket, None), None);
+        // Without its prefix the call would be refused, which proves nothing.
+        assert_eq!(tried("object-storage:read", bucket, Some("a/")), None);
+        let key = "arn:aws:kms:eu-west-1:123456789012:key/1";
+        assert_eq!(tried("kms-key:decrypt", key, None), Some(("kms:DescribeKey", key.to_owned())));
+    }
+}
