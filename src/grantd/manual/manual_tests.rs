@@ -113,7 +113,8 @@ fn every_command_of_grantctl_is_in_the_manual_or_the_readme() {
 #[test]
 fn every_command_that_the_manual_names_exists_with_its_options() {
     let commands = commands();
-    let cli: String = ["cli.rs", "cover.rs", "exec/args.rs"].map(|file| source(&format!("src/grantctl/{file}"))).concat();
+    let cli: String =
+        ["cli.rs", "cover.rs", "exec/args.rs"].map(|file| source(&format!("src/grantctl/{file}"))).concat();
     for (page, text) in PAGES {
         for rest in text.split("grantctl ").skip(1) {
             let line = rest.split(['\n', '`']).next().unwrap();
@@ -159,11 +160,8 @@ fn every_metric_that_the_manual_names_is_measured() {
 fn every_setting_of_aws_is_in_the_example_or_in_the_manual() {
     let text = [source("config/grantd.toml"), include_str!("operations.md").to_owned()].concat();
     let raw = source("providers/aws/raw.rs");
-    let settings: BTreeSet<&str> = raw
-        .lines()
-        .filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "))
-        .map(|(name, _)| name)
-        .collect();
+    let settings: BTreeSet<&str> =
+        raw.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": ")).map(|(name, _)| name).collect();
     assert!(settings.len() >= 20, "{settings:?}");
     for setting in settings {
         assert!(
