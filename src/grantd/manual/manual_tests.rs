@@ -44,7 +44,7 @@ fn routes() -> BTreeSet<String> {
 fn every_route_is_a_heading_of_the_api_page_and_no_other_is() {
     let headings: BTreeSet<String> =
         API.lines().filter_map(|line| Some(line.strip_prefix("## `")?.strip_suffix('`')?.to_owned())).collect();
-    assert!(headings.len() >= 19, "{headings:?}");
+    assert!(headings.len() >= 26, "{headings:?}");
     assert_eq!(headings, routes(), "left: the page; right: the router");
 }
 
@@ -59,7 +59,7 @@ fn every_kind_of_problem_is_in_the_table_with_its_status() {
         .step_by(2)
         .map(|name| serde_json::from_value(serde_json::Value::String(name.to_owned())).unwrap())
         .collect();
-    assert!(kinds.len() >= 15);
+    assert!(kinds.len() >= 16);
     for kind in kinds {
         let row = API.lines().find(|line| line.starts_with(&format!("| `{}` |", kind.name())));
         let row = row.unwrap_or_else(|| panic!("{} is not in api.md", kind.name()));
@@ -79,22 +79,30 @@ fn kebab(name: &str) -> String {
     words
 }
 
-/// The commands of `grantctl`, from the enum that clap reads.
+/// The commands of `grantctl` that its help lists, from the enum that clap reads.
 fn commands() -> Vec<String> {
     let text = source("src/grantctl/cli.rs");
     let (_, body) = text.split_once("pub enum Command {").unwrap();
     let (body, _) = body.split_once("\n}").unwrap();
-    body.lines()
-        .filter_map(|line| line.strip_prefix("    "))
-        .filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()))
-        .map(|line| kebab(line.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap()))
-        .collect()
+    let (mut found, mut hidden) = (Vec::new(), false);
+    for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
+        if line.starts_with(|first: char| first.is_ascii_uppercase()) {
+            if !hidden {
+                found.push(kebab(line.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap()));
+            }
+            hidden = false;
+        } else if line.starts_with("#[command(") {
+            hidden = line.contains("hide = true");
+        }
+    }
+    found
 }
 
 #[test]
 fn every_command_of_grantctl_is_in_the_manual_or_the_readme() {
     let commands = commands();
-    assert!(commands.len() >= 15 && commands.contains(&"credential-process".to_owned()), "{commands:?}");
+    assert!(commands.len() >= 21 && commands.contains(&"credential-process".to_owned()), "{commands:?}");
+    assert!(!commands.contains(&"exec-child".to_owned()), "what help does not list needs no page");
     let mut text = source("README.md");
     PAGES.iter().for_each(|(_, page)| text.push_str(page));
     for command in commands {
@@ -105,7 +113,8 @@ fn every_command_of_grantctl_is_in_the_manual_or_the_readme() {
 #[test]
 fn every_command_that_the_manual_names_exists_with_its_options() {
     let commands = commands();
-    let cli: String = ["cli.rs", "cover.rs"].map(|file| source(&format!("src/grantctl/{file}"))).concat();
+    let cli: String =
+        ["cli.rs", "cover.rs", "exec/args.rs"].map(|file| source(&format!("src/grantctl/{file}"))).concat();
     for (page, text) in PAGES {
         for rest in text.split("grantctl ").skip(1) {
             let line = rest.split(['\n', '`']).next().unwrap();
@@ -127,6 +136,56 @@ fn every_command_that_the_manual_names_exists_with_its_options() {
                 assert!(declared.iter().any(|text| cli.contains(text)), "{page}: grantctl {first} has no {option}");
             }
         }
+    }
+}
+
+/// The word after each backtick that begins with `prefix`, up to the first character that cannot be in a name.
+fn names<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+    let inside = |c: char| c.is_ascii_lowercase() || c == '_';
+    text.split('`').filter_map(move |word| word.strip_prefix(prefix)?.split(move |c| !inside(c)).next())
+}
+
+#[test]
+fn every_metric_that_the_manual_names_is_measured() {
+    let families = source("src/grantd/metrics/families.rs");
+    let named: BTreeSet<&str> = PAGES.iter().flat_map(|(_, text)| names(text, "grantd_")).collect();
+    assert!(named.len() >= 10, "{named:?}");
+    for name in named {
+        let mut plain = [name, name.trim_end_matches("_total"), name.trim_end_matches("_seconds")].into_iter();
+        assert!(plain.any(|plain| families.contains(&format!("\"{plain}\""))), "grantd_{name} is not measured");
+    }
+}
+
+#[test]
+fn every_setting_of_aws_is_in_the_example_or_in_the_manual() {
+    let text = [source("config/grantd.toml"), include_str!("operations.md").to_owned()].concat();
+    let raw = source("providers/aws/raw.rs");
+    let settings: BTreeSet<&str> =
+        raw.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": ")).map(|(name, _)| name).collect();
+    assert!(settings.len() >= 20, "{settings:?}");
+    for setting in settings {
+        assert!(
+            [" = ", "`", "]"].iter().any(|end| text.contains(&format!("{setting}{end}"))),
+            "nothing says what the setting {setting} of AWS is for"
+        );
+    }
+}
+
+#[test]
+fn the_rules_of_the_daemon_itself_and_its_exit_codes_are_told() {
+    let quorum = source("src/grantd/broker/quorum.rs");
+    let rules: Vec<&str> =
+        quorum.lines().filter_map(|line| line.strip_prefix("pub const ")?.split('"').nth(1)).collect();
+    assert_eq!(rules, ["quorum", "own-request", "not-a-person"]);
+    for rule in rules {
+        assert!(API.contains(&format!("`{rule}`")), "{rule}");
+    }
+    let exit = source("src/grantctl/exit.rs");
+    let (_, codes) = exit.split_once("Exit codes:\n").unwrap();
+    let (codes, _) = codes.split_once("\n\n").unwrap();
+    for line in codes.lines() {
+        let code = line.split_whitespace().next().unwrap();
+        assert!(API.lines().any(|row| row.starts_with(&format!("| {code} |"))), "exit code {code} is not in api.md");
     }
 }
 
