@@ -291,6 +291,9 @@ fn p4_revocation_is_proved_and_the_daemon_reckons_with_what_it_took() {
             "{shown}"
         );
         assert!(world.root().grantctl(&["status"]).stdout.contains("measured once"));
+        eventually("nothing is left to be written", Duration::from_secs(30), || {
+            world.status()["revocation"]["unconfirmed"] == 0
+        });
         let before = writes(&world);
         let (short, _) = World::vended(&world.vend(&world.alice(), &grant, json!({ "ttl_seconds": 4 })));
         let ended = world.alice().curl("POST", &format!("/v1/leases/{short}/complete"), None);

@@ -41,12 +41,17 @@ pub(super) async fn list(context: &mut Context<'_>, lifted: bool) -> Result<(), 
         if list.freezes.is_empty() {
             return "nothing is frozen that you could see\n".to_owned();
         }
-        let mut table = Table::new(["FREEZE", "COVERS", "STATE", "SINCE", "BY", "REASON"]);
+        let mut table = Table::new(["FREEZE", "COVERS", "STATE", "CAN THAW", "SINCE", "BY", "REASON"]);
         for freeze in &list.freezes {
             let row = [
                 freeze.id.clone(),
                 freeze.covers.clone(),
                 state(freeze, now),
+                if freeze.stands && freeze.can_thaw.is_empty() {
+                    "nobody".to_owned()
+                } else {
+                    freeze.can_thaw.join(", ")
+                },
                 absolute(&freeze.at, now),
                 freeze.by.clone(),
                 freeze.reason.clone(),

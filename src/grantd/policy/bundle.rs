@@ -1,6 +1,6 @@
 //! The bundle: everything that decides, loaded whole or not at all, under one digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use grantd_model::{
@@ -131,8 +131,13 @@ fn read_files(
         .collect()
 }
 
-/// The files of a directory, where one that would be passed over is an error: a forbid in `tiers.cedar.new` or an
-/// `asw.toml` must not vanish in silence. Only hidden files that are nothing of ours may lie there.
+/// What an upgrade lays beside a file that somebody changed, which is kept and stays in force: dpkg, and our own
+/// `make install`.
+const LAID_BESIDE: [&str; 4] = [".dpkg-dist", ".dpkg-new", ".dpkg-old", ".new"];
+
+/// The files of a directory, where one that would be passed over is an error: a forbid in a forgotten `limits.cedar.bak`
+/// or an `asw.toml` must not vanish in silence. Only hidden files that are nothing of ours may lie there, and what an
+/// upgrade laid beside a file that is there: an upgrade must not keep the daemon from starting.
 fn visible(
     listed: Result<Vec<String>, String>,
     directory: &str,
@@ -140,6 +145,11 @@ fn visible(
 ) -> Result<Vec<String>, BundleError> {
     let mut names = listed.map_err(|problem| error(directory, problem))?;
     names.retain(|name| !name.starts_with('.') || ours(name));
+    let there: BTreeSet<String> = names.iter().filter(|name| ours(name)).cloned().collect();
+    let beside = |name: &str| LAID_BESIDE.iter().filter_map(|end| name.strip_suffix(end)).any(|of| there.contains(of));
+    for name in names.extract_if(.., |name| beside(name)) {
+        tracing::warn!(file = format!("{directory}/{name}"), "an upgrade left this file: compare it, then remove it");
+    }
     match names.iter().find(|name| name.starts_with('.') || !ours(name)) {
         Some(name) => Err(error(&format!("{directory}/{name}"), "this does not belong here: rename or remove it")),
         None => Ok(names),

@@ -83,7 +83,18 @@ fn a_directory_is_loaded_whole_and_read_through_what_the_caller_passes() {
 
     fs::write(dir.path().join("policies/.tiers.cedar.swp"), "").unwrap();
     assert_eq!(load(&read).unwrap().version, loaded.version);
-    for stray in ["policies/freeze.cedar.new", "policies/.freeze.cedar", "entitlements/asw.toml"] {
+    // An upgrade that keeps a changed file lays the new one beside it; that changes nothing and stops nothing.
+    for beside in ["policies/tiers.cedar.dpkg-dist", "policies/tiers.cedar.new", "entitlements/aws.toml.dpkg-old"] {
+        fs::write(dir.path().join(beside), "not even read").unwrap();
+        assert_eq!(load(&read).unwrap().version, loaded.version);
+    }
+    for stray in [
+        "policies/freeze.cedar.new",
+        "policies/freeze.cedar.dpkg-dist",
+        "policies/tiers.cedar.bak",
+        "policies/.freeze.cedar",
+        "entitlements/asw.toml",
+    ] {
         fs::write(dir.path().join(stray), "").unwrap();
         assert_eq!(load(&read).unwrap_err().file, stray);
         fs::remove_file(dir.path().join(stray)).unwrap();
