@@ -271,15 +271,16 @@ exec=$!
 until_true 'the third job has its credential' test -e "$home/third"
 cp "$home/third.json" "$stage/third.json"
 [ "$(read_with "$stage/third.json")" = 'hello from alpha' ] || fail "the third credential does not work"
-kill -9 $exec
-{ wait $exec || true; } 2>/dev/null
+pkill -9 -u gt-alice -f 'grantctl exec --resource reports'
+wait $exec || true
 until_true "the killed job's credential is refused" refused "$stage/third.json"
 ok "nobody said goodbye, and its credential is refused all the same"
 
 say "a token has leaked somewhere: root pulls the brake"
 freeze=$(as root grantctl --json freeze --all --reason "a token leaked" | field id)
 why=$(as gt-bob grantctl vend auto --format json 2>&1 >/dev/null) && fail "something was vended into the freeze"
-ok "nothing is vended: ${why%% (rule*}"
+why=${why%% (rule*}
+ok "nothing is vended: ${why#grantctl: }"
 as gt-olga grantctl thaw "$freeze" --reason "the token was rotated" >/dev/null
 as gt-bob grantctl vend auto --format json >/dev/null 2>&1 && fail "one person thawed it"
 ok "olga wants it lifted: it stands, until a second person does"
