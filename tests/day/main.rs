@@ -10,6 +10,8 @@
 )]
 
 mod cancelled;
+mod catalog;
+mod extended;
 mod job;
 mod reboot;
 mod stage;

@@ -1,7 +1,9 @@
 //! What the events share: leases as they were issued, rules that are added, a client that reads a bucket.
 
+use std::fs;
+
 use grantd_testkit::{Finished, aws_environment};
-use grantd_tests::{User, World};
+use grantd_tests::{Setup, User, World};
 use serde_json::{Value, json};
 
 /// Reads `hello.txt` of the bucket that is named first.
@@ -81,4 +83,61 @@ pub fn narrowed(world: &World, annotations: &str) {
          when {{ resource == Grantd::Resource::\"alpha\" }};\n"
     );
     rule(world, "narrowed", &text);
+}
+
+/// A world in which `ledger` (tier high) belongs to olga and otto, and is the bucket `alpha`, in which there is something.
+pub fn with_owners() -> World {
+    let mut world = World::prepared(&Setup::default());
+    catalog(&world, |text| {
+        let text = text.replace(":::ledger\"", ":::other\"").replace(":::alpha\"", ":::ledger\"");
+        text.replace(":::other\"", ":::alpha\"")
+    });
+    owners(&world, "\"olga\", \"otto\"");
+    world.start();
+    world
+}
+
+/// Changes the catalogue; gives what it was.
+pub fn catalog(world: &World, change: impl Fn(&str) -> String) -> String {
+    let path = world.policy().join("catalog.toml");
+    let before = fs::read_to_string(&path).unwrap();
+    let after = change(&before);
+    assert_ne!(before, after);
+    fs::write(&path, after).unwrap();
+    before
+}
+
+/// Makes these people, as TOML writes them, the owners of `ledger`.
+pub fn owners(world: &World, names: &str) {
+    catalog(world, |text| {
+        let (before, ledger) = text.split_once("name = \"ledger\"").unwrap();
+        let (head, rest) = ledger.split_once("owners = [").unwrap();
+        format!("{before}name = \"ledger\"{head}owners = [{names}]{}", rest.split_once(']').unwrap().1)
+    });
+}
+
+/// Has alice ask for `ledger` on the command line; gives the id of what waits.
+pub fn asked(world: &World, how_long: &str) -> String {
+    let what = ["request", "--resource", "ledger", "--can", "object-storage:read"];
+    let line: Vec<&str> = what.into_iter().chain(["--for", how_long, "--why", "the export"]).collect();
+    let asked = world.alice().grantctl(&line);
+    assert_eq!(asked.status.code(), Some(11), "{asked}");
+    asked.stdout.lines().next().unwrap().to_owned()
+}
+
+/// Has `person` decide on what waits, having seen its digest.
+pub fn approve(world: &World, person: User, grant: &str) -> Finished {
+    let view = seen(world, grant);
+    let waiting = view["extensions"].as_array().and_then(|all| all.iter().find(|one| one["state"] == "pending"));
+    let digest = waiting.unwrap_or(&view)["digest"].as_str().unwrap();
+    world.scene.caller(person).grantctl(&["approve", grant, "--digest", digest])
+}
+
+/// A grant on `ledger` that olga has approved.
+pub fn approved(world: &World, how_long: &str) -> String {
+    let grant = asked(world, how_long);
+    let done = approve(world, User::Olga, &grant);
+    assert!(done.success(), "{done}");
+    assert_eq!(seen(world, &grant)["state"], "active");
+    grant
 }

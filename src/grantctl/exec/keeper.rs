@@ -291,8 +291,9 @@ impl Keeper {
             // That its time is over is no news: it was told with it, or it is being renewed.
             if (self.now)() < current.until {
                 let reason = lease.reason.as_deref().unwrap_or(&lease.state);
+                let because = lease.because.map(|because| format!(", {because}")).unwrap_or_default();
                 let more = if self.renews { "; grantd is asked for another when the command needs one" } else { "" };
-                self.note(&format!("{} ended: {reason}{more}", lease.id));
+                self.note(&format!("{} ended: {reason}{because}{more}", lease.id));
             }
         }
     }
