@@ -13,6 +13,7 @@ mod cancelled;
 mod catalog;
 mod extended;
 mod job;
+mod policy;
 mod reboot;
 mod stage;
 mod upgrade;
