@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use grantd_tests::{User, Worker, World, eventually};
 
+use serde_json::json;
+
 use crate::stage::{
     approve, approved, asked, catalog, exec_reads, is_over, last_lease, not_started, owners, seen, with_owners,
 };
@@ -41,9 +43,15 @@ fn p12_what_leaves_the_catalogue_is_given_to_nobody_until_it_is_back() {
     let refused = job.read("alpha").replace("\\\"", "\"");
     assert!(words.iter().all(|word| refused.contains(word)), "{refused}");
     not_started(&exec_reads(&world, &["--grant", &grant], "alpha"), 105, &words);
+    // Nobody owns it now: who did is shown nothing of it, and learns why. Who had looked before is told the name.
     let late = approve(&world, User::Olga, &waiting);
-    assert_eq!(late.status.code(), Some(5), "{late}");
-    assert!(words.iter().all(|word| late.stderr.contains(word)), "{late}");
+    assert_eq!(late.status.code(), Some(3), "{late}");
+    assert!(late.stderr.contains("no longer in the catalogue"), "{late}");
+    assert!(late.stderr.contains("whoever maintains catalog.toml puts it back"), "{late}");
+    let body = json!({ "digest": seen(&world, &waiting)["digest"] });
+    let late = world.olga().curl("POST", &format!("/v1/grants/{waiting}/approve"), Some(&body));
+    late.is_problem(409, "plan-changed", &[words[0]]);
+    assert_eq!(late.body["who_can_fix"], words[1]);
     let anew = ["request", "--resource", "ledger", "--can", "object-storage:read", "--for", "5m", "--why", "x"];
     let anew = world.alice().grantctl(&anew);
     assert!(anew.status.code() == Some(4) && anew.stderr.contains("\"ledger\" is not in the catalogue"), "{anew}");
@@ -51,7 +59,7 @@ fn p12_what_leaves_the_catalogue_is_given_to_nobody_until_it_is_back() {
     fs::write(world.policy().join("catalog.toml"), before).unwrap();
     world.reload();
     eventually("the job reads again", Duration::from_secs(20), || job.read("alpha") == "hello from alpha\n");
-    job.tell(&serde_json::json!(["leave", 0]));
+    job.tell(&json!(["leave", 0]));
     assert_eq!(job.ended(), 0);
     let late = approve(&world, User::Olga, &waiting);
     assert!(late.success(), "{late}");
