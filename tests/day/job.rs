@@ -52,10 +52,12 @@ fn of_a_matrix_as_many_jobs_run_at_once_as_policy_allows_and_a_job_that_got_noth
     one.tell(&json!(["leave", 0]));
     assert_eq!(one.ended(), 0);
     is_over(&world, &ended, "completed");
-    world.proxy.add(Rule::on("AssumeRole", Fault::Status { status: 403, code: None })).unwrap();
-    not_started(&exec_reads(&world, &which, "alpha"), 108, &[]);
-    world.proxy.clear();
-    assert_eq!(uses(&world, &grant), 2);
+    for fault in [Fault::Status { status: 403, code: None }, Fault::DropAfter] {
+        world.proxy.add(Rule::on("AssumeRole", fault)).unwrap();
+        not_started(&exec_reads(&world, &which, "alpha"), 108, &["AssumeRole"]);
+        world.proxy.clear();
+        assert_eq!(uses(&world, &grant), 2);
+    }
     let mut three = Worker::start(&world, &which, &[]);
     assert_eq!((three.read("alpha"), two.read("alpha")), ("hello from alpha\n".into(), "hello from alpha\n".into()));
     assert_eq!(uses(&world, &grant), 3);
