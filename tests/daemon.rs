@@ -15,6 +15,9 @@ use nix::unistd::Pid;
 
 use crate::{Manager, Scene, User};
 
+/// Puts another boot id in the place of the host's, in a mount namespace of its own, and becomes the program.
+const OTHER_BOOT: &str = r#"mount --bind "$1" /proc/sys/kernel/random/boot_id && shift && exec "$@""#;
+
 /// A daemon. Dropping it kills it; if the test is failing by then, its output is printed.
 #[derive(Debug)]
 pub struct Daemon {
@@ -54,6 +57,21 @@ impl Daemon {
     pub fn start_under(manager: &Manager, scene: &Scene, config: &Path, environment: &[(&str, &str)]) -> Self {
         let (command, _handed_over) = manager.command(scene, environment, &scene.bin("grantd"));
         Self::spawn(scene, config, command)
+    }
+
+    /// The same on a host that says that it was booted as `boot_id`. Nothing but the daemon sees that.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn start_in_boot(scene: &Scene, config: &Path, boot_id: &str) -> Self {
+        let file = scene.write("run/boot_id", &format!("{boot_id}\n"), User::Root, 0o444);
+        let command = scene.caller(User::Daemon).command(scene.bin("grantd"));
+        let mut booted = scene.caller(User::Root).command("unshare");
+        booted.args(["--mount", "--propagation", "private", "sh", "-c", OTHER_BOOT, "boot"]).arg(file);
+        booted.arg(command.get_program()).args(command.get_args());
+        booted.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self::spawn(scene, config, booted)
     }
 
     fn spawn(scene: &Scene, config: &Path, mut command: Command) -> Self {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use grantd_testkit::{aws_environment, spawn_on_keeper};
@@ -11,11 +12,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::{User, World, eventually};
+use crate::{Credentials, User, World, eventually};
 
 /// Reads commands as JSON lines, answers with JSON lines. One boto3 session for all of them: it refreshes by itself.
 const PROGRAM: &str = r#"
-import json, os, signal, sys, time, urllib.error, urllib.request
+import json, os, signal, sys, threading, time, urllib.error, urllib.request
 import boto3
 from botocore.config import Config
 
@@ -32,8 +33,33 @@ def read(bucket):
     except Exception as error:
         return type(error).__name__ + ": " + str(error)
 
+steady = {"reads": 0, "failures": [], "stop": False}
+
+def keep_reading(bucket):
+    # As a long job does, until it is told to stop.
+    def go_on():
+        while not steady["stop"]:
+            text = read(bucket)
+            steady["reads"] += 1
+            if text != f"hello from {bucket}\n":
+                steady["failures"].append(text)
+            time.sleep(0.02)
+    steady["thread"] = threading.Thread(target=go_on, daemon=True)
+    steady["thread"].start()
+
+def read_so_far():
+    return {"reads": steady["reads"], "failures": steady["failures"]}
+
+def stop_reading():
+    steady["stop"] = True
+    steady["thread"].join()
+    return read_so_far()
+
 def key():
     return session.get_credentials().get_frozen_credentials().access_key
+
+def frozen():
+    return list(session.get_credentials().get_frozen_credentials())[:3]
 
 def environment():
     return dict(os.environ)
@@ -108,7 +134,8 @@ impl Worker {
         }
         let mut command: Command =
             caller.env("GRANTD_SOCKET", scene.socket().display().to_string()).command(scene.bin("grantctl"));
-        let said = scene.log().join(format!("exec-{}.log", arguments.join("-").replace('/', "_")));
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let said = scene.log().join(format!("exec-{}.log", STARTED.fetch_add(1, Ordering::Relaxed)));
         let python = aws_environment().expect("boto3 is installed").join("bin/python");
         command.arg("exec").args(arguments).arg("--").arg(python).args(["-W", "ignore"]).arg(program);
         command
@@ -159,6 +186,37 @@ impl Worker {
         self.asks(&json!(["read", bucket])).as_str().unwrap_or_default().to_owned()
     }
 
+    /// Has the command read `hello.txt` of a bucket over and over beside everything else.
+    pub fn keep_reading(&mut self, bucket: &str) {
+        self.asks(&json!(["keep_reading", bucket]));
+    }
+
+    /// How often it has read so far, and what it got instead of what stands there.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub fn read_so_far(&mut self) -> (u64, Vec<String>) {
+        counted(&self.asks(&json!(["read_so_far"])))
+    }
+
+    /// The same, when it has stopped to.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub fn stop_reading(&mut self) -> (u64, Vec<String>) {
+        counted(&self.asks(&json!(["stop_reading"])))
+    }
+
+    /// The credential that the command has by now, as whoever steals it would have it.
+    ///
+    /// # Panics
+    /// The command has none.
+    pub fn credentials(&mut self) -> Credentials {
+        let frozen = self.asks(&json!(["frozen"]));
+        let text = |place: usize| frozen[place].as_str().expect("a credential is whole").to_owned();
+        Credentials { access_key_id: text(0), secret_access_key: text(1), session_token: Some(text(2)) }
+    }
+
     /// Has the command do something that it does not answer.
     ///
     /// # Panics
@@ -205,6 +263,12 @@ impl Worker {
         self.output.read_line(&mut line).expect("the command writes");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("no answer: {error}: {line:?}; {}", self.said()))
     }
+}
+
+fn counted(answer: &Value) -> (u64, Vec<String>) {
+    let failures = answer["failures"].as_array().expect("failures are listed");
+    let words = failures.iter().map(|text| text.as_str().unwrap_or_default().to_owned());
+    (answer["reads"].as_u64().expect("reads are counted"), words.collect())
 }
 
 impl Drop for Worker {

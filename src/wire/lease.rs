@@ -50,6 +50,9 @@ pub struct LeaseView {
     /// Why it ended or is to end early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// More about that: the rule of a new policy, or what somebody said who took it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// `requested`, `accepted` or `confirmed`, once it is to end early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<String>,

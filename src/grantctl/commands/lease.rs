@@ -54,6 +54,9 @@ pub(super) fn state(lease: &LeaseView, now: Timestamp) -> String {
     let mut words = progress(lease);
     if let Some(reason) = &lease.reason {
         words.push_str(&format!(" because {reason}"));
+        if let Some(because) = &lease.because {
+            words.push_str(&format!(": {because}"));
+        }
     }
     match &lease.worst_case_until {
         Some(until) if lease.reason.is_some() || lease.revocation.is_some() => {

@@ -62,12 +62,23 @@ pub(super) struct Refusal {
     pub message: String,
 }
 
+/// Whether another credential is taken for one that is over or was taken away, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// Never.
+    Never,
+    /// In time; for one that was taken away, when the command's client asks.
+    WhenAsked,
+    /// In time; for one that was taken away, at once and until there is one: nobody asks for what is in a file.
+    Always,
+}
+
 /// Takes, renews and gives back.
 pub(super) struct Keeper {
     client: Client,
     grant: String,
     ttl: Option<u64>,
-    renews: bool,
+    renewal: Renewal,
     now: Clock,
     news: UnboundedSender<News>,
     turn: tokio::sync::Mutex<()>,
@@ -99,7 +110,7 @@ impl Keeper {
         client: Client,
         (grant, resource): (String, Option<String>),
         ttl: Option<u64>,
-        renews: bool,
+        renewal: Renewal,
         (now, news): (Clock, UnboundedSender<News>),
     ) -> Result<(Arc<Self>, Arc<Current>), Failure> {
         let vend = Vend { grant, ttl_seconds: ttl, anchor: AnchorChoice::Caller, resource };
@@ -114,7 +125,7 @@ impl Keeper {
             ..State::default()
         };
         let (turn, state) = (tokio::sync::Mutex::default(), Mutex::new(state));
-        Ok((Arc::new(Self { client, grant, ttl, renews, now, news, turn, state }), first))
+        Ok((Arc::new(Self { client, grant, ttl, renewal, now, news, turn, state }), first))
     }
 
     /// The grant that it rests on.
@@ -142,7 +153,7 @@ impl Keeper {
         let mut pause = Duration::ZERO;
         loop {
             let now = (self.now)();
-            let due = self.state().current.as_ref().filter(|_| self.renews).map(|current| current.renew_at);
+            let due = self.due();
             let until_due = due.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
             let sleep = match due {
                 Some(_) => until_due.unwrap_or(pause).min(LOOK),
@@ -156,6 +167,17 @@ impl Keeper {
                 };
             }
             self.look(&mut notice).await;
+        }
+    }
+
+    /// From when on the daemon is to be asked for another credential, if it is to be at all.
+    fn due(&self) -> Option<Timestamp> {
+        let state = self.state();
+        match (self.renewal, &state.current) {
+            (Renewal::Never, _) => None,
+            (_, Some(current)) => Some(current.renew_at),
+            (Renewal::Always, None) if state.over.is_none() => Some(Timestamp::MIN),
+            (Renewal::Always | Renewal::WhenAsked, None) => None,
         }
     }
 
@@ -273,10 +295,12 @@ impl Keeper {
         let grant = self.client.get::<_, GrantView>(&format!("/v1/grants/{}", self.grant), &()).await;
         let now = (self.now)();
         let said = notice.of_grant(grant.ok().map(|answer| answer.value).as_ref(), now);
-        if let Some(over) = notice.over() {
+        {
             let mut state = self.state();
-            state.over = Some(over.to_owned());
-            state.current = None;
+            state.over = notice.over().map(str::to_owned);
+            if state.over.is_some() {
+                state.current = None;
+            }
         }
         said.into_iter().for_each(|text| self.note(&text));
         let Some(current) = self.state().current.clone() else { return };
@@ -291,8 +315,13 @@ impl Keeper {
             // That its time is over is no news: it was told with it, or it is being renewed.
             if (self.now)() < current.until {
                 let reason = lease.reason.as_deref().unwrap_or(&lease.state);
-                let more = if self.renews { "; grantd is asked for another when the command needs one" } else { "" };
-                self.note(&format!("{} ended: {reason}{more}", lease.id));
+                let because = lease.because.map(|because| format!(", {because}")).unwrap_or_default();
+                let more = match self.renewal {
+                    Renewal::Never => "",
+                    Renewal::WhenAsked => "; grantd is asked for another when the command needs one",
+                    Renewal::Always => "; grantd is asked for another",
+                };
+                self.note(&format!("{} ended: {reason}{because}{more}", lease.id));
             }
         }
     }

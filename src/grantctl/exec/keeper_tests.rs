@@ -51,7 +51,7 @@ async fn keeper(
     let (say, news) = unbounded_channel();
     let which = ("auto".to_owned(), Some("reports".to_owned()));
     let (keeper, first) =
-        Keeper::start(client, which, ttl, true, (now, say)).await.map_err(|f| format!("{f:?}")).unwrap();
+        Keeper::start(client, which, ttl, Renewal::WhenAsked, (now, say)).await.map_err(|f| format!("{f:?}")).unwrap();
     assert_eq!((keeper.grant(), first.lease.as_str()), ("grant-aaaa", "lease-bbbb"));
     (server, keeper, news)
 }

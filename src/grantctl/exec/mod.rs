@@ -30,7 +30,7 @@ use self::args::{Exec, ExecFormat};
 use self::child::{Child, Signals, code_of};
 use self::environment::Environment;
 use self::front::Front;
-use self::keeper::{Current, Keeper, News};
+use self::keeper::{Current, Keeper, News, Renewal};
 use self::peer::Family;
 use self::place::Place;
 use self::wait::Wait;
@@ -106,8 +106,12 @@ async fn prepare(
         }
         None => ("auto".to_owned(), wanted.resource.clone()),
     };
-    let renews = wanted.format != ExecFormat::Env;
-    let started = Keeper::start(client, which.clone(), wanted.ttl, renews, (clock::now, say)).await;
+    let renewal = match wanted.format {
+        ExecFormat::Env => Renewal::Never,
+        ExecFormat::Front => Renewal::WhenAsked,
+        ExecFormat::File | ExecFormat::Json => Renewal::Always,
+    };
+    let started = Keeper::start(client, which.clone(), wanted.ttl, renewal, (clock::now, say)).await;
     if started.is_err() && requested {
         context.note(&format!("{} stays active (next: grantctl exec --grant {} -- COMMAND)", which.0, which.0));
     }

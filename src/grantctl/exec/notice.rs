@@ -23,7 +23,7 @@ impl Notice {
     /// Takes a look at the grant in, or that it could not be had, and says what is new.
     pub(super) fn of_grant(&mut self, grant: Option<&GrantView>, now: Timestamp) -> Option<String> {
         if self.over.is_some() {
-            return None;
+            return grant.and_then(|grant| self.goes_on(grant, now));
         }
         if let Some(grant) = grant {
             let end = grant.active_until.as_deref().and_then(|at| at.parse().ok());
@@ -49,6 +49,17 @@ impl Notice {
             return Some(format!("access ends {when}, with {grant} at {at}; the command keeps running without it"));
         }
         None
+    }
+
+    /// While the daemon was away the end that was known passed; it may have been moved before.
+    fn goes_on(&mut self, grant: &GrantView, now: Timestamp) -> Option<String> {
+        let end = grant.active_until.as_deref()?.parse::<Timestamp>().ok()?;
+        if grant.state != "active" || end <= now || self.until == Some(end) {
+            return None;
+        }
+        *self = Self::default();
+        let told = self.of_grant(Some(grant), now).map(|told| format!("; {told}")).unwrap_or_default();
+        Some(format!("access goes on: {} was extended until {}{told}", grant.id, absolute(&end.to_string(), now)))
     }
 
     /// Why access is over, once it is.
@@ -101,6 +112,12 @@ mod tests {
         assert!(notice.of_grant(None, at("09:55:00")).unwrap().contains("over"));
         assert!(notice.over().is_some());
         assert_eq!(notice.of_grant(None, at("09:56:00")), None);
+        assert_eq!(notice.of_grant(Some(&longer), at("09:56:00")), None);
+        // It had been extended before the daemon went away.
+        let said = notice.of_grant(Some(&view("10:25:00", "active")), at("09:57:00")).unwrap();
+        assert!(said.contains("access goes on") && said.contains("was extended"), "{said}");
+        assert_eq!(notice.over(), None);
+        assert!(notice.of_grant(None, at("10:25:00")).unwrap().contains("over"));
     }
 
     #[test]

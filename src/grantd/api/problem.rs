@@ -27,6 +27,13 @@ impl From<BrokerError> for Reply {
                 problem.who_can_fix = Some(refusal.who_can_fix);
                 problem.next = Some(refusal.next);
             }
+            BrokerError::Gone { .. } => {
+                problem.who_can_fix = Some("whoever maintains catalog.toml".to_owned());
+                problem.next = Some(
+                    "have them put it back, and what was granted holds as it did; or request what took its place"
+                        .to_owned(),
+                );
+            }
             BrokerError::Limit { limit, .. } => problem.limit = Some(limit),
             BrokerError::Capacity { in_use, limit, .. } => {
                 problem.limit = Some(limit);
@@ -49,7 +56,7 @@ fn kind_of(error: &BrokerError) -> ProblemKind {
         BrokerError::Frozen(_) => ProblemKind::Frozen,
         BrokerError::NotFound(_) => ProblemKind::NotFound,
         BrokerError::State(_) => ProblemKind::State,
-        BrokerError::PlanChanged(_) => ProblemKind::PlanChanged,
+        BrokerError::PlanChanged(_) | BrokerError::Gone { .. } => ProblemKind::PlanChanged,
         BrokerError::Limit { .. } => ProblemKind::Limit,
         BrokerError::Capacity { .. } => ProblemKind::Capacity,
         BrokerError::BadRequest(_) => ProblemKind::BadRequest,

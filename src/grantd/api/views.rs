@@ -1,7 +1,7 @@
 //! The model as the wire shows it.
 
 use axum::Json;
-use grantd_model::{Anchor, Grant, GrantEnd, GrantState, Lease, LeaseState, RegisteredAnchor, Subject};
+use grantd_model::{Anchor, EndReason, Grant, GrantEnd, GrantState, Lease, LeaseState, RegisteredAnchor, Subject};
 use grantd_provider_api::{Credential, Persistence, Revocation};
 use grantd_wire as wire;
 
@@ -97,12 +97,29 @@ pub fn subject(subject: &Subject) -> wire::SubjectView {
     }
 }
 
+/// What there is to say about an end beyond its name.
+fn because(reason: &EndReason) -> Option<String> {
+    match reason {
+        EndReason::Revoked { reason } | EndReason::NotReleased { reason } => Some(reason.clone()),
+        EndReason::PolicyChanged { rule } => {
+            Some(format!("under the policy in force it would not be issued (rule: {rule})"))
+        }
+        EndReason::Completed
+        | EndReason::GrantEnded
+        | EndReason::AnchorExited
+        | EndReason::ConnectionClosed
+        | EndReason::Abandoned
+        | EndReason::Drained => None,
+    }
+}
+
 pub fn lease(lease: &Lease) -> wire::LeaseView {
     wire::LeaseView {
         id: lease.id.to_string(),
         grant: lease.grant.to_string(),
         state: lease.state.phase().as_str().to_owned(),
         reason: lease.state.end_reason().map(|reason| reason.name().to_owned()),
+        because: lease.state.end_reason().and_then(because),
         revocation: match &lease.state {
             LeaseState::Revoking { accepted: None, .. } | LeaseState::RevokeFailed { .. } => Some("requested"),
             LeaseState::Revoking { accepted: Some(_), .. } => Some("accepted"),

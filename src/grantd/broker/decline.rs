@@ -138,6 +138,15 @@ impl Broker {
         } else {
             format!("{} and {}", request.requested_by, request.subject)
         };
+        // Whoever owned it before cannot be told from anybody else now.
+        let ownerless = match self.bundle().catalog.get(&request.resource) {
+            Some(_) => "",
+            None => {
+                " (what it is on is no longer in the catalogue, so nobody answers for it until whoever maintains \
+                 catalog.toml puts it back)"
+            }
+        };
+        let owner = format!("{owner}{ownerless}");
         Err(BrokerError::NotYours { what: grant.id.to_string(), owner, you: subject.to_string() })
     }
 

@@ -39,6 +39,12 @@ pub enum BrokerError {
     /// What would be issued is not what was approved.
     #[error("plan_changed: {0}")]
     PlanChanged(String),
+    /// What was granted is on something that is not in the catalogue any more.
+    #[error("plan_changed: \"{resource}\" is no longer in the catalogue, so nothing is issued or approved on it")]
+    Gone {
+        /// Its name.
+        resource: String,
+    },
     /// More was asked than is allowed.
     #[error("{detail}")]
     Limit {
@@ -91,6 +97,7 @@ impl BrokerError {
             | Self::NotFound(_)
             | Self::State(_)
             | Self::PlanChanged(_)
+            | Self::Gone { .. }
             | Self::Limit { .. }
             | Self::Capacity { .. }
             | Self::BadRequest(_)
@@ -119,13 +126,17 @@ impl From<StoreError> for BrokerError {
             }
             StoreError::Guard(GuardFailure::Concurrent { in_use, limit }) => Self::Limit {
                 detail: format!(
-                    "{in_use} other tasks hold a lease under this grant, and policy allows {limit} at once: \
-                     wait until one of them is done, or request a grant of its own"
+                    "{} a lease under this grant, and policy allows {limit} at once: \
+                     wait until one of them is done, or request a grant of its own",
+                    if in_use == 1 { "1 other task holds".to_owned() } else { format!("{in_use} other tasks hold") }
                 ),
                 limit: u64::from(limit),
             },
             StoreError::Guard(GuardFailure::Counter { in_use, limit }) => Self::Limit {
-                detail: format!("{in_use} tasks have used this grant, and policy allows {limit}: request a new one"),
+                detail: format!(
+                    "{} used this grant, and policy allows {limit}: request a new one",
+                    if in_use == 1 { "1 task has".to_owned() } else { format!("{in_use} tasks have") }
+                ),
                 limit: u64::from(limit),
             },
             StoreError::Guard(GuardFailure::Places { in_use, limit }) => {

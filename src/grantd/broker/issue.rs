@@ -461,7 +461,7 @@ fn issue_request<'a>(
 }
 
 pub(super) fn gone(name: &str) -> BrokerError {
-    BrokerError::PlanChanged(format!("\"{name}\" is no longer in the catalogue; request it anew"))
+    BrokerError::Gone { resource: name.to_owned() }
 }
 
 fn nearly_over(grant: grantd_model::GrantId, least: Duration) -> BrokerError {
