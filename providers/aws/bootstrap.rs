@@ -10,6 +10,7 @@ use grantd_provider_api::{AccountNeeds, ErrorKind, ProviderError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::alarms;
 use crate::arn::Arn;
 use crate::base::REVOKER_SESSION;
 use crate::config::{AccountConfig, BaseConfig, RoleConfig};
@@ -339,46 +340,14 @@ impl<'a> Account<'a> {
             self.config.id,
             self.revoker.name()
         );
-        // An event without a caller's ARN is nobody's that is known here.
-        let others = json!([{ "anything-but": [revoker] }, { "exists": false }]);
         let boundaries: Vec<&str> = self.boundaries.keys().map(|arn| arn.as_str()).collect();
         let mut roles: Vec<&str> = self.config.roles.iter().map(|role| role.arn.name()).collect();
         roles.push(self.revoker.name());
-        let events = [
-            (
-                "versions",
-                "somebody else wrote, chose or removed a version of a boundary: sessions may be alive that were ended",
-                json!({
-                    "eventName": ["CreatePolicyVersion", "DeletePolicy", "DeletePolicyVersion", "SetDefaultPolicyVersion"],
-                    "requestParameters": { "policyArn": boundaries },
-                    "userIdentity": { "arn": others },
-                }),
-            ),
-            (
-                "attached",
-                "a boundary was attached as a permissions policy: it allows everything to whoever carries it",
-                json!({
-                    "eventName": ["AttachGroupPolicy", "AttachRolePolicy", "AttachUserPolicy"],
-                    "requestParameters": { "policyArn": boundaries },
-                }),
-            ),
-            (
-                "roles",
-                "a role lost or changed its boundary, its trust or its rights",
-                json!({
-                    "eventName": [
-                        "AttachRolePolicy", "DeleteRole", "DeleteRolePermissionsBoundary", "PutRolePermissionsBoundary",
-                        "PutRolePolicy", "UpdateAssumeRolePolicy",
-                    ],
-                    "requestParameters": { "roleName": roles },
-                }),
-            ),
-        ];
         out.push_str(
             "\n# The alarms. They see what a CloudTrail trail for management events sees, so the account needs one. \
              Applying this\n# file sets the last one off, too.\n",
         );
-        for (name, words, detail) in events {
+        for (name, words, detail) in alarms::events(&revoker, &boundaries, &roles) {
             let mut detail = detail;
             if let Some(detail) = detail.as_object_mut() {
                 detail.insert("eventSource".to_owned(), json!(["iam.amazonaws.com"]));

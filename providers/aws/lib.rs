@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod alarms;
 mod arn;
 mod base;
 mod bootstrap;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::cli::is_id;
+use crate::words::is_id;
 
 /// What is meant: at most one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

@@ -15,6 +15,7 @@ pub mod paint;
 mod print;
 mod secret;
 mod transport;
+pub mod words;
 
 #[cfg(test)]
 mod output_tests;

@@ -3,9 +3,9 @@
 use grantd_wire::{AnchorCreate, AnchorView};
 
 use super::Context;
-use crate::cli::AnchorName;
 use crate::exit::Failure;
 use crate::print::clean;
+use crate::words::AnchorName;
 
 /// Has a process watched. Standard output is the anchor alone, for `ANCHOR=$(grantctl attach)`.
 pub(super) async fn attach(context: &mut Context<'_>, pid: Option<i32>) -> Result<(), Failure> {

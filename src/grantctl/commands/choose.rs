@@ -3,8 +3,8 @@
 use grantd_wire::{GrantList, GrantQuery};
 
 use super::Context;
-use crate::cli::{AUTO, Thing};
 use crate::exit::{Exit, Failure};
+use crate::words::{AUTO, Thing};
 
 /// The grant that is meant.
 pub(super) async fn grant(context: &Context<'_>, id: String) -> Result<String, Failure> {

@@ -3,9 +3,9 @@
 use grantd_wire::{EndRequest, GrantView, LeaseView};
 
 use super::{Context, grant, lease};
-use crate::cli::Thing;
 use crate::exit::Failure;
 use crate::print::Facts;
+use crate::words::Thing;
 
 /// Says that the work is done.
 pub(super) async fn complete(context: &mut Context<'_>, thing: &Thing) -> Result<(), Failure> {

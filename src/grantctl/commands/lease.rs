@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use grantd_wire::{LeaseList, LeaseQuery, LeaseView};
 
 use super::{Context, choose};
-use crate::cli::{AUTO, GrantChoice, Leases};
+use crate::cli::Leases;
 use crate::exit::Failure;
 use crate::print::{Facts, Table, absolute, relative};
+use crate::words::{AUTO, GrantChoice};
 
 /// Shows a lease.
 pub(super) async fn show(context: &mut Context<'_>, id: &str) -> Result<(), Failure> {

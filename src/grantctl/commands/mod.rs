@@ -20,12 +20,13 @@ use std::io::Write;
 
 use jiff::Timestamp;
 
-use crate::cli::{Audit, Command, Thing};
+use crate::cli::{Audit, Command};
 use crate::client::{Answer, Client};
 use crate::exec;
 use crate::exit::Failure;
 use crate::paint;
 use crate::print::{clean, write};
+use crate::words::Thing;
 
 /// What a command works with.
 pub struct Context<'a> {

@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 use grantd_wire::{AnchorChoice, LeaseView, Vended};
 
 use super::Context;
-use crate::cli::{self, CredentialProcess, Format, GrantChoice};
+use crate::cli::{self, CredentialProcess, Format};
 use crate::client::{Answer, Client, ClientError, Held};
 use crate::exit::{Exit, Failure};
 use crate::secret::Secret;
+use crate::words::GrantChoice;
 
 /// How long a daemon that went away may take to come back: it keeps the lease for 30 s from its start.
 const RECONNECT: Duration = Duration::from_secs(30);

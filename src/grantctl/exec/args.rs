@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use grantd_wire::{GrantCreate, NarrowingBody, TaskBody};
 
-use crate::cli::{GrantChoice, patience, whole_seconds};
+use crate::words::{GrantChoice, patience, whole_seconds};
 
 /// What `exec --help` says beyond the flags.
 pub(crate) const HELP: &str = "\

@@ -35,9 +35,9 @@ use self::peer::Family;
 use self::place::Place;
 use self::wait::Wait;
 use crate::Context;
-use crate::cli::GrantChoice;
 use crate::clock;
 use crate::exit::{Exit, Failure};
+use crate::words::GrantChoice;
 
 pub(crate) use self::child::become_command;
 
