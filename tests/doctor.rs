@@ -162,6 +162,9 @@ fn what_the_doctor_may_not_look_at_is_never_good() {
         }
     }
     assert_eq!(standing(&events, "boundary.attached", "grantd-boundary-1"), "not_checked");
+    let policy = finding(&events, "resource.policy", "s3:::alpha");
+    assert_eq!(policy["standing"], "not_checked", "{policy}");
+    assert!(policy["found"].as_str().unwrap().contains("needs s3:GetBucketPolicy"), "{policy}");
     assert_eq!(standing(&events, "boundary.document", "grantd-boundary-1"), "ok");
     assert_eq!(standing(&events, "host.state_modes", "host"), "ok");
     assert_eq!(standing(&events, "host.core_dumps", "host"), "ok");
@@ -181,7 +184,10 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_change() {
     meddle(
         &world,
         "iam.put_user_policy(UserName='grantd-base', PolicyName='look', PolicyDocument=document(\n    \
-         allow(['iam:GetRole', 'iam:ListEntitiesForPolicy'], '*')))\n\
+         allow(['iam:GetRole', 'iam:ListEntitiesForPolicy', 's3:GetBucketPolicy'], '*')))\n\
+         boto3.client('s3').put_bucket_policy(Bucket='beta', Policy=json.dumps({'Version': '2012-10-17', 'Statement': [\n    \
+         {'Effect': 'Deny', 'NotPrincipal': {'AWS': 'arn:aws:iam::123456789012:role/grantd-target-1'},\n    \
+         'Action': 's3:PutObject', 'Resource': 'arn:aws:s3:::beta/*'}]}))\n\
          role = 'arn:aws:iam::123456789012:role/'\npolicy = 'arn:aws:iam::123456789012:policy/'\n\
          iam.delete_role_permissions_boundary(RoleName='grantd-target-1')\n\
          iam.attach_role_policy(RoleName='untrusting', PolicyArn=policy + 'grantd-boundary-2')\n\
@@ -202,6 +208,8 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_change() {
         ("boundary.attached", "grantd-boundary-2", "problem", "role untrusting"),
         ("boundary.document", "grantd-boundary-1", "problem", "v2"),
         ("boundary.document", "grantd-boundary-2", "ok", ""),
+        ("resource.policy", "s3:::alpha", "ok", ""),
+        ("resource.policy", "s3:::beta", "problem", "NotPrincipal"),
     ] {
         let found = finding(&events, check, about);
         assert_eq!(found["standing"], expected, "{found}");

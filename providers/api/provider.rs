@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountNeeds, CapabilityMap, Cloud, Entitlement, Finding, LeaseId, Plan, ProviderError, Secret, Trial};
+use crate::{
+    AccountNeeds, CapabilityMap, Cloud, Entitlement, Finding, LeaseId, Plan, ProviderError, ResourceRef, Secret, Trial,
+};
 
 /// One cloud's adapter.
 ///
@@ -101,11 +103,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     fn bootstrap(&self, accounts: &[AccountNeeds]) -> Result<String, ProviderError>;
 
     /// Looks over what is there: whether the account is as configured, and as revocation needs it. Changes nothing;
-    /// what may not be looked at is told as not checked.
+    /// what may not be looked at is told as not checked. `resources` are those that the catalogue has in it.
     ///
     /// # Errors
     /// `Config` when no such account is configured.
-    async fn examine(&self, account: &str) -> Result<Vec<Finding>, ProviderError>;
+    async fn examine(&self, account: &str, resources: &[ResourceRef]) -> Result<Vec<Finding>, ProviderError>;
 
     /// The native name of a read that sessions of `plan` may do, harms nobody and is refused once they are denied; none
     /// when there is no such read.

@@ -140,6 +140,12 @@ impl Base {
         }))
     }
 
+    /// What was fetched last, for requests that are signed here: [refresh](Self::refresh) before.
+    pub fn current(&self) -> Option<Credentials> {
+        let current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|current| current.credentials.clone())
+    }
+
     /// Whose credentials they are, in words.
     pub fn words(&self) -> &str {
         &self.0.words

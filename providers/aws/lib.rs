@@ -26,9 +26,11 @@ mod narrow;
 mod plan;
 mod probe;
 mod raw;
+mod resource_policy;
 mod revoke;
 mod rights;
 mod session;
+mod sign;
 #[cfg(test)]
 mod testing;
 mod trust;
@@ -40,7 +42,7 @@ use async_trait::async_trait;
 use grantd_provider_api::{
     AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential, DenyEntry,
     DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Placement, Plan, Provider, ProviderError,
-    RevokeReceipt, Target, Trial,
+    ResourceRef, RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
 
@@ -187,8 +189,11 @@ impl Provider for AwsProvider {
         bootstrap::terraform(&configured)
     }
 
-    async fn examine(&self, account: &str) -> Result<Vec<Finding>, ProviderError> {
-        Ok(doctor::examine(self.account(account)?, self.config.clock_skew).await)
+    async fn examine(&self, account: &str, resources: &[ResourceRef]) -> Result<Vec<Finding>, ProviderError> {
+        let account = self.account(account)?;
+        let mut findings = doctor::examine(account, self.config.clock_skew).await;
+        resource_policy::examine(account, &self.http, resources, &mut findings).await;
+        Ok(findings)
     }
 
     fn harmless(&self, plan: &Plan) -> Option<String> {

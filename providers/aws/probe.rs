@@ -2,16 +2,7 @@
 //!
 //! `sts:GetCallerIdentity` would be the obvious one and proves nothing: no policy denies it.
 
-use std::time::SystemTime;
-
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
-    sign,
-};
-use aws_sigv4::sign::v4;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_types::body::SdkBody;
 use grantd_provider_api::{Credential, ErrorKind, Plan, ProviderError, Trial};
 use serde_json::{Value, json};
 
@@ -19,19 +10,10 @@ use crate::account::Account;
 use crate::arn::Arn;
 use crate::error::Call;
 use crate::http::Http;
+use crate::sign::{Ask, signed};
 
 /// The actions that can be tried: each reads a little and changes nothing.
 const HARMLESS: [&str; 4] = ["s3:ListBucket", "secretsmanager:DescribeSecret", "kms:DescribeKey", "sqs:GetQueueUrl"];
-
-/// One request, before it is signed.
-struct Ask {
-    service: &'static str,
-    method: &'static str,
-    /// Path and query.
-    target: String,
-    headers: Vec<(&'static str, String)>,
-    body: String,
-}
 
 /// The harmless action of a plan, and on what.
 pub(crate) fn harmless(plan: &Plan) -> Option<(&'static str, Arn)> {
@@ -62,15 +44,7 @@ pub(crate) async fn probe(
     })?;
     let ask = ask(action, &on);
     let call = Call { account: &account.config.name, action, on: on.as_str(), caller: "the session" };
-    let region = if on.region().is_empty() { account.config.region.as_str() } else { on.region() };
-    let endpoint = match &account.config.endpoint {
-        Some(endpoint) => endpoint.as_str().trim_end_matches('/').to_owned(),
-        None => {
-            let suffix = if on.partition() == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-            format!("https://{}.{region}.{suffix}", ask.service)
-        }
-    };
-    let request = signed(&call, &ask, &endpoint, region, credential, account.clock.now().into())?;
+    let request = signed(&call, account, &ask, &on, &identity(credential))?;
     let (status, body) = http.exchange(&call, request).await?;
     let body = String::from_utf8_lossy(&body);
     match status {
@@ -81,6 +55,12 @@ pub(crate) async fn probe(
             Err(call.error(ErrorKind::Unknown, format!("status {status} says neither that it may nor that it may not")))
         }
     }
+}
+
+fn identity(credential: &Credential) -> Credentials {
+    let Credential::Aws { access_key_id, secret_access_key, session_token } = credential;
+    let token = Some(session_token.expose().to_owned());
+    Credentials::new(access_key_id, secret_access_key.expose(), token, None, "grantd-probe")
 }
 
 fn ask(action: &'static str, on: &Arn) -> Ask {
@@ -114,50 +94,6 @@ fn ask(action: &'static str, on: &Arn) -> Ask {
             body: String::new(),
         },
     }
-}
-
-fn signed(
-    call: &Call<'_>,
-    ask: &Ask,
-    endpoint: &str,
-    region: &str,
-    credential: &Credential,
-    now: SystemTime,
-) -> Result<HttpRequest, ProviderError> {
-    let unsendable = || call.error(ErrorKind::Config, "the request could not be built, so nothing was sent");
-    let Credential::Aws { access_key_id, secret_access_key, session_token } = credential;
-    let token = Some(session_token.expose().to_owned());
-    let identity = Credentials::new(access_key_id, secret_access_key.expose(), token, None, "grantd-probe").into();
-    let mut settings = SigningSettings::default();
-    if ask.service == "s3" {
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-    }
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(ask.service)
-        .time(now)
-        .settings(settings)
-        .build()
-        .map_err(|_| unsendable())?
-        .into();
-    let uri = format!("{endpoint}{}", ask.target);
-    let headers = ask.headers.iter().map(|(name, value)| (*name, value.as_str()));
-    let body = SignableBody::Bytes(ask.body.as_bytes());
-    let signable = SignableRequest::new(ask.method, uri.as_str(), headers, body).map_err(|_| unsendable())?;
-    let (instructions, _) = sign(signable, &params).map_err(|_| unsendable())?.into_parts();
-    let mut request = HttpRequest::new(SdkBody::from(ask.body.clone()));
-    request.set_method(ask.method).map_err(|_| unsendable())?;
-    request.set_uri(uri).map_err(|_| unsendable())?;
-    for (name, value) in &ask.headers {
-        request.headers_mut().try_insert(*name, value.clone()).map_err(|_| unsendable())?;
-    }
-    for (name, value) in instructions.headers() {
-        request.headers_mut().try_insert(name.to_owned(), value.to_owned()).map_err(|_| unsendable())?;
-    }
-    Ok(request)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::prove::Proof;
 use super::{Broker, BrokerError};
 use crate::attest::Caller;
+use crate::config::Resource;
 
 /// How long the checks of the host may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -149,7 +150,10 @@ impl Broker {
             Ok(provider) => provider,
             Err(error) => return vec![Finding::not_checked(about, "account", error.to_string())],
         };
-        let mut findings = match provider.examine(account).await {
+        let bundle = self.bundle();
+        let here = bundle.catalog.iter().filter(|resource| resource.cloud == cloud && resource.account == account);
+        let resources: Vec<_> = here.map(Resource::resource_ref).collect();
+        let mut findings = match provider.examine(account, &resources).await {
             Ok(findings) => findings,
             Err(error) => return vec![Finding::not_checked(about, "account", error.message)],
         };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantd_provider_api::{
     AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential, DenyEntry,
-    DenyScope, Entitlement, Finding, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, RevokeReceipt,
-    Target, Trial,
+    DenyScope, Entitlement, Finding, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, ResourceRef,
+    RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
 
@@ -107,8 +107,8 @@ impl Provider for Measured {
         self.inner.bootstrap(needs)
     }
 
-    async fn examine(&self, account: &str) -> Result<Vec<Finding>, ProviderError> {
-        self.measured(account, "examine", self.inner.examine(account)).await
+    async fn examine(&self, account: &str, resources: &[ResourceRef]) -> Result<Vec<Finding>, ProviderError> {
+        self.measured(account, "examine", self.inner.examine(account, resources)).await
     }
 
     fn harmless(&self, plan: &Plan) -> Option<String> {
