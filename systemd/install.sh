@@ -40,9 +40,15 @@ put 644 "$here/tmpfiles.d/grantd.conf" "$prefix/lib/tmpfiles.d/grantd.conf"
 
 # Settings and policy: root's, readable for the daemon, and nothing secret in them. Base credentials do not belong
 # here but into /etc/credstore, where only root can read them.
+# Nor is what was removed put back: a policy without a permit stays without it.
+first=yes
+[ ! -e "$destination$settings/grantd/grantd.toml" ] || first=no
 setting() {
     local target=$settings/grantd/$2
-    if [ -e "$destination$target" ] && ! cmp -s "$1" "$destination$target"; then
+    if [ $first = no ] && [ ! -e "$destination$target" ]; then
+        put 644 "$1" "$prefix/share/grantd/settings/$2"
+        say "$target is not there and is not put back; if it is new to you, see $prefix/share/grantd/settings/$2"
+    elif [ -e "$destination$target" ] && ! cmp -s "$1" "$destination$target"; then
         put 644 "$1" "$target.new"
         say "$target was changed and is kept; the new one is $target.new"
     else

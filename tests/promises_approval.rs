@@ -460,3 +460,62 @@ fn p12_grantctl_shows_asks_and_sends_what_it_showed() {
     let show = world.otto().grantctl(&["show", id]);
     assert!(show.stdout.contains("olga as owner") && show.stdout.contains("needs"), "{show}");
 }
+
+#[test]
+fn p12_a_rule_that_lets_anybody_deny_lets_only_those_who_could_approve() {
+    let world = world();
+    let open = "@id(\"anybody\")\npermit (\n  principal,\n  action == Grantd::Action::\"approve\",\n  resource\n)\n\
+                when { context.capacity == Grantd::Capacity::\"owner\" };\n";
+    world.scene.write("config/policy/policies/anybody.cedar", open, User::Root, 0o644);
+    owners(&world, "\"olga\"");
+    let mut world = world;
+    world.reload();
+    let (id, digest) = waiting(&world, &world.alice(), json!({}));
+    let otto = world.scene.caller(User::Otto);
+    let denied = post(&otto, &id, "deny", json!({ "reason": "because I can" }));
+    denied.is_problem(403, "denied", &["otto"]);
+    approve(&otto, &id, &digest).is_problem(403, "denied", &["otto"]);
+    assert_eq!(world.audited("deny.refused").len(), 1);
+    assert_eq!(seen(&world.alice(), &id)["state"], "pending");
+    let olga = world.scene.caller(User::Olga);
+    assert_eq!(post(&olga, &id, "deny", json!({ "reason": "not this week" })).status, 200);
+}
+
+#[test]
+fn p12_who_asked_is_excluded_as_another_user_even_when_the_old_one_changed_hands() {
+    let mut world = world();
+    let olga_adm = world.scene.caller(User::OlgaAdm);
+    let (id, digest) = waiting(&world, &olga_adm, json!({ "subject": "deploy" }));
+    // The user under which olga asked is otto's now.
+    let moved = PEOPLE.replace("\"gt-olga\", \"gt-olga-adm\"", "\"gt-olga\"");
+    people(&world, &moved.replace("\"gt-otto\"", "\"gt-otto\", \"gt-olga-adm\""));
+    world.reload();
+    let refused = approve(&world.scene.caller(User::Olga), &id, &digest);
+    refused.is_problem(403, "denied", &["olga"]);
+    assert_eq!(refused.body["rule"], "own-request");
+    let other = approve(&world.scene.caller(User::Otto), &id, &digest);
+    assert_eq!(other.body["rule"], "own-request", "{other:?}");
+}
+
+#[test]
+fn p11_nobody_fills_the_approvers_list() {
+    let world = world();
+    let mut taken = 0;
+    let refused = loop {
+        let answer = world.request(&world.alice(), "ledger", json!({}));
+        if answer.status != 201 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken <= 100, "there is no end to it");
+    };
+    refused.is_problem(429, "too-many", &["100 requests", "grantctl cancel"]);
+    assert_eq!(world.audited("request.refused").len(), 1);
+    // Somebody else's finds its place, what needs nobody is not concerned, and one taken back makes room for another.
+    let (others, _) = waiting(&world, &world.bob(), json!({}));
+    let _ = world.grant(&world.alice(), "beta");
+    let mine = world.alice().curl("GET", "/v1/grants?state=pending&limit=1", None).body["grants"][0]["id"].clone();
+    assert_eq!(post(&world.alice(), mine.as_str().unwrap(), "cancel", json!({})).status, 200);
+    waiting(&world, &world.alice(), json!({}));
+    assert_eq!(seen(&world.bob(), &others)["state"], "pending");
+}

@@ -204,6 +204,17 @@ fn what_an_administrator_changed_is_kept() {
 }
 
 #[test]
+fn a_permit_that_was_removed_is_not_put_back() {
+    let root = Root::new();
+    let permit = root.path("etc/grantd/policy/policies/low-tier.cedar");
+    fs::remove_file(&permit).unwrap();
+    let said = root.install("252", "/usr");
+    assert!(!permit.exists(), "{said}");
+    assert!(said.contains("low-tier.cedar is not there and is not put back"), "{said}");
+    assert!(root.path("usr/share/grantd/settings/policy/policies/low-tier.cedar").exists());
+}
+
+#[test]
 fn another_prefix_is_another_program_in_the_units() {
     let root = Root::new();
     root.install("252", "/opt/grantd");

@@ -15,7 +15,6 @@ use crate::arn::Arn;
 use crate::base::REVOKER_SESSION;
 use crate::config::{AccountConfig, BaseConfig, RoleConfig};
 use crate::limits::MIN_MAX_SESSION;
-use crate::probe;
 use crate::rights::{Document, Rights, Statement};
 
 /// The four actions that write and read a boundary's versions.
@@ -318,21 +317,12 @@ impl<'a> Account<'a> {
     fn doctor(&self, out: &mut String) {
         let roles = self.config.roles.iter().map(|role| role.arn.to_string());
         let boundaries = self.boundaries.keys().map(ToString::to_string);
-        let tried = self.needs.needs.iter().filter_map(|need| probe::harmless(&need.plan));
-        let buckets: BTreeSet<String> =
-            tried.filter(|(_, on)| on.service() == "s3").map(|(_, bucket)| bucket.to_string()).collect();
         let mut statements = vec![Statement::allow(["iam:GetRole".to_owned()], roles)];
         if !self.boundaries.is_empty() {
             statements.push(Statement::allow(["iam:ListEntitiesForPolicy".to_owned()], boundaries));
         }
-        if !buckets.is_empty() {
-            statements.push(Statement::allow(["s3:GetBucketPolicy".to_owned()], buckets));
-        }
         let document = Document::new(statements);
-        out.push_str(
-            "\n# Reads by which grantctl doctor sees that the boundaries are where they belong, and that no bucket's own\n\
-             # policy shuts the sessions out.\n",
-        );
+        out.push_str("\n# Two reads by which grantctl doctor sees that the boundaries are where they belong.\n");
         let body = format!(
             "  count  = var.{me}_doctor ? 1 : 0\n  name   = \"grantd-doctor\"\n  role   = aws_iam_role.{me}_revoker.name\n  \
              policy = {}",

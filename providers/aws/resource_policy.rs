@@ -44,6 +44,7 @@ async fn read(account: &Account, http: &Http, bucket: &Arn) -> Result<Option<Str
         200 => Ok(Some(body)),
         404 if body.contains("NoSuchBucketPolicy") => Ok(None),
         404 => Err(call.error(ErrorKind::NotFound, "there is no such bucket")),
+        403 => Err(call.error(ErrorKind::Refused, "it may not be looked at")),
         _ => Err(call.status(status)),
     }
 }

@@ -35,6 +35,9 @@ const PATH: &str = "/credentials";
 /// Connections that are served at once. Clients make one for each credential.
 const AT_ONCE: usize = 64;
 
+/// How many of those who are refused may be told so at once; more are hung up on.
+const STRANGERS: usize = 4;
+
 /// For the head of a request, and for all of one connection.
 const HEAD: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(90);
@@ -81,7 +84,7 @@ impl Front {
 
     /// Serves until it is dropped.
     pub(super) async fn serve(self, keeper: Arc<Keeper>, family: Arc<Family>, news: UnboundedSender<News>) {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let (places, strangers) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(STRANGERS)));
         let mut told = 0_usize;
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -103,6 +106,14 @@ impl Front {
                 told = told.saturating_add(1);
                 let _ = news.send(News::Note(format!("the front refused a connection: {why}")));
             }
+            // A stranger takes no place from the command, however many come and say nothing.
+            let place = match refused {
+                None => place,
+                Some(_) => match Arc::clone(&strangers).try_acquire_owned() {
+                    Ok(place) => place,
+                    Err(_) => continue,
+                },
+            };
             let (door, keeper) = (Arc::clone(&self.door), Arc::clone(&keeper));
             tokio::spawn(async move {
                 // A client that hangs or hangs up harms nobody but itself.

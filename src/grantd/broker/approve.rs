@@ -277,7 +277,7 @@ pub(super) fn allowed_today(standing: &Standing<'_>, matter: Matter<'_>) -> Resu
     }
 }
 
-fn no_holder(person: &str, capacity: Capacity, standing: &Standing<'_>) -> Refusal {
+pub(super) fn no_holder(person: &str, capacity: Capacity, standing: &Standing<'_>) -> Refusal {
     let resource = standing.resource;
     Refusal {
         rule: QUORUM.to_owned(),

@@ -67,7 +67,7 @@ impl Broker {
     }
 }
 
-/// What carries the session of a lease.
+/// What carries the session of a lease. Not by the account's configured name, which may change over a restart.
 fn place_of(lease: &Lease) -> (String, String) {
-    (format!("{}/{}", lease.scope.cloud, lease.scope.account), lease.target.clone())
+    (lease.scope.cloud.to_string(), lease.target.clone())
 }

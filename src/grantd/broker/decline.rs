@@ -4,7 +4,7 @@
 use grantd_model::{ExtensionEnd, Grant, GrantEvent, GrantId, GrantState, Justification, Verdict};
 use serde_json::{Value, json};
 
-use super::approve::{ATTEMPTS, step};
+use super::approve::{ATTEMPTS, no_holder, step};
 use super::matter::Matter;
 use super::quorum::{Requesters, own_request, person};
 use super::{Broker, BrokerError, daemon, draft};
@@ -57,11 +57,16 @@ impl Broker {
         let standing = self.standing_whatever_the_plan(&bundle, matter, resource);
         let needed = standing.needed.keys().copied();
         let held = standing.held_by(&approver.name);
-        let capacity = needed.clone().find(|capacity| held.contains(capacity)).or_else(|| needed.clone().next());
-        let capacity = capacity.unwrap_or(grantd_model::Capacity::Owner);
+        let has = needed.clone().find(|capacity| held.contains(capacity));
+        let capacity = has.or_else(|| needed.clone().next()).unwrap_or(grantd_model::Capacity::Owner);
         let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
         if let Verdict::Deny { refusal } = &decision.verdict {
             return self.refused("deny.refused", caller, id, refusal.clone(), json!(decision)).await;
+        }
+        if has.is_none() {
+            // Policy would let anybody: the catalogue does not.
+            let refusal = no_holder(&approver.name, capacity, &standing);
+            return self.refused("deny.refused", caller, id, refusal, json!(decision)).await;
         }
         let (by, reason) = (approver.name, reason.as_str().to_owned());
         let event = match matter.extension {

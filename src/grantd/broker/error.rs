@@ -103,7 +103,9 @@ impl BrokerError {
             | Self::BadRequest(_)
             | Self::Busy(_)
             | Self::Draining => true,
-            Self::Denied(_) | Self::Cloud(_) | Self::Store(_) | Self::Stopping | Self::Internal(_) => false,
+            // Found before the cloud was asked, and so before there was a lease.
+            Self::Cloud(error) => matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Config),
+            Self::Denied(_) | Self::Store(_) | Self::Stopping | Self::Internal(_) => false,
         }
     }
 }
@@ -150,6 +152,10 @@ impl From<StoreError> for BrokerError {
                 in_use,
                 limit: u64::from(limit),
             },
+            StoreError::Guard(GuardFailure::Pending { in_use, .. }) => Self::Busy(format!(
+                "{in_use} requests of yours wait for approval, and more are not taken: have them answered, or take some \
+                 back with grantctl cancel"
+            )),
             StoreError::Guard(GuardFailure::FreezesChanged) => {
                 Self::State("a freeze was set or thawed meanwhile: ask again".to_owned())
             }

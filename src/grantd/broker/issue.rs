@@ -20,6 +20,9 @@ use crate::failpoint;
 use crate::policy::{Bundle, Facts, Question};
 use crate::store::{Guard, GuardFailure, StoreError, Transaction, Write};
 
+/// How often a vend is written again when freezes change in between.
+const ATTEMPTS: usize = 16;
+
 /// A session that may be made: where, until when, and under which conditions.
 struct Approved {
     bundle: Arc<Bundle>,
@@ -153,7 +156,9 @@ impl Broker {
         request.entitlement.resource = resource.resource_ref();
         let empty = grantd_provider_api::CapabilityMap::default();
         let map = bundle.maps.get(&resource.cloud).unwrap_or(&empty);
-        let plan = self.provider(resource.cloud)?.plan(&request.entitlement, map)?;
+        let plan = self.provider(resource.cloud)?.plan(&request.entitlement, map).map_err(|error| {
+            BrokerError::PlanChanged(format!("\"{name}\" cannot be served any more as it was asked for: {error}"))
+        })?;
         let digest = request_digest(&request, &plan, resource.tier).ok();
         if digest == Some(grant.digest) {
             return Ok(plan);
@@ -244,16 +249,17 @@ impl Broker {
 
     /// Commits, unless a freeze covers the grant at the moment of writing.
     async fn commit_unless_frozen(&self, grant: &Grant, transaction: Transaction) -> Result<(), BrokerError> {
-        loop {
+        for _ in 0..ATTEMPTS {
             let mut guarded = transaction.clone();
             guarded.guards.insert(0, self.unfrozen(&grant.request.subject, grant)?);
             match self.store().commit(guarded).await {
                 Ok(_) => return Ok(()),
-                // Set or lifted by somebody meanwhile, each of which takes a person: this comes to an end.
+                // Set or lifted by somebody meanwhile.
                 Err(StoreError::Guard(GuardFailure::FreezesChanged)) => self.read_freezes().await?,
                 Err(error) => return Err(error.into()),
             }
         }
+        Err(StoreError::Guard(GuardFailure::FreezesChanged).into())
     }
 
     fn lease_on(

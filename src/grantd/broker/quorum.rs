@@ -42,7 +42,9 @@ impl<'a> Requesters<'a> {
     pub fn of_parties(parties: impl IntoIterator<Item = &'a Subject>, people: &'a People) -> Self {
         let identities: Vec<&Subject> = parties.into_iter().collect();
         let known = identities.iter().filter_map(|identity| people.known(identity));
-        let names = known.filter(|known| known.kind == SubjectKind::Human).map(|known| known.name.as_str()).collect();
+        // Whoever has the identity now, and whoever had it when it was asked: a user may have changed hands since.
+        let all = known.chain(identities.iter().copied());
+        let names = all.filter(|party| party.kind == SubjectKind::Human).map(|party| party.name.as_str()).collect();
         // Somebody who is not in the table any more could be anybody in it, under another identity.
         let unknown = identities.iter().find(|identity| people.known(identity).is_none()).copied();
         Self { identities, people: names, unknown }

@@ -47,10 +47,11 @@ impl Broker {
         self.end_proofs_left_behind().await?;
         self.end_leases_of_ended_grants().await?;
         self.decide_again(&open).await;
-        self.settle_waiting().await?;
         for scope in &scopes {
             self.revoke_soon(scope);
         }
+        // What waits for people comes after what the cloud has to refuse.
+        self.settle_waiting().await?;
         failpoint::hit("reconcile.done");
         Ok(())
     }

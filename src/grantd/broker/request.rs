@@ -18,7 +18,10 @@ use crate::attest::Caller;
 use crate::config::Resource;
 use crate::failpoint;
 use crate::policy::{Bundle, Question};
-use crate::store::{Transaction, Write};
+use crate::store::{Guard, Transaction, Write};
+
+/// How many requests of one requester may wait for approval: more would only hide those of others from approvers.
+const MAX_PENDING: u32 = 100;
 
 /// What a caller asks when it wants a grant.
 #[derive(Debug, Clone)]
@@ -116,7 +119,14 @@ impl Broker {
             granted
         };
         let writes = vec![Write::InsertGrant(granted.clone())];
-        self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
+        let requester = &granted.request.requested_by;
+        let requester = format!("{}:{}", requester.issuer, requester.id);
+        let guards = waits.then_some(Guard::PendingBelow { requester, limit: MAX_PENDING }).into_iter().collect();
+        if let Err(error) = self.store().commit(Transaction { guards, writes, audit }).await {
+            let refused = BrokerError::from(error);
+            self.record_refusal("request.refused", caller, (None, None), &refused).await?;
+            return Err(refused);
+        }
         failpoint::hit("request.written");
         Ok(granted)
     }

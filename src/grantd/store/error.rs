@@ -64,6 +64,14 @@ pub enum GuardFailure {
     /// See [`Guard::AnchorRegistered`](super::Guard::AnchorRegistered).
     #[error("the anchor is not registered any more")]
     AnchorGone,
+    /// See [`Guard::PendingBelow`](super::Guard::PendingBelow).
+    #[error("{in_use} of {limit} requests of one requester wait for approval")]
+    Pending {
+        /// How many wait.
+        in_use: u64,
+        /// How many may.
+        limit: u32,
+    },
     /// See [`Guard::FreezesAt`](super::Guard::FreezesAt).
     #[error("a freeze was set or thawed meanwhile")]
     FreezesChanged,

@@ -35,6 +35,10 @@ pub(super) fn question(guard: &Guard) -> Sql {
         Guard::AnchorRegistered { anchor } => {
             Sql::new("SELECT COUNT(*) FROM anchors WHERE id = $1", [anchor.to_string().into()])
         }
+        Guard::PendingBelow { requester, .. } => Sql::new(
+            "SELECT COUNT(*) FROM grants WHERE requester = $1 AND phase = 'pending'",
+            [requester.as_str().into()],
+        ),
         Guard::FreezesAt { .. } => Sql::new("SELECT CAST(COALESCE(SUM(version + 1), 0) AS BIGINT) FROM freezes", []),
     }
 }
@@ -54,6 +58,7 @@ pub(super) fn judge(guard: &Guard, answer: i64) -> Result<(), GuardFailure> {
     match guard {
         Guard::GrantActive { .. } if answer != 1 => Err(GuardFailure::GrantNotActive),
         Guard::AnchorRegistered { .. } if answer != 1 => Err(GuardFailure::AnchorGone),
+        Guard::PendingBelow { limit, .. } if !below(*limit) => Err(GuardFailure::Pending { in_use, limit: *limit }),
         Guard::FreezesAt { epoch } if in_use != *epoch => Err(GuardFailure::FreezesChanged),
         Guard::OtherAnchorsBelow { limit, .. } if !below(*limit) => {
             Err(GuardFailure::Concurrent { in_use, limit: *limit })

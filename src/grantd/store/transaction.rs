@@ -70,6 +70,13 @@ pub enum Guard {
         /// Which.
         anchor: AnchorId,
     },
+    /// Fewer than `limit` requests of this requester wait for approval.
+    PendingBelow {
+        /// The requester's `issuer:id`.
+        requester: String,
+        /// How many there may be.
+        limit: u32,
+    },
     /// No freeze was set and none was thawed since all of them were read.
     FreezesAt {
         /// Their [epoch](grantd_model::freeze_epoch) then.
