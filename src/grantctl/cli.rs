@@ -8,6 +8,7 @@ use grantd_wire::AnchorChoice;
 use jiff::Timestamp;
 
 use crate::cover::{Cover, Freeze, FreezeName};
+use crate::detail::Detail;
 use crate::exec::args::{Exec, ExecChild, HELP as EXEC_HELP};
 use crate::exit::EXIT_CODES;
 use crate::words::{AnchorName, GrantChoice, GrantName, Thing, moment, patience, whole_seconds};
@@ -169,33 +170,15 @@ pub struct Request {
     /// Why, in a sentence.
     #[arg(long, value_name = "TEXT")]
     pub why: String,
-    /// Only keys that start with this.
-    #[arg(long)]
-    pub prefix: Option<String>,
-    /// Only from this network; may be given more than once.
-    #[arg(long = "source-network", value_name = "CIDR")]
-    pub source_networks: Vec<String>,
-    /// The ticket it is for.
-    #[arg(long)]
-    pub ticket: Option<String>,
+    /// What narrows it, and what it is for.
+    #[command(flatten)]
+    pub detail: Detail,
     /// Not before this moment, e.g. `2026-11-22T09:00:00Z`.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub not_before: Option<Timestamp>,
     /// Who will use it, by the configured name; yourself when left out.
     #[arg(long, value_name = "NAME")]
     pub subject: Option<String>,
-    /// The system that runs the work, e.g. `github`.
-    #[arg(long, value_name = "SYSTEM", requires = "task_run")]
-    pub task_system: Option<String>,
-    /// Its run.
-    #[arg(long, value_name = "RUN", requires = "task_system")]
-    pub task_run: Option<String>,
-    /// Which attempt of the run.
-    #[arg(long, value_name = "ATTEMPT", requires = "task_run")]
-    pub task_attempt: Option<String>,
-    /// Which job of the run.
-    #[arg(long, value_name = "JOB", requires = "task_run")]
-    pub task_job: Option<String>,
 }
 
 /// Approve what waits on a grant.

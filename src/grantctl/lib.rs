@@ -9,6 +9,7 @@ pub mod client;
 pub mod clock;
 mod commands;
 pub mod cover;
+pub mod detail;
 mod exec;
 pub mod exit;
 pub mod paint;

@@ -64,24 +64,16 @@ pub(super) async fn list(context: &mut Context<'_>, wanted: List) -> Result<(), 
 }
 
 fn create(asked: Request) -> GrantCreate {
-    let narrowing = (asked.prefix.is_some() || !asked.source_networks.is_empty())
-        .then_some(NarrowingBody { prefix: asked.prefix, source_networks: asked.source_networks });
-    let task = asked.task_system.zip(asked.task_run).map(|(system, run)| TaskBody {
-        system,
-        run,
-        attempt: asked.task_attempt,
-        job: asked.task_job,
-    });
     GrantCreate {
         resource: asked.resource,
         capability: asked.capability,
-        narrowing,
+        narrowing: asked.detail.narrowing(),
         justification: asked.why,
-        ticket: asked.ticket,
+        task: asked.detail.task(),
+        ticket: asked.detail.ticket,
         duration_seconds: asked.duration_seconds,
         not_before: asked.not_before.map(|at| at.to_string()),
         subject: asked.subject,
-        task,
     }
 }
 

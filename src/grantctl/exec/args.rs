@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use grantd_wire::{GrantCreate, NarrowingBody, TaskBody};
+use grantd_wire::GrantCreate;
 
+use crate::detail::Detail;
 use crate::words::{GrantChoice, patience, whole_seconds};
 
 /// What `exec --help` says beyond the flags.
@@ -71,27 +72,9 @@ pub struct Exec {
     /// Why, in a sentence.
     #[arg(long, value_name = "TEXT", requires = "capability")]
     pub why: Option<String>,
-    /// Only keys that start with this.
-    #[arg(long, requires = "capability")]
-    pub prefix: Option<String>,
-    /// Only from this network; may be given more than once.
-    #[arg(long = "source-network", value_name = "CIDR", requires = "capability")]
-    pub source_networks: Vec<String>,
-    /// The ticket it is for.
-    #[arg(long, requires = "capability")]
-    pub ticket: Option<String>,
-    /// The system that runs the work, e.g. `github`.
-    #[arg(long, value_name = "SYSTEM", requires_all = ["capability", "task_run"])]
-    pub task_system: Option<String>,
-    /// Its run.
-    #[arg(long, value_name = "RUN", requires = "task_system")]
-    pub task_run: Option<String>,
-    /// Which attempt of the run.
-    #[arg(long, value_name = "ATTEMPT", requires = "task_run")]
-    pub task_attempt: Option<String>,
-    /// Which job of the run.
-    #[arg(long, value_name = "JOB", requires = "task_run")]
-    pub task_job: Option<String>,
+    /// What narrows the request, and what it is for.
+    #[command(flatten)]
+    pub detail: Detail,
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -101,24 +84,16 @@ impl Exec {
     /// What to request, if this is the one-step form.
     pub(crate) fn request(&self) -> Option<GrantCreate> {
         let capability = self.capability.clone()?;
-        let narrowing = (self.prefix.is_some() || !self.source_networks.is_empty())
-            .then(|| NarrowingBody { prefix: self.prefix.clone(), source_networks: self.source_networks.clone() });
-        let task = self.task_system.clone().zip(self.task_run.clone()).map(|(system, run)| TaskBody {
-            system,
-            run,
-            attempt: self.task_attempt.clone(),
-            job: self.task_job.clone(),
-        });
         Some(GrantCreate {
             resource: self.resource.clone()?,
             capability,
-            narrowing,
+            narrowing: self.detail.narrowing(),
             justification: self.why.clone()?,
-            ticket: self.ticket.clone(),
+            ticket: self.detail.ticket.clone(),
             duration_seconds: self.duration_seconds?,
             not_before: None,
             subject: None,
-            task,
+            task: self.detail.task(),
         })
     }
 }
