@@ -183,6 +183,53 @@ pub struct NativeRule {
     pub prefix_condition: Option<String>,
 }
 
+/// A role, and where it is assigned: how Azure and Google Cloud grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NativeRole {
+    /// The role: on Azure the GUID of a built-in role definition, on Google Cloud `roles/<name>`; on both `custom:<name>`
+    /// for one that `bootstrap` defines, which has exactly `permissions` and `data_permissions`.
+    pub role: String,
+    /// Its documented title.
+    pub title: String,
+    /// What it is given for. Each is among those that the vendor documents for the role.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+    /// The same for what Azure calls data actions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_permissions: Vec<String>,
+    /// Where it is assigned, as a template: `{native}` is the catalogue's native name, the other words are the adapter's.
+    pub on: String,
+    /// The condition of the assignment as a template in the cloud's own language, without the time of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// The same where a key prefix narrows it, as `{prefix}`. Without this a prefix cannot be asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_condition: Option<String>,
+}
+
+/// What ends access when the time of a lease is up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expiry {
+    /// The cloud, to the second, whatever becomes of the daemon.
+    #[default]
+    Cloud,
+    /// The daemon, by taking the access back: it is late by what that takes, and by as long as the daemon is down.
+    Daemon,
+}
+
+/// What carries a session on Google Cloud.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Carrier {
+    /// A principal of the lease's own, by workload identity federation.
+    #[default]
+    Principal,
+    /// A service account out of a pool, by impersonation.
+    ServiceAccount,
+}
+
 /// What one capability is in one cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -196,8 +243,22 @@ pub struct Permission {
     /// What the cloud cannot express narrowly, in words. Refused unless policy permits it.
     #[serde(default)]
     pub widens: Vec<String>,
-    /// The native rules.
+    /// What ends access when its time is up.
+    #[serde(default)]
+    pub expiry: Expiry,
+    /// The native rules: on AWS.
+    #[serde(default)]
     pub rules: Vec<NativeRule>,
+    /// The roles: on Azure and Google Cloud.
+    #[serde(default)]
+    pub roles: Vec<NativeRole>,
+    /// For whom its tokens are: on Azure, e.g. `https://storage.azure.com`. The first is the one that clients are given
+    /// unasked.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// What carries the session: on Google Cloud.
+    #[serde(default)]
+    pub carrier: Carrier,
 }
 
 /// One cloud's map from capability to native permission: `config/entitlements/<cloud>.toml`.

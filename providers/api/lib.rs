@@ -2,6 +2,7 @@
 //! plans, clock and ids. No SDK, no runtime, no I/O.
 #![forbid(unsafe_code)]
 
+mod assertion;
 mod clock;
 mod doctor;
 mod entitlement;
@@ -11,17 +12,18 @@ mod plan;
 mod provider;
 mod secret;
 
+pub use assertion::{Assertion, Assertions};
 pub use clock::{Clock, SystemClock};
 pub use doctor::{AccountNeeds, Finding, Need, Standing, Trial};
 pub use entitlement::{
-    Capability, CapabilityMap, Cloud, Entitlement, InvalidName, Narrowing, NativeRule, Permission, Persistence,
-    ResourceRef, Revocation,
+    Capability, CapabilityMap, Carrier, Cloud, Entitlement, Expiry, InvalidName, Narrowing, NativeRole, NativeRule,
+    Permission, Persistence, ResourceRef, Revocation,
 };
 pub use error::{ErrorKind, Fault, ProviderError};
 pub use id::{Id, IdKind, IdSource, LeaseId, LeaseKind, ParseIdError, RandomIds};
-pub use plan::Plan;
+pub use plan::{Ending, Plan};
 pub use provider::{
-    AccountHealth, Capabilities, Confirmation, Credential, DenyEntry, DenyForm, DenyScope, IssueRequest, Issued,
-    Origin, Placement, Provider, RevokeReceipt, Target,
+    AccountHealth, AzureToken, Capabilities, Confirmation, Credential, DenyEntry, DenyForm, DenyScope, IssueRequest,
+    Issued, Mark, Origin, Placement, Provider, RevokeReceipt, Target,
 };
 pub use secret::Secret;

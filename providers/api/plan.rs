@@ -24,4 +24,38 @@ pub struct Plan {
     pub persistence: Persistence,
     /// What the cloud cannot express narrowly.
     pub widens: Vec<String>,
+    /// What ends access when its time is up.
+    #[serde(default, skip_serializing_if = "Ending::is_exact")]
+    pub ending: Ending,
+}
+
+/// What ends access when the time of a lease is up, and how late that can be (promise P3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Ending {
+    /// The cloud, to the second, whatever becomes of the daemon.
+    #[default]
+    Cloud,
+    /// The daemon takes the access back.
+    Daemon {
+        /// How long after its time access may still be felt while the daemon runs, in seconds.
+        outlives: u64,
+    },
+}
+
+impl Ending {
+    /// Whether access ends to the second.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        *self == Self::Cloud
+    }
+
+    /// How long after its time access may still be felt while the daemon runs, in seconds.
+    #[must_use]
+    pub fn outlives(&self) -> u64 {
+        match self {
+            Self::Cloud => 0,
+            Self::Daemon { outlives } => *outlives,
+        }
+    }
 }

@@ -91,6 +91,19 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Any.
     async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError>;
 
+    /// What stands in `scope` and bears grantd's mark, with the lease that it was made for. What bears no such mark is never
+    /// told of.
+    ///
+    /// # Errors
+    /// Any; then nothing is known.
+    async fn marked(&self, scope: &DenyScope) -> Result<Vec<Mark>, ProviderError>;
+
+    /// Removes what [`Provider::marked`] told of and no living lease owns. What is gone already is no error.
+    ///
+    /// # Errors
+    /// Any; some may have been removed.
+    async fn remove(&self, scope: &DenyScope, marks: &[Mark]) -> Result<(), ProviderError>;
+
     /// How each account is doing, for `status`.
     fn health(&self) -> Vec<AccountHealth>;
 
@@ -154,6 +167,15 @@ impl fmt::Display for DenyScope {
     }
 }
 
+/// Something in the cloud that was made for a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The lease that its mark names.
+    pub lease: LeaseId,
+    /// Its native name.
+    pub name: String,
+}
+
 /// A native identity that can carry sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -209,6 +231,8 @@ pub struct Issued {
     pub origin: Option<Origin>,
     /// Native facts worth keeping in audit, e.g. the packed policy size. Never secret.
     pub facts: Vec<(String, String)>,
+    /// What the caller should know, e.g. that the access is not felt yet. Never secret.
+    pub notes: Vec<String>,
 }
 
 /// Where and when the cloud made a session, by its own names and its own clock. Sessions of which both are known can be
@@ -233,6 +257,35 @@ pub enum Credential {
         /// Secret.
         session_token: Secret,
     },
+    /// Access tokens of a principal in Azure.
+    Azure {
+        /// The directory (tenant) that issued them.
+        tenant: String,
+        /// The principal's client (application) id.
+        client_id: String,
+        /// The subscription of the resource.
+        subscription: String,
+        /// One for each audience of the plan, in its order.
+        tokens: Vec<AzureToken>,
+    },
+    /// An access token of Google Cloud.
+    Gcp {
+        /// Secret.
+        access_token: Secret,
+        /// Whose it is: `principal://...`, or a service account's address.
+        principal: String,
+        /// The project of the resource.
+        project: String,
+    },
+}
+
+/// An access token for one audience.
+#[derive(Debug)]
+pub struct AzureToken {
+    /// For whom it is, e.g. `https://storage.azure.com`.
+    pub audience: String,
+    /// Secret.
+    pub token: Secret,
 }
 
 /// One session that the cloud must refuse.

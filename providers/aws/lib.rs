@@ -41,7 +41,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantd_provider_api::{
     AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential, DenyEntry,
-    DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Placement, Plan, Provider, ProviderError,
+    DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Mark, Placement, Plan, Provider, ProviderError,
     ResourceRef, RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
@@ -175,6 +175,15 @@ impl Provider for AwsProvider {
         let outcome = account.revoker(&scope.name)?.confirm(entries).await;
         account.record(Service::Iam, &outcome);
         outcome
+    }
+
+    /// Nothing of a lease stays in an account but its line in a deny document, and that is rendered anew each time.
+    async fn marked(&self, scope: &DenyScope) -> Result<Vec<Mark>, ProviderError> {
+        self.scope_account(scope)?.revoker(&scope.name).map(|_| Vec::new())
+    }
+
+    async fn remove(&self, scope: &DenyScope, _marks: &[Mark]) -> Result<(), ProviderError> {
+        self.scope_account(scope)?.revoker(&scope.name).map(|_| ())
     }
 
     fn health(&self) -> Vec<AccountHealth> {

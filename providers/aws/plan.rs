@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use grantd_provider_api::{
-    CapabilityMap, Cloud, Entitlement, ErrorKind, NativeRule, Permission, Persistence, Plan, ProviderError, Revocation,
+    CapabilityMap, Cloud, Ending, Entitlement, ErrorKind, NativeRule, Permission, Persistence, Plan, ProviderError,
+    Revocation,
 };
 use serde_json::{Value, json};
 
@@ -57,6 +58,8 @@ pub(crate) fn plan(
         revocation: permission.revocation.clone(),
         persistence: permission.persistence,
         widens: permission.widens.clone(),
+        // A statement of the session policy denies everything from that second on.
+        ending: Ending::Cloud,
     })
 }
 

@@ -44,7 +44,8 @@ pub(crate) async fn probe(
     })?;
     let ask = ask(action, &on);
     let call = Call { account: &account.config.name, action, on: on.as_str(), caller: "the session" };
-    let request = signed(&call, account, &ask, &on, &identity(credential))?;
+    let identity = identity(credential).ok_or_else(|| call.error(ErrorKind::Config, "this is no session of AWS"))?;
+    let request = signed(&call, account, &ask, &on, &identity)?;
     let (status, body) = http.exchange(&call, request).await?;
     let body = String::from_utf8_lossy(&body);
     match status {
@@ -57,10 +58,11 @@ pub(crate) async fn probe(
     }
 }
 
-fn identity(credential: &Credential) -> Credentials {
-    let Credential::Aws { access_key_id, secret_access_key, session_token } = credential;
+/// None when it is a credential of another cloud.
+fn identity(credential: &Credential) -> Option<Credentials> {
+    let Credential::Aws { access_key_id, secret_access_key, session_token } = credential else { return None };
     let token = Some(session_token.expose().to_owned());
-    Credentials::new(access_key_id, secret_access_key.expose(), token, None, "grantd-probe")
+    Some(Credentials::new(access_key_id, secret_access_key.expose(), token, None, "grantd-probe"))
 }
 
 fn ask(action: &'static str, on: &Arn) -> Ask {

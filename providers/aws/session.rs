@@ -180,6 +180,7 @@ fn accept(
         native_id: expected,
         origin,
         facts,
+        notes: Vec::new(),
     })
 }
 

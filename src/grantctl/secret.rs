@@ -19,16 +19,22 @@ pub(crate) struct Secret {
     region: Option<String>,
 }
 
-impl From<CredentialBody> for Secret {
-    fn from(body: CredentialBody) -> Self {
-        let CredentialBody::Aws { access_key_id, secret_access_key, session_token, expiration, region } = body;
-        Self {
+impl TryFrom<CredentialBody> for Secret {
+    type Error = Failure;
+
+    fn try_from(body: CredentialBody) -> Result<Self, Failure> {
+        let CredentialBody::Aws { access_key_id, secret_access_key, session_token, expiration, region } = body else {
+            let words =
+                "the grant is for another cloud, and this is how AWS clients take a credential: use --format json";
+            return Err(Failure::new(Exit::Unexpected, words));
+        };
+        Ok(Self {
             access_key_id,
             secret_access_key: Zeroizing::new(secret_access_key),
             session_token: Zeroizing::new(session_token),
             expiration,
             region,
-        }
+        })
     }
 }
 

@@ -1,4 +1,6 @@
-//! The daemon's program: harden, configure, wire, run. The only place that names a concrete adapter.
+//! The daemon's program: harden, configure, wire, run.
+
+mod adapters;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -55,7 +57,7 @@ fn start(cli: &Cli) -> Result<(), String> {
     let settings = startup::read_settings(&cli.config, &owners)?;
     let bundle = startup::read_bundle(&settings.policy_dir, &owners)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let providers = providers(&settings, &owners, &clock)?;
+    let providers = adapters::providers(&settings, &owners, &clock)?;
     if cli.check {
         println!("ok: policy {} with {} clouds", bundle.version, providers.len());
         return Ok(());
@@ -119,25 +121,4 @@ async fn serve(ready: Ready) -> Result<(), String> {
     let served = server.await;
     broker.finish(run::PATIENCE).await;
     served.map_err(|error| format!("the server ended badly: {error}"))
-}
-
-fn providers(
-    settings: &Settings,
-    owners: &Owners,
-    clock: &Arc<dyn Clock>,
-) -> Result<BTreeMap<Cloud, Arc<dyn Provider>>, String> {
-    let mut providers: BTreeMap<Cloud, Arc<dyn Provider>> = BTreeMap::new();
-    for (cloud, table) in &settings.providers {
-        match cloud.as_str() {
-            "aws" => {
-                let config: grantd_provider_aws::Config =
-                    table.clone().try_into().map_err(|error| format!("grantd.toml: {error}"))?;
-                startup::check_files(config.files(), owners)?;
-                let aws = grantd_provider_aws::AwsProvider::new(config, Arc::clone(clock));
-                providers.insert(Cloud::Aws, Arc::new(aws.map_err(|error| error.to_string())?));
-            }
-            other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
-        }
-    }
-    Ok(providers)
 }

@@ -1,6 +1,6 @@
 //! The grant machine: a table of what may follow what, and random histories.
 
-use grantd_provider_api::{Cloud, Id, Narrowing, Persistence, ResourceRef, Revocation};
+use grantd_provider_api::{Cloud, Ending, Id, Narrowing, Persistence, ResourceRef, Revocation};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -48,6 +48,7 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
         revocation: Revocation::Eventual,
         persistence: Persistence::None,
         widens: Vec::new(),
+        ending: Ending::Cloud,
     };
     let digest = request_digest(&request, &plan, Tier::Low).unwrap();
     Grant {

@@ -1,6 +1,6 @@
 //! One credential session under a grant, and its life.
 
-use grantd_provider_api::{DenyEntry, DenyForm, DenyScope, LeaseId, Origin};
+use grantd_provider_api::{DenyEntry, DenyForm, DenyScope, Ending, LeaseId, Origin};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub struct Lease {
     pub token_until: Timestamp,
     /// Until when it, once ended early, needs a place in the deny scope.
     pub place_until: Timestamp,
+    /// What ends access when its time is up.
+    #[serde(default, skip_serializing_if = "Ending::is_exact")]
+    pub ending: Ending,
     /// The native name of the session, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native_id: Option<String>,
@@ -145,6 +148,8 @@ pub enum EndReason {
     },
     /// The grant under it ended.
     GrantEnded,
+    /// Its time was up, and the cloud does not end it by itself.
+    TimeUp,
     /// The anchor process exited, or could not be proved to be the same after a restart.
     AnchorExited,
     /// The held connection closed.
@@ -173,6 +178,7 @@ impl EndReason {
             Self::Completed => "completed",
             Self::Revoked { .. } => "revoked",
             Self::GrantEnded => "grant_ended",
+            Self::TimeUp => "time_up",
             Self::AnchorExited => "anchor_exited",
             Self::ConnectionClosed => "connection_closed",
             Self::Abandoned => "abandoned",
@@ -352,6 +358,11 @@ impl Lease {
                 lease.native_id = Some(native_id.clone());
                 lease.origin.clone_from(origin);
             }
+            // Where the cloud ends nothing by itself, what was taken away can come back to life with what carries it until
+            // the taking away is felt everywhere.
+            LeaseEvent::Confirm { at } => {
+                lease.place_until = lease.place_until.max(later(*at, lease.ending.outlives()));
+            }
             LeaseEvent::Collapse { at, version } => {
                 lease.collapsed = Some(Collapsed { at: *at, version: version.clone() });
             }
@@ -367,15 +378,24 @@ impl Lease {
         match self.state {
             _ if self.collapsed.is_some() => None,
             LeaseState::Failed { .. } | LeaseState::Expired { denied: false, .. } => None,
+            // However long that takes.
+            _ if self.has_to_be_taken_away() => Some(Timestamp::MAX),
             _ => Some(self.place_until),
         }
     }
 
     /// The entry that the cloud has to refuse at `now`, if any: every lease that was ended by us, until its token
-    /// is dead for certain. An expiring one is left to expire.
+    /// is dead for certain - or for as long as it takes, where no expiry ends it. An expiring one is left to expire.
     #[must_use]
     pub fn deny_entry(&self, now: Timestamp) -> Option<DenyEntry> {
-        (self.state.needs_deny() && now < self.place_until).then(|| self.entry())
+        let lives = now < self.place_until || self.has_to_be_taken_away();
+        (self.state.needs_deny() && lives).then(|| self.entry())
+    }
+
+    /// Whether something stands in the cloud for it that no expiry removes.
+    fn has_to_be_taken_away(&self) -> bool {
+        let gone = matches!(self.state, LeaseState::Revoked { .. } | LeaseState::Failed { .. });
+        !self.ending.is_exact() && !gone
     }
 
     /// The entry by which the cloud would refuse it, whether or not it has to.
@@ -395,9 +415,16 @@ impl Lease {
     pub fn worst_case_until(&self) -> Option<Timestamp> {
         match self.state {
             LeaseState::Revoked { .. } | LeaseState::Expired { .. } | LeaseState::Failed { .. } => None,
-            _ => Some(self.access_until),
+            _ if self.ending.is_exact() => Some(self.access_until),
+            // Without the daemon only the death of the token ends it.
+            _ => Some(self.token_until.max(self.access_until)),
         }
     }
+}
+
+fn later(at: Timestamp, seconds: u64) -> Timestamp {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    at.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 fn next(lease: &Lease, event: &LeaseEvent) -> Result<LeaseState, TransitionError> {
@@ -411,8 +438,7 @@ fn next(lease: &Lease, event: &LeaseEvent) -> Result<LeaseState, TransitionError
             S::Revoking { reason: reason.clone(), requested_at: *at, accepted: None }
         }
         (S::Active, E::End { at, reason, propagation }) => {
-            let felt = at.checked_add(jiff::SignedDuration::from_secs(i64::try_from(*propagation).unwrap_or(i64::MAX)));
-            if felt.is_ok_and(|felt| felt < lease.access_until) {
+            if !lease.ending.is_exact() || later(*at, *propagation) < lease.access_until {
                 S::Revoking { reason: reason.clone(), requested_at: *at, accepted: None }
             } else {
                 S::Expiring { reason: reason.clone(), requested_at: *at }
@@ -440,6 +466,10 @@ fn next(lease: &Lease, event: &LeaseEvent) -> Result<LeaseState, TransitionError
         // Only of what was certainly made, and when, it is certain that a rule about its identity and time refuses it.
         (state, E::Collapse { .. }) if state.needs_deny() && lease.origin.is_some() && lease.collapsed.is_none() => {
             state.clone()
+        }
+        // What no expiry ends is ended, and is not over before the cloud was seen to refuse it.
+        (state, event @ E::Expire { .. }) if !lease.ending.is_exact() => {
+            return Err(TransitionError { thing: "a lease", state: state.phase().as_str(), event: event.name() });
         }
         (S::Active, E::Expire { at }) if *at >= lease.access_until => {
             S::Expired { at: *at, reason: None, denied: false }

@@ -32,6 +32,7 @@ fn issuing() -> Lease {
         access_until: at(300),
         token_until: at(960),
         place_until: at(1860),
+        ending: Ending::Cloud,
         native_id: None,
         origin: None,
         collapsed: None,
@@ -61,6 +62,35 @@ fn p4_a_revocation_is_requested_then_accepted_then_confirmed() {
     assert_eq!((revoked.worst_case_until(), revoked.state.phase()), (None, LeasePhase::Revoked));
     assert!(revoked.deny_entry(at(1799)).is_some(), "the deny stays until the token is dead for certain");
     assert!(revoked.deny_entry(at(1800)).is_none());
+}
+
+#[test]
+fn p3_what_no_expiry_ends_is_taken_away_and_is_not_over_before_that_was_seen() {
+    let slot = Lease { ending: Ending::Daemon { outlives: 600 }, ..issuing() };
+    let active = slot.after(&issued()).unwrap();
+    assert!(active.after(&LeaseEvent::Expire { at: at(300) }).is_err(), "nothing in the cloud ends it");
+    assert_eq!(active.worst_case_until(), Some(at(900)), "without the daemon only the token's death ends it");
+    // However little of its time is left, and long after it.
+    for late in [295, 300, 90_000] {
+        let taken = active.after(&end(late, 10)).unwrap();
+        assert_eq!(taken.state.phase(), LeasePhase::Revoking);
+        assert!(taken.after(&LeaseEvent::Expire { at: at(late + 1) }).is_err(), "it is not over by its time");
+        assert!(taken.deny_entry(at(9_000_000)).is_some(), "it is taken away for as long as that takes");
+        assert_eq!(taken.occupies_until(), Some(Timestamp::MAX), "and nobody else gets its place meanwhile");
+    }
+}
+
+#[test]
+fn p10_a_place_cools_down_from_the_moment_at_which_the_taking_away_was_seen() {
+    let slot = Lease { ending: Ending::Daemon { outlives: 600 }, ..issuing() };
+    let accept = |seconds| LeaseEvent::Accept { at: at(seconds), version: "1".to_owned() };
+    let until = |seconds| {
+        let taken = slot.after(&issued()).unwrap().after(&end(seconds, 10)).unwrap();
+        let revoked = taken.after(&accept(seconds)).unwrap().after(&LeaseEvent::Confirm { at: at(seconds) }).unwrap();
+        revoked.occupies_until()
+    };
+    assert_eq!(until(10), Some(at(1800)), "the token's own life is longer");
+    assert_eq!(until(5000), Some(at(5600)), "it was taken away late");
 }
 
 #[test]

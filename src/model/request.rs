@@ -144,7 +144,7 @@ pub fn request_digest(request: &Request, plan: &Plan, tier: Tier) -> Result<Dige
 
 #[cfg(test)]
 mod tests {
-    use grantd_provider_api::{Cloud, Narrowing, Persistence, ResourceRef, Revocation};
+    use grantd_provider_api::{Cloud, Ending, Narrowing, Persistence, ResourceRef, Revocation};
 
     use super::*;
     use crate::SubjectKind;
@@ -185,6 +185,7 @@ mod tests {
             revocation: Revocation::Immediate,
             persistence: Persistence::None,
             widens: Vec::new(),
+            ending: Ending::Cloud,
         };
         (request, plan)
     }

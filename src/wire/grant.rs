@@ -91,6 +91,10 @@ pub struct PlanView {
     pub persistence: String,
     /// What the cloud cannot express narrowly.
     pub widens: Vec<String>,
+    /// How late access may be felt after its time, in seconds, where grantd takes it away; left out where the cloud ends it
+    /// itself, to the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlives_seconds: Option<u64>,
 }
 
 /// A grant.

@@ -110,6 +110,45 @@ pub enum CredentialBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         region: Option<String>,
     },
+    /// Access tokens of a principal in Azure.
+    Azure {
+        /// The directory (tenant) that issued them.
+        tenant: String,
+        /// The principal's client (application) id.
+        client_id: String,
+        /// The subscription of the resource.
+        subscription: String,
+        /// One for each audience; the first is the one for whoever does not name any.
+        tokens: Vec<AzureTokenBody>,
+        /// When access ends (RFC 3339): what a client is to be told as expiration.
+        expiration: String,
+    },
+    /// An access token of Google Cloud.
+    Gcp {
+        /// Secret.
+        access_token: String,
+        /// Whose it is: `principal://...`, or a service account's address.
+        principal: String,
+        /// The project of the resource.
+        project: String,
+        /// When access ends (RFC 3339): what a client is to be told as expiration.
+        expiration: String,
+    },
+}
+
+/// An access token for one audience. `Debug` redacts it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AzureTokenBody {
+    /// For whom it is, e.g. `https://storage.azure.com`.
+    pub audience: String,
+    /// Secret.
+    pub token: String,
+}
+
+impl fmt::Debug for AzureTokenBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AzureTokenBody").field("audience", &self.audience).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for CredentialBody {
@@ -118,6 +157,17 @@ impl fmt::Debug for CredentialBody {
             Self::Aws { access_key_id, expiration, .. } => f
                 .debug_struct("Aws")
                 .field("access_key_id", access_key_id)
+                .field("expiration", expiration)
+                .finish_non_exhaustive(),
+            Self::Azure { client_id, tokens, expiration, .. } => f
+                .debug_struct("Azure")
+                .field("client_id", client_id)
+                .field("tokens", tokens)
+                .field("expiration", expiration)
+                .finish_non_exhaustive(),
+            Self::Gcp { principal, expiration, .. } => f
+                .debug_struct("Gcp")
+                .field("principal", principal)
                 .field("expiration", expiration)
                 .finish_non_exhaustive(),
         }
@@ -163,6 +213,29 @@ pub struct LeaseList {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p9_debug_of_tokens_redacts() {
+        let expiration = "2030-01-01T00:00:00Z".to_owned();
+        let azure = CredentialBody::Azure {
+            tenant: "t".to_owned(),
+            client_id: "slot-1".to_owned(),
+            subscription: "s".to_owned(),
+            tokens: vec![AzureTokenBody { audience: "https://vault".to_owned(), token: "t0k3n".to_owned() }],
+            expiration: expiration.clone(),
+        };
+        let gcp = CredentialBody::Gcp {
+            access_token: "t0k3n".to_owned(),
+            principal: "principal://p".to_owned(),
+            project: "p".to_owned(),
+            expiration,
+        };
+        let shown = format!("{azure:?} {gcp:?}");
+        for there in ["slot-1", "https://vault", "principal://p"] {
+            assert!(shown.contains(there), "{shown}");
+        }
+        assert!(!shown.contains("t0k3n"), "{shown}");
+    }
 
     #[test]
     fn p9_debug_of_a_credential_redacts() {

@@ -24,7 +24,9 @@ pub use grant::{
     ApprovalView, ApproveRequest, DenyRequest, EndRequest, ExtendRequest, ExtensionView, GivenApprovalView,
     GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, SubjectView, TaskBody,
 };
-pub use lease::{AnchorChoice, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended};
+pub use lease::{
+    AnchorChoice, AzureTokenBody, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended,
+};
 pub use problem::{Problem, ProblemKind};
 pub use status::{AccountStatus, RevocationStatus, Status};
 

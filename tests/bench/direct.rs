@@ -59,7 +59,7 @@ impl Direct {
             source_identity: "deploy",
         };
         let issued = self.provider.issue(&request).await.expect("STS issues");
-        let Credential::Aws { access_key_id, .. } = issued.credential;
+        let Credential::Aws { access_key_id, .. } = issued.credential else { panic!("a session of AWS") };
         access_key_id
     }
 }

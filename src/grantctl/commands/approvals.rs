@@ -37,6 +37,7 @@ pub(super) fn to_approve(view: &GrantView, now: Timestamp, native: bool) -> Stri
     facts.fact("account", format!("{} {}", view.plan.cloud, view.plan.account));
     facts.each("carried by", &view.plan.targets, "nothing");
     facts.each("widens", &view.plan.widens, "nothing");
+    facts.fact("expiry", grant::ending(&view.plan));
     facts.fact("taken back", format!("{}; leaves behind: {}", view.plan.revocation, view.plan.persistence));
     facts.fact("limits", grant::limits(view));
     facts.fact("digest", &view.digest);

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use grantd_wire::{
-    GrantCreate, GrantList, GrantQuery, GrantView, LeaseList, LeaseQuery, NarrowingBody, SubjectView, TaskBody,
+    GrantCreate, GrantList, GrantQuery, GrantView, LeaseList, LeaseQuery, NarrowingBody, PlanView, SubjectView,
+    TaskBody,
 };
 
 use super::{Context, approvals, lease};
@@ -118,9 +119,20 @@ fn shown(grant: &GrantView, now: Timestamp) -> String {
     facts.fact("revocation", &grant.plan.revocation);
     facts.fact("persistence", &grant.plan.persistence);
     facts.each("widens", &grant.plan.widens, "nothing");
+    facts.fact("expiry", ending(&grant.plan));
     facts.raw("  native\n");
     facts.raw(&pretty(&grant.plan.native, "    "));
     facts.text()
+}
+
+/// What ends access when its time is up, in words.
+pub(super) fn ending(plan: &PlanView) -> String {
+    match plan.outlives_seconds {
+        None => "the cloud ends it, to the second".to_owned(),
+        Some(late) => {
+            format!("grantd takes it away, which may be felt up to {late} s late, and later while grantd is down")
+        }
+    }
 }
 
 fn table(list: &GrantList, now: Timestamp) -> Option<String> {

@@ -50,7 +50,7 @@ pub(super) async fn credential_process(context: &mut Context<'_>, wanted: Creden
     let request = request(wanted.what, AnchorChoice::Parent)?;
     let answer = context.client.post::<_, Vended>("/v1/leases", &request).await?;
     let Vended { lease, reused, notes, credential } = answer.value;
-    print(context, &Secret::from(credential).process_json()?, &lease)?;
+    print(context, &Secret::try_from(credential)?.process_json()?, &lease)?;
     // Some clients pass standard error on to the person; once for each lease is enough.
     if !reused {
         notes.iter().for_each(|note| context.note(note));
@@ -92,7 +92,7 @@ fn deliver(context: &mut Context<'_>, answer: Answer<Vended>, format: Format) ->
             line.push(b'\n');
             print(context, &line, &lease)?;
         }
-        Format::Env => print(context, Secret::from(credential).env(&lease.id).as_bytes(), &lease)?,
+        Format::Env => print(context, Secret::try_from(credential)?.env(&lease.id).as_bytes(), &lease)?,
     }
     notes.iter().for_each(|note| context.note(note));
     Ok(lease)

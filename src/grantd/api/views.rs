@@ -76,6 +76,7 @@ fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
                 Persistence::CanCreate => "can_create".to_owned(),
             },
             widens: grant.plan.widens.clone(),
+            outlives_seconds: (!grant.plan.ending.is_exact()).then(|| grant.plan.ending.outlives()),
         },
         digest: grant.digest.to_string(),
         policy_version: grant.policy.to_string(),
@@ -106,6 +107,7 @@ fn because(reason: &EndReason) -> Option<String> {
         }
         EndReason::Completed
         | EndReason::GrantEnded
+        | EndReason::TimeUp
         | EndReason::AnchorExited
         | EndReason::ConnectionClosed
         | EndReason::Abandoned
@@ -178,6 +180,25 @@ pub fn vended(vended: &Vended) -> wire::Vended {
             session_token: session_token.expose().to_owned(),
             expiration: vended.lease.access_until.to_string(),
             region: None,
+        },
+        Credential::Azure { tenant, client_id, subscription, tokens } => wire::CredentialBody::Azure {
+            tenant: tenant.clone(),
+            client_id: client_id.clone(),
+            subscription: subscription.clone(),
+            tokens: tokens
+                .iter()
+                .map(|one| wire::AzureTokenBody {
+                    audience: one.audience.clone(),
+                    token: one.token.expose().to_owned(),
+                })
+                .collect(),
+            expiration: vended.lease.access_until.to_string(),
+        },
+        Credential::Gcp { access_token, principal, project } => wire::CredentialBody::Gcp {
+            access_token: access_token.expose().to_owned(),
+            principal: principal.clone(),
+            project: project.clone(),
+            expiration: vended.lease.access_until.to_string(),
         },
     };
     wire::Vended { lease: lease(&vended.lease), reused: vended.reused, notes: vended.notes.clone(), credential }

@@ -22,6 +22,7 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
         persistence: plan.persistence,
         widens: !plan.widens.is_empty(),
         revocation: plan.revocation.clone(),
+        outlives_seconds: plan.ending.outlives(),
         approvals: Quorum::new(),
         capacity: None,
     }

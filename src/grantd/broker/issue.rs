@@ -287,6 +287,7 @@ impl Broker {
             access_until: approved.access_until,
             token_until: placement.token_until,
             place_until: after(placement.token_until, entry_grace),
+            ending: approved.plan.ending,
             native_id: None,
             origin: None,
             collapsed: None,
@@ -338,7 +339,9 @@ impl Broker {
             }
         };
         failpoint::hit(step(settled, "renew.recorded", "issue.recorded"));
-        self.release(settled, approved.bundle.version, recorded, issued.credential).await
+        let mut vended = self.release(settled, approved.bundle.version, recorded, issued.credential).await?;
+        vended.notes.extend(issued.notes);
+        Ok(vended)
     }
 
     /// Caller, anchor and grant are looked at once more: making a session takes time.

@@ -31,6 +31,7 @@ mod reconciler;
 mod reload;
 mod request;
 mod revoker;
+mod sweep;
 mod vend;
 mod watcher;
 
@@ -173,6 +174,9 @@ impl Broker {
         self.reconcile_at_start().await?;
         self.keep_running("the reaper", self.clone().reap_for_ever());
         self.keep_running("the reconciler", self.clone().reconcile_for_ever());
+        for provider in self.inner.providers.values() {
+            self.keep_running("the sweeper", self.clone().sweep_for_ever(Arc::clone(provider)));
+        }
         Ok(())
     }
 

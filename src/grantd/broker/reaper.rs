@@ -41,6 +41,11 @@ impl Broker {
             return Ok(());
         }
         failpoint::hit("expire.due");
+        if !lease.ending.is_exact() && matches!(lease.state, LeaseState::Active) {
+            // Nobody but us ends it.
+            self.end_lease(id, EndReason::TimeUp, daemon("reaper")).await?;
+            return Ok(());
+        }
         let event = LeaseEvent::Expire { at: now };
         if lease.after(&event).is_err() {
             // It is over already - or its intent is still open, and what becomes of that is looked at again.

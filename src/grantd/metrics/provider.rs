@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantd_provider_api::{
     AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential, DenyEntry,
-    DenyScope, Entitlement, Finding, IssueRequest, Issued, Placement, Plan, Provider, ProviderError, ResourceRef,
+    DenyScope, Entitlement, Finding, IssueRequest, Issued, Mark, Placement, Plan, Provider, ProviderError, ResourceRef,
     RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
@@ -101,6 +101,14 @@ impl Provider for Measured {
 
     async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {
         self.measured(&scope.account, "confirm", self.inner.confirm(scope, entries)).await
+    }
+
+    async fn marked(&self, scope: &DenyScope) -> Result<Vec<Mark>, ProviderError> {
+        self.measured(&scope.account, "marked", self.inner.marked(scope)).await
+    }
+
+    async fn remove(&self, scope: &DenyScope, marks: &[Mark]) -> Result<(), ProviderError> {
+        self.measured(&scope.account, "remove", self.inner.remove(scope, marks)).await
     }
 
     fn bootstrap(&self, needs: &[AccountNeeds]) -> Result<String, ProviderError> {

@@ -192,6 +192,7 @@ fn fit_to_schema(engine: &Engine, people: &People) -> Result<(), String> {
             persistence: Persistence::None,
             widens: false,
             revocation: Revocation::Immediate,
+            outlives_seconds: 0,
             approvals: Quorum::new(),
             capacity: Some(Capacity::Owner),
         };

@@ -45,6 +45,8 @@ struct CaseFacts {
     persistence: Persistence,
     widens: bool,
     revocation: Revocation,
+    /// How late the end of access may be felt.
+    outlives: Option<String>,
     /// In which the principal would approve.
     capacity: Option<Capacity>,
 }
@@ -62,6 +64,7 @@ impl Default for CaseFacts {
             persistence: Persistence::None,
             widens: false,
             revocation: Revocation::Immediate,
+            outlives: None,
             capacity: None,
         }
     }
@@ -115,6 +118,7 @@ impl Case {
                 persistence: facts.persistence,
                 widens: facts.widens,
                 revocation: facts.revocation.clone(),
+                outlives_seconds: facts.outlives.as_deref().map_or(0, |text| seconds(text).unwrap()),
                 approvals: BTreeMap::new(),
                 capacity: self.facts.capacity,
             },

@@ -26,6 +26,7 @@ fn facts(subject: &Subject) -> Facts {
         persistence: Persistence::None,
         widens: false,
         revocation: Revocation::Immediate,
+        outlives_seconds: 0,
         approvals: BTreeMap::new(),
         capacity: None,
     }
@@ -150,6 +151,7 @@ fn p6_a_decision_rests_on_the_facts_of_now_and_keeps_them_all() {
                 "widens": false,
                 "revocation": entity("Revocation", "residual"),
                 "residual_seconds": 43200,
+                "outlives_seconds": 0,
                 "approvals": {"owner": 2, "security": 0, "steward": 0, "delegated_admin": 0},
             },
             "entities": [

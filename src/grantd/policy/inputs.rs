@@ -162,6 +162,7 @@ fn context(question: &Question<'_>) -> Value {
         "widens": facts.widens,
         "revocation": uid("Revocation", revocation),
         "residual_seconds": residual,
+        "outlives_seconds": facts.outlives_seconds,
         "approvals": approvals,
     });
     if let (Action::Issue, Some(ttl), Some(members)) = (question.action, facts.ttl_seconds, context.as_object_mut()) {

@@ -50,6 +50,8 @@ pub struct Facts {
     pub widens: bool,
     /// From the plan: how access can be taken back.
     pub revocation: Revocation,
+    /// How long access may be felt after its time, in seconds.
+    pub outlives_seconds: u64,
     /// How many people have approved, by capacity: those whose approval counts now.
     pub approvals: Quorum,
     /// In which capacity the principal would approve. Policy is told it for [`Action::Approve`], which is denied without

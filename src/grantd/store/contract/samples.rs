@@ -4,7 +4,9 @@ use grantd_model::{
     Actor, Anchor, AuditDraft, Digest, Extension, Freeze, FreezeTarget, Grant, GrantState, Lease, LeaseState, NodeId,
     Obligations, PolicyVersion, ProcessRef, Quorum, Request, Subject, SubjectKind, Thaw, Tier,
 };
-use grantd_provider_api::{Cloud, DenyScope, Entitlement, Id, Narrowing, Persistence, Plan, ResourceRef, Revocation};
+use grantd_provider_api::{
+    Cloud, DenyScope, Ending, Entitlement, Id, Narrowing, Persistence, Plan, ResourceRef, Revocation,
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -71,6 +73,7 @@ pub(in crate::store) fn grant(nth: u128) -> Grant {
             revocation: Revocation::Immediate,
             persistence: Persistence::None,
             widens: Vec::new(),
+            ending: Ending::Cloud,
         },
         tier: Tier::Low,
         digest: Digest::ZERO,
@@ -103,6 +106,7 @@ pub(in crate::store) fn lease(nth: u128, grant: &Grant) -> Lease {
         access_until: at(300),
         token_until: at(900),
         place_until: at(1800),
+        ending: Ending::Cloud,
         native_id: None,
         origin: None,
         collapsed: None,

@@ -1,0 +1,39 @@
+//! The clouds that are configured: the only place that names a concrete adapter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use grantd::config::Settings;
+use grantd::startup;
+use grantd::sys::files::Owners;
+use grantd_provider_api::{Clock, Cloud, Provider};
+use grantd_provider_aws::AwsProvider;
+use serde::de::DeserializeOwned;
+
+/// An adapter for each cloud that has a table in `grantd.toml`.
+///
+/// # Errors
+/// In words, naming the table, when one is wrong or a file that it names is not kept as it must be.
+pub fn providers(
+    settings: &Settings,
+    owners: &Owners,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<Cloud, Arc<dyn Provider>>, String> {
+    let mut providers: BTreeMap<Cloud, Arc<dyn Provider>> = BTreeMap::new();
+    for (cloud, table) in &settings.providers {
+        match cloud.as_str() {
+            "aws" => {
+                let config: grantd_provider_aws::Config = parsed(table)?;
+                startup::check_files(config.files(), owners)?;
+                let aws = AwsProvider::new(config, Arc::clone(clock)).map_err(|error| error.to_string())?;
+                providers.insert(Cloud::Aws, Arc::new(aws));
+            }
+            other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
+        }
+    }
+    Ok(providers)
+}
+
+fn parsed<T: DeserializeOwned>(table: &toml::Table) -> Result<T, String> {
+    table.clone().try_into().map_err(|error| format!("grantd.toml: {error}"))
+}
