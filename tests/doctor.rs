@@ -50,7 +50,7 @@ fn apply(world: &World, hcl: &str, variables: &[&str]) -> Finished {
 }
 
 /// Does something in the cloud as its root.
-fn meddle(world: &World, code: &str) {
+fn meddle(world: &World, code: &str) -> Finished {
     let root =
         Credentials { access_key_id: "test".to_owned(), secret_access_key: "test".to_owned(), session_token: None };
     let prelude = "import boto3, json\niam = boto3.client('iam')\n\
@@ -58,6 +58,7 @@ fn meddle(world: &World, code: &str) {
                    def allow(actions, on): return {'Effect': 'Allow', 'Action': actions, 'Resource': on}\n";
     let done = world.root().cloud(&world.stack.url()).credentials(&root).python(&format!("{prelude}{code}"));
     assert!(done.success(), "{done}");
+    done
 }
 
 /// What the doctor says: its exit code, and each check as `about check` with its standing.
@@ -235,6 +236,59 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_change() {
     );
     let (_, events) = examined(&world);
     assert_eq!(standing(&events, "boundary.revocations", "grantd-boundary-1"), "problem", "{events:#?}");
+}
+
+/// Of each service whose resources have policies that can deny: one that shuts every session out, and one that does not.
+#[test]
+fn the_doctor_reads_the_policy_of_everything_that_has_one() {
+    let mut world = World::new();
+    let deny = "{'Version': '2012-10-17', 'Statement': [{'Effect': 'Deny', 'Resource': '*', 'Action': [\
+                'secretsmanager:GetSecretValue', 'kms:Decrypt', 'sqs:ReceiveMessage', 'ecr:BatchGetImage'], \
+                'NotPrincipal': {'AWS': 'arn:aws:iam::123456789012:role/grantd-target-1'}}, {'Effect': 'Allow', \
+                'Principal': {'AWS': 'arn:aws:iam::123456789012:root'}, 'Action': '*', 'Resource': '*'}]}";
+    let made = meddle(
+        &world,
+        &format!(
+            "deny = json.dumps({deny})\n\
+             iam.put_user_policy(UserName='grantd-base', PolicyName='look', PolicyDocument=document(allow([\n    \
+             'secretsmanager:GetResourcePolicy', 'kms:GetKeyPolicy', 'sqs:GetQueueAttributes', \
+             'ecr:GetRepositoryPolicy'], '*')))\n\
+             secrets, kms, sqs, ecr = (boto3.client(name) for name in ['secretsmanager', 'kms', 'sqs', 'ecr'])\n\
+             for n in ['good', 'bad']:\n    \
+             secret = secrets.create_secret(Name=n, SecretString='s')['ARN']\n    \
+             key = kms.create_key()['KeyMetadata']['Arn']\n    \
+             url = sqs.create_queue(QueueName=n)['QueueUrl']\n    \
+             queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=['QueueArn'])['Attributes']['QueueArn']\n    \
+             repository = ecr.create_repository(repositoryName=n)['repository']['repositoryArn']\n    \
+             if n == 'bad':\n        \
+             secrets.put_resource_policy(SecretId=secret, ResourcePolicy=deny)\n        \
+             kms.put_key_policy(KeyId=key, PolicyName='default', Policy=deny)\n        \
+             sqs.set_queue_attributes(QueueUrl=url, Attributes={{'Policy': deny}})\n        \
+             ecr.set_repository_policy(repositoryName=n, policyText=deny)\n    \
+             for kind, arn in [('secret', secret), ('kms-key', key), ('queue', queue), \
+             ('container-registry', repository)]:\n        print(n, kind, arn)\n"
+        ),
+    );
+    let path = world.policy().join("catalog.toml");
+    let mut catalog = fs::read_to_string(&path).unwrap();
+    let things: Vec<Vec<&str>> = made.stdout.lines().map(|line| line.split(' ').collect()).collect();
+    assert_eq!(things.len(), 8, "{made}");
+    for thing in &things {
+        let [which, kind, arn] = thing[..] else { panic!("{made}") };
+        catalog.push_str(&format!(
+            "\n[[resource]]\nname = \"{kind}-{which}\"\ncloud = \"aws\"\naccount = \"main\"\ntype = \"{kind}\"\nnative = \
+             \"{arn}\"\nenvironment = \"test\"\ntier = \"low\"\nowners = [\"olga\"]\n"
+        ));
+    }
+    fs::write(&path, catalog).unwrap();
+    world.reload();
+    let (code, events) = examined(&world);
+    assert_eq!(code, 12, "{events:#?}");
+    for thing in &things {
+        let expected = if thing[0] == "bad" { "problem" } else { "ok" };
+        let found = finding(&events, "resource.policy", thing[2]);
+        assert_eq!(found["standing"], expected, "{thing:?}: {found}");
+    }
 }
 
 #[test]

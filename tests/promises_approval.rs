@@ -295,6 +295,32 @@ fn p12_two_owners_are_two_people_whatever_their_users_and_however_fast() {
 }
 
 #[test]
+fn p12_whose_approval_became_void_can_approve_anew_and_still_counts_once() {
+    let mut world = world();
+    two_owners(&world);
+    world.reload();
+    let (id, digest) = waiting(&world, &world.alice(), json!({}));
+    assert_eq!(approve(&world.olga(), &id, &digest).body["state"], "pending");
+    // The user with which olga approved is hers no more.
+    people(&world, &PEOPLE.replace("\"gt-olga\", ", ""));
+    world.reload();
+    let view = seen(&world.alice(), &id);
+    assert!(view["approval"]["given"][0]["void"].as_str().unwrap().contains("not an identity"), "{view}");
+    assert!(view["approval"]["quorum"][0]["can_approve"].to_string().contains("olga"), "{view}");
+    let other = world.scene.caller(User::OlgaAdm);
+    assert_eq!(approve(&other, &id, &digest).body["state"], "pending");
+    let view = seen(&world.alice(), &id);
+    let given = view["approval"]["given"].as_array().unwrap();
+    assert!(given.len() == 1 && given[0]["void"].is_null(), "{view}");
+    assert_eq!(world.audited("grant.approval").len(), 2, "both stand in the audit");
+    // Her first user comes back: it is still one person.
+    people(&world, PEOPLE);
+    world.reload();
+    approve(&world.olga(), &id, &digest).is_problem(409, "state", &["olga has approved", "counts once"]);
+    assert_eq!(approve(&world.otto(), &id, &digest).body["state"], "active");
+}
+
+#[test]
 fn a_request_is_denied_with_its_reason_taken_back_or_lapses() {
     let mut world = world();
     let (denied, digest) = waiting(&world, &world.alice(), json!({}));

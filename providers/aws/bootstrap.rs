@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use grantd_provider_api::{AccountNeeds, ErrorKind, ProviderError};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::alarms;
 use crate::arn::Arn;
 use crate::base::REVOKER_SESSION;
 use crate::config::{AccountConfig, BaseConfig, RoleConfig};
+use crate::hcl::{heredoc, named, sorted, unused, word};
 use crate::limits::MIN_MAX_SESSION;
+use crate::resource_policy;
 use crate::rights::{Document, Rights, Statement};
 
 /// The four actions that write and read a boundary's versions.
@@ -321,8 +322,17 @@ impl<'a> Account<'a> {
         if !self.boundaries.is_empty() {
             statements.push(Statement::allow(["iam:ListEntitiesForPolicy".to_owned()], boundaries));
         }
+        let policies: Vec<String> =
+            self.rights.services().into_iter().filter_map(resource_policy::right).map(str::to_owned).collect();
+        if !policies.is_empty() {
+            statements.push(Statement::allow(policies, ["*".to_owned()]));
+        }
         let document = Document::new(statements);
-        out.push_str("\n# Two reads by which grantctl doctor sees that the boundaries are where they belong.\n");
+        out.push_str(
+            "\n# The reads by which grantctl doctor sees that the boundaries are where they belong, and that no policy of a\n\
+             # resource shuts the sessions out. They show who may do what, and nothing of what is in a resource; sqs's shows\n\
+             # a queue's settings too. Take the second statement out, and the doctor says that it has not looked.\n",
+        );
         let body = format!(
             "  count  = var.{me}_doctor ? 1 : 0\n  name   = \"grantd-doctor\"\n  role   = aws_iam_role.{me}_revoker.name\n  \
              policy = {}",
@@ -428,46 +438,6 @@ impl<'a> Account<'a> {
         let me = &self.label;
         let _ = write!(out, "\nresource \"{kind}\" \"{me}_{name}\" {{\n  provider = aws.{alias}\n{body}}}\n");
     }
-}
-
-/// Name and path of an IAM thing, as Terraform takes them.
-fn named(arn: &Arn, kind: &str) -> String {
-    let path = arn.resource().strip_prefix(kind).and_then(|rest| rest.rsplit_once('/'));
-    let path = path.map_or_else(String::new, |(path, _)| format!("  path = \"/{path}/\"\n"));
-    format!("  name = \"{}\"\n{path}", arn.name())
-}
-
-/// A JSON text as an argument. Nothing in it can start a template: neither ARNs nor names hold a brace.
-fn heredoc<T: Serialize>(value: &T) -> String {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    let lines: String = text.lines().map(|line| format!("    {line}\n")).collect();
-    format!("<<-JSON\n{lines}  JSON\n")
-}
-
-/// With the members of every object in the order of their names, whatever order JSON objects keep in this build.
-fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let members: BTreeMap<_, _> = members.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
-            Value::Object(members.into_iter().collect::<Map<_, _>>())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
-        other => other.clone(),
-    }
-}
-
-/// A word that can be part of a Terraform name.
-fn word(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
-}
-
-/// A Terraform name for `name` that none of `taken` is.
-fn unused(taken: &mut BTreeSet<String>, name: &str) -> String {
-    let plain = word(name);
-    let numbered = (2_u32..).map(|n| format!("{plain}_{n}"));
-    let free = std::iter::once(plain.clone()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or(plain);
-    taken.insert(free.clone());
-    free
 }
 
 fn own_arn(config: &AccountConfig, resource: &str) -> Result<Arn, ProviderError> {

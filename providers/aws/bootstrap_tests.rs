@@ -96,6 +96,7 @@ fn a_role_may_do_what_can_be_asked_for_and_nothing_else() {
         wanted.insert((action.to_owned(), BOUNDARY.to_owned()));
     }
     wanted.insert(("iam:GetRole".to_owned(), ROLE.to_owned()));
+    wanted.insert(("s3:GetBucketPolicy".to_owned(), "*".to_owned()));
     for role in [ROLE, "arn:aws:iam::123456789012:role/grantd-revoker"] {
         wanted.insert(("sts:AssumeRole".to_owned(), role.to_owned()));
     }

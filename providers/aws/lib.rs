@@ -17,6 +17,7 @@ mod doctor;
 mod document;
 mod endpoint;
 mod error;
+mod hcl;
 mod http;
 mod inline;
 mod limits;

@@ -66,35 +66,18 @@ fn identity(credential: &Credential) -> Option<Credentials> {
 }
 
 fn ask(action: &'static str, on: &Arn) -> Ask {
-    let json = |service, target: &str, version: &str, body: Value| Ask {
-        service,
-        method: "POST",
-        target: "/".to_owned(),
-        headers: vec![
-            ("content-type", format!("application/x-amz-json-{version}")),
-            ("x-amz-target", target.to_owned()),
-        ],
-        body: body.to_string(),
-    };
     match action {
         "secretsmanager:DescribeSecret" => {
-            json("secretsmanager", "secretsmanager.DescribeSecret", "1.1", json!({ "SecretId": on.as_str() }))
+            Ask::json("secretsmanager", "secretsmanager.DescribeSecret", "1.1", &json!({ "SecretId": on.as_str() }))
         }
-        "kms:DescribeKey" => json("kms", "TrentService.DescribeKey", "1.1", json!({ "KeyId": on.as_str() })),
-        "sqs:GetQueueUrl" => json(
+        "kms:DescribeKey" => Ask::json("kms", "TrentService.DescribeKey", "1.1", &json!({ "KeyId": on.as_str() })),
+        "sqs:GetQueueUrl" => Ask::json(
             "sqs",
             "AmazonSQS.GetQueueUrl",
             "1.0",
-            json!({ "QueueName": on.resource(), "QueueOwnerAWSAccountId": on.account() }),
+            &json!({ "QueueName": on.resource(), "QueueOwnerAWSAccountId": on.account() }),
         ),
-        // By path: a bucket's name with a full stop in it has no certificate of its own.
-        _ => Ask {
-            service: "s3",
-            method: "GET",
-            target: format!("/{}?list-type=2&max-keys=1", on.resource()),
-            headers: Vec::new(),
-            body: String::new(),
-        },
+        _ => Ask::bucket(on.resource(), "list-type=2&max-keys=1"),
     }
 }
 

@@ -104,6 +104,13 @@ impl Rights {
             ),
         ))
     }
+
+    /// The services whose resources can be asked for.
+    pub fn services(&self) -> BTreeSet<&str> {
+        let statements = self.plain.iter().chain(&self.wide).flat_map(|document| &document.statements);
+        let actions = statements.flat_map(|statement| &statement.action);
+        actions.filter_map(|action| action.split_once(':').map(|(service, _)| service)).collect()
+    }
 }
 
 /// Which actions on which resource.

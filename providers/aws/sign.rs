@@ -10,6 +10,7 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use grantd_provider_api::{ErrorKind, ProviderError};
+use serde_json::Value;
 
 use crate::account::Account;
 use crate::arn::Arn;
@@ -17,12 +18,44 @@ use crate::error::Call;
 
 /// One request, before it is signed.
 pub(crate) struct Ask {
+    /// As signatures name it.
     pub service: &'static str,
+    /// The first part of its own endpoint's name.
+    pub host: &'static str,
     pub method: &'static str,
     /// Path and query.
     pub target: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
+}
+
+impl Ask {
+    /// One in AWS's JSON protocol.
+    pub(crate) fn json(service: &'static str, target: &str, version: &str, body: &Value) -> Self {
+        Self {
+            service,
+            host: service,
+            method: "POST",
+            target: "/".to_owned(),
+            headers: vec![
+                ("content-type", format!("application/x-amz-json-{version}")),
+                ("x-amz-target", target.to_owned()),
+            ],
+            body: body.to_string(),
+        }
+    }
+
+    /// A question to S3 about a bucket, by path: a bucket's name with a full stop in it has no certificate of its own.
+    pub(crate) fn bucket(name: &str, query: &str) -> Self {
+        Self {
+            service: "s3",
+            host: "s3",
+            method: "GET",
+            target: format!("/{name}?{query}"),
+            headers: Vec::new(),
+            body: String::new(),
+        }
+    }
 }
 
 /// `ask` about `on`, signed by `credentials`, to the endpoint that is configured or the service's own.
@@ -42,7 +75,7 @@ pub(crate) fn signed(
         Some(endpoint) => endpoint.as_str().trim_end_matches('/').to_owned(),
         None => {
             let suffix = if on.partition() == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-            format!("https://{}.{region}.{suffix}", ask.service)
+            format!("https://{}.{region}.{suffix}", ask.host)
         }
     };
     let identity = credentials.clone().into();

@@ -191,10 +191,10 @@ impl Grant {
         match event {
             E::GiveApproval { approval } => {
                 let pending = matches!(self.state, GrantState::Pending { .. });
-                if !pending || !fits(approval, self.digest, &self.approvals) {
+                if !pending || approval.digest != self.digest {
                     return Err(refused());
                 }
-                next.approvals.push(approval.as_ref().clone());
+                give(&mut next.approvals, approval);
             }
             E::AskExtension { extension } => {
                 let until = self.state.usable_until(extension.asked_at);
@@ -206,9 +206,9 @@ impl Grant {
             }
             E::ApproveExtension { approval } => match (&self.state, &mut next.extension) {
                 (GrantState::Active { until, .. }, Some(waiting))
-                    if approval.at < *until && fits(approval, waiting.digest, &waiting.approvals) =>
+                    if approval.at < *until && approval.digest == waiting.digest =>
                 {
-                    waiting.approvals.push(approval.as_ref().clone());
+                    give(&mut waiting.approvals, approval);
                 }
                 _ => return Err(refused()),
             },
@@ -254,9 +254,10 @@ impl Grant {
     }
 }
 
-/// Whether `approval` is of what has this digest, and of a person who is not among those who gave `given`.
-fn fits(approval: &Approval, digest: Digest, given: &[Approval]) -> bool {
-    approval.digest == digest && given.iter().all(|earlier| earlier.person != approval.person)
+/// A person's approval stands in for an earlier one of the same person, so that nobody ever stands twice.
+fn give(given: &mut Vec<Approval>, approval: &Approval) {
+    given.retain(|earlier| earlier.person != approval.person);
+    given.push(approval.clone());
 }
 
 /// Whether an extension that waits can end so: nothing lapses early, and what is granted is granted by `Extend`.

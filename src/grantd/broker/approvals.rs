@@ -112,7 +112,9 @@ impl Broker {
         let able = |capacity| -> Vec<String> {
             let Some(resource) = resource.filter(|_| waits) else { return Vec::new() };
             let able = eligible(resource, capacity, &bundle.people, &requesters).into_iter();
-            able.filter(|name| judged.iter().all(|judged| judged.approval.person != *name)).map(str::to_owned).collect()
+            able.filter(|name| !judged.iter().any(|judged| judged.void.is_none() && judged.approval.person == *name))
+                .map(str::to_owned)
+                .collect()
         };
         let capacity = |(capacity, needed): (&Capacity, &u32)| CapacityState {
             capacity: *capacity,

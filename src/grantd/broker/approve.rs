@@ -7,7 +7,7 @@ use grantd_model::{
 use serde_json::{Value, json};
 
 use super::matter::{Matter, Standing};
-use super::quorum::{QUORUM, own_request, person};
+use super::quorum::{Judged, QUORUM, own_request, person};
 use super::{Broker, BrokerError, daemon, draft, facts};
 use crate::attest::Caller;
 use crate::failpoint;
@@ -214,7 +214,9 @@ impl Broker {
         named: Option<Capacity>,
     ) -> Result<Result<Capacity, Capacity>, BrokerError> {
         let (held, missing) = (standing.held_by(&approver.name), standing.missing());
-        if standing.judged.iter().any(|judged| judged.approval.person == approver.name) {
+        // One that does not count any more does not stand in the way of a new one, which takes its place.
+        let counts = |judged: &Judged<'_>| judged.void.is_none() && judged.approval.person == approver.name;
+        if standing.judged.iter().any(counts) {
             return Err(BrokerError::State(format!(
                 "{} has approved {id} already, and a person counts once: {}",
                 approver.name,

@@ -101,7 +101,8 @@ impl Standing<'_> {
 
     /// Who could still approve in a capacity.
     pub fn can_approve(&self, bundle: &Bundle, capacity: Capacity) -> Vec<String> {
-        let done: BTreeSet<&str> = self.judged.iter().map(|judged| judged.approval.person.as_str()).collect();
+        let counting = self.judged.iter().filter(|judged| judged.void.is_none());
+        let done: BTreeSet<&str> = counting.map(|judged| judged.approval.person.as_str()).collect();
         let able = eligible(self.resource, capacity, &bundle.people, &self.requesters);
         able.into_iter().filter(|name| !done.contains(name)).map(str::to_owned).collect()
     }

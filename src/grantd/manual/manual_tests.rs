@@ -199,3 +199,16 @@ fn every_block_says_what_it_is_so_that_none_is_taken_for_rust() {
         }
     }
 }
+
+/// Whoever takes the comment signs away has something that the daemon reads.
+#[test]
+fn the_example_of_a_cloud_in_the_settings_is_valid() {
+    let settings = source("config/grantd.toml");
+    let (_, example) = settings.split_once("# One table for each cloud").unwrap();
+    let lines = example.lines().filter_map(|line| line.strip_prefix('#'));
+    let example: String = lines.filter(|line| !line.starts_with(['#', ' '])).flat_map(|line| [line, "\n"]).collect();
+    let mut tables: toml::Table = example.parse().unwrap_or_else(|error| panic!("{error}\n{example}"));
+    let aws: grantd_provider_aws::Config = tables.remove("aws").unwrap().try_into().unwrap();
+    assert_eq!(aws.files().count(), 1, "the base identity's");
+    assert!(tables.is_empty(), "{tables:?}");
+}
