@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod account;
+pub mod conformance;
+mod fakecloud;
 mod fakests;
 mod faultproxy;
 mod ministack;
@@ -15,6 +17,7 @@ mod serve;
 mod testing;
 
 pub use account::{Account, Keys, Prober, Sight, probe};
+pub use fakecloud::{FakeCloud, Flaw};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
 pub use ministack::{MiniStack, aws_environment, ministack_environment, repository_root};
