@@ -256,6 +256,8 @@ pub enum Credential {
         secret_access_key: Secret,
         /// Secret.
         session_token: Secret,
+        /// The account's region, for clients that name none.
+        region: String,
     },
     /// Access tokens of a principal in Azure.
     Azure {

@@ -60,7 +60,7 @@ pub(crate) async fn probe(
 
 /// None when it is a credential of another cloud.
 fn identity(credential: &Credential) -> Option<Credentials> {
-    let Credential::Aws { access_key_id, secret_access_key, session_token } = credential else { return None };
+    let Credential::Aws { access_key_id, secret_access_key, session_token, .. } = credential else { return None };
     let token = Some(session_token.expose().to_owned());
     Some(Credentials::new(access_key_id, secret_access_key.expose(), token, None, "grantd-probe"))
 }

@@ -175,6 +175,7 @@ fn accept(
             access_key_id: taken.access_key_id,
             secret_access_key: Secret::new(taken.secret_access_key),
             session_token: Secret::new(taken.session_token),
+            region: account.region.clone(),
         },
         token_until,
         native_id: expected,

@@ -221,7 +221,7 @@ async fn a_session_is_asked_for_exactly_as_planned() {
     assert_eq!(issued.origin, Some(Origin { identity: "AROAEXAMPLEROLEID0001".to_owned(), issued_at }));
     assert!(issued.facts.contains(&("packed_policy_size_percent".to_owned(), "12".to_owned())));
     assert!(!format!("{issued:?}").contains("issued-"), "{issued:?}");
-    let Credential::Aws { access_key_id, secret_access_key, session_token } = issued.credential else {
+    let Credential::Aws { access_key_id, secret_access_key, session_token, .. } = issued.credential else {
         panic!("a session of AWS")
     };
     assert_eq!(

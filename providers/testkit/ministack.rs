@@ -54,7 +54,7 @@ pub struct MiniStack {
 }
 
 impl MiniStack {
-    /// The account it plays.
+    /// The account it plays unless told otherwise.
     pub const ACCOUNT: &'static str = "123456789012";
 
     /// Starts it on a free port of loopback with its files, log included, below `directory`; returns when it is healthy.
@@ -62,11 +62,19 @@ impl MiniStack {
     /// # Errors
     /// The environment is missing, the process ended, or it was not healthy within 30 s; the text has its log.
     pub fn start(directory: &Path) -> io::Result<Self> {
+        Self::start_as(Self::ACCOUNT, directory)
+    }
+
+    /// The same, playing another account.
+    ///
+    /// # Errors
+    /// As for `start`.
+    pub fn start_as(account: &str, directory: &Path) -> io::Result<Self> {
         let environment = ministack_environment()?;
         // Somebody else may take the port before MiniStack binds it; then it ends, and the next port is tried.
         let mut last = None;
         for _ in 0..3 {
-            match Self::start_once(&environment, directory) {
+            match Self::start_once(account, &environment, directory) {
                 Ok(stack) => return Ok(stack),
                 Err(error) => last = Some(error),
             }
@@ -74,7 +82,7 @@ impl MiniStack {
         Err(last.unwrap_or_else(|| io::Error::other("not tried")))
     }
 
-    fn start_once(environment: &Path, directory: &Path) -> io::Result<Self> {
+    fn start_once(account: &str, environment: &Path, directory: &Path) -> io::Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let log = directory.join(format!("ministack-{}.log", address.port()));
         let file = File::create(&log)?;
@@ -89,7 +97,7 @@ impl MiniStack {
             .env("AUTH", "true")
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", address.port().to_string())
-            .env("MINISTACK_ACCOUNT_ID", Self::ACCOUNT)
+            .env("MINISTACK_ACCOUNT_ID", account)
             .env("LOG_LEVEL", "WARNING")
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)

@@ -9,9 +9,6 @@ import sys
 import boto3
 from botocore.config import Config
 
-ACCOUNT = "123456789012"
-BASE = f"arn:aws:iam::{ACCOUNT}:user/grantd-base"
-
 
 def document(*statements):
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
@@ -31,6 +28,8 @@ def main(endpoint, may_put_role_policy=False):
     config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2, "mode": "standard"})
     iam = root.client("iam", endpoint_url=endpoint, config=config)
     s3 = root.client("s3", endpoint_url=endpoint, config=config)
+    account = root.client("sts", endpoint_url=endpoint, config=config).get_caller_identity()["Account"]
+    base = f"arn:aws:iam::{account}:user/grantd-base"
 
     buckets = ["alpha", "beta", "ledger"]
     for bucket in buckets:
@@ -42,8 +41,8 @@ def main(endpoint, may_put_role_policy=False):
 
     # Only the second role lets sessions carry tags and a source identity; the first refuses the whole call.
     trusts = {
-        "grantd-target-1": trust(BASE, "sts:AssumeRole"),
-        "grantd-target-2": trust(BASE, "sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"),
+        "grantd-target-1": trust(base, "sts:AssumeRole"),
+        "grantd-target-2": trust(base, "sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"),
     }
     roles, boundaries = [], []
     for name, trusted in trusts.items():
@@ -78,7 +77,7 @@ def main(endpoint, may_put_role_policy=False):
         ),
     )
     made = {
-        "account_id": ACCOUNT,
+        "account_id": account,
         "buckets": buckets,
         "role_arns": roles,
         "boundary_arns": boundaries,

@@ -174,12 +174,12 @@ pub fn drain(state: &DrainState) -> wire::DrainView {
 /// The one place where a secret is put into a reply.
 pub fn vended(vended: &Vended) -> wire::Vended {
     let credential = match vended.credential.as_ref() {
-        Credential::Aws { access_key_id, secret_access_key, session_token } => wire::CredentialBody::Aws {
+        Credential::Aws { access_key_id, secret_access_key, session_token, region } => wire::CredentialBody::Aws {
             access_key_id: access_key_id.clone(),
             secret_access_key: secret_access_key.expose().to_owned(),
             session_token: session_token.expose().to_owned(),
             expiration: vended.lease.access_until.to_string(),
-            region: None,
+            region: Some(region.clone()),
         },
         Credential::Azure { tenant, client_id, subscription, tokens } => wire::CredentialBody::Azure {
             tenant: tenant.clone(),
