@@ -72,7 +72,9 @@ fn foreign(permission: &Permission) -> Option<&'static str> {
         return Some("it has audiences, which are for azure: a session of AWS is for every service; remove them");
     }
     if permission.carrier != Carrier::default() {
-        return Some("it has a carrier, which is for gcp: sessions of AWS are carried by the account's roles; remove it");
+        return Some(
+            "it has a carrier, which is for gcp: sessions of AWS are carried by the account's roles; remove it",
+        );
     }
     if permission.expiry == Expiry::Daemon {
         return Some("expiry = \"daemon\" is not so: AWS ends each session to the second, by its policy; remove it");
