@@ -186,7 +186,7 @@ fn denies_are_there(plan: &Plan) {
     let (allows, denies): (Vec<&Value>, Vec<&Value>) = statements.iter().partition(|s| s["Effect"] == "Allow");
     let allowed: BTreeSet<String> = allows.iter().flat_map(|s| list(&s["Action"])).collect();
     let rest = denies.iter().filter_map(|s| s.get("NotAction")).map(list).collect::<Vec<_>>();
-    assert_eq!(rest, [allowed.clone()], "{}", plan.native);
+    assert_eq!(rest, std::slice::from_ref(&allowed), "{}", plan.native);
     for action in allowed {
         let places: BTreeSet<String> =
             allows.iter().filter(|s| list(&s["Action"]).contains(&action)).flat_map(|s| list(&s["Resource"])).collect();
