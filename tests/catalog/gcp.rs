@@ -36,7 +36,7 @@ fn condition(role: &NativeRole, native: &str, prefix: Option<&str>) -> Option<St
             text = text.replace(word, value.unwrap());
         }
     }
-    Some(format!("{text}request.time < timestamp('{END}')"))
+    Some(format!("{text}request.time < timestamp(\"{END}\")"))
 }
 
 /// Roles that have a condition beside the end.
@@ -120,12 +120,12 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let key = "[a-zA-Z0-9/_.=+ :@&()\\[\\]-]{0,12}";
+    let key = "[a-zA-Z0-9/_.=+ :@()\\[\\]-]{0,12}";
     (
         any::<prop::sample::Index>(),
         "[a-z][a-z0-9]{2,10}",
         proptest::option::of("[a-z0-9-]{0,2}"),
-        proptest::option::of("[a-zA-Z0-9/_.=+ :@&()\\[\\]-]{1,8}"),
+        proptest::option::of("[a-zA-Z0-9/_.=+ :@()\\[\\]-]{1,8}"),
         key,
         any::<bool>(),
         any::<bool>(),
