@@ -11,7 +11,7 @@ TEST_FEATURES ?= --features grantd/failpoints
 BENCH_PACKAGES := -p grantd -p grantctl
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
-.PHONY: setup build demo fmt lint mutants test bench release install deb
+.PHONY: setup build demo fmt lint mutants roles test bench release install deb
 
 # Where `make install` puts things. DESTDIR is put before every path, for packages.
 PREFIX ?= /usr/local
@@ -55,6 +55,12 @@ test: setup lint build
 ## Breaks each promise in a scratch copy and shows that its test notices.
 mutants: setup
 	tests/broken/run.sh
+
+## Holds the capability maps of Azure and Google Cloud to their published roles, of which nobody makes a package:
+## AZURE_ROLES and GCP_ROLES are the lists as JSON, see tests/catalog/roles.py. Not part of `make test`.
+roles:
+	tests/catalog/roles.py azure config/entitlements/azure.toml '$(AZURE_ROLES)'
+	tests/catalog/roles.py gcp config/entitlements/gcp.toml '$(GCP_ROLES)'
 
 ## Measures the product as it would be released, but for link-time optimisation, and keeps the tables with every raw
 ## sample in tests/bench/results. Needs root and a quiet machine; nothing in it passes or fails by a time.

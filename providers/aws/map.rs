@@ -1,12 +1,12 @@
 //! What an entitlement map may say. Pure. A map is data that somebody writes: a slip in it must not become access.
 
-use grantd_provider_api::{Capability, CapabilityMap, ErrorKind, Permission, ProviderError};
+use grantd_provider_api::{Capability, CapabilityMap, Carrier, ErrorKind, Expiry, Permission, ProviderError};
 
 /// Checks a whole map when it is loaded.
 ///
 /// # Errors
 /// `Config`, naming the capability: an action with a wildcard, anything of `sts` that hands out sessions, a resource
-/// that reaches beyond the named one without saying so in `widens`.
+/// that reaches beyond the named one without saying so in `widens`, anything that is for another cloud.
 pub fn check_map(map: &CapabilityMap) -> Result<(), ProviderError> {
     map.capability.iter().try_for_each(|(capability, permission)| check_permission(capability, permission))
 }
@@ -15,6 +15,9 @@ pub(crate) fn check_permission(capability: &Capability, permission: &Permission)
     let wrong = |why: String| {
         Err(ProviderError::new(ErrorKind::Config, format!("entitlement map of aws, {capability}: {why}")))
     };
+    if let Some(why) = foreign(permission) {
+        return wrong(why.to_owned());
+    }
     if permission.rules.is_empty() {
         return wrong("it has no rules".to_owned());
     }
@@ -58,6 +61,25 @@ pub(crate) fn check_permission(capability: &Capability, permission: &Permission)
         }
     }
     Ok(())
+}
+
+/// What is said of the capability that means nothing here, if anything. Whoever wrote it believes that it holds.
+fn foreign(permission: &Permission) -> Option<&'static str> {
+    if !permission.roles.is_empty() {
+        return Some("it has roles, which are for azure and gcp: say in rules which actions it allows");
+    }
+    if !permission.audiences.is_empty() {
+        return Some("it has audiences, which are for azure: a session of AWS is for every service; remove them");
+    }
+    if permission.carrier != Carrier::default() {
+        return Some(
+            "it has a carrier, which is for gcp: sessions of AWS are carried by the account's roles; remove it",
+        );
+    }
+    if permission.expiry == Expiry::Daemon {
+        return Some("expiry = \"daemon\" is not so: AWS ends each session to the second, by its policy; remove it");
+    }
+    None
 }
 
 /// What is wrong with an action, if anything. IAM ignores case in action names, and so does this.
@@ -107,6 +129,24 @@ mod tests {
             assert!(check_map(&map(&[action], "{native}", None, "[]")).is_err(), "{action} was taken");
         }
         assert!(check_map(&map(&["sts:GetCallerIdentity"], "*", None, "['all']")).is_ok());
+    }
+
+    #[test]
+    fn what_is_for_another_cloud_is_refused() {
+        let sound = map(&["s3:GetObject"], "{native}", None, "[]");
+        let refused = |change: &dyn Fn(&mut Permission)| {
+            let mut map = sound.clone();
+            map.capability.values_mut().for_each(change);
+            check_map(&map).unwrap_err().message
+        };
+        let role: grantd_provider_api::NativeRole =
+            toml::from_str("role = \"roles/x\"\ntitle = \"X\"\non = \"{native}\"").unwrap();
+        assert!(refused(&|p| p.roles.push(role.clone())).contains("it has roles"));
+        assert!(refused(&|p| p.audiences.push("https://storage.azure.com".to_owned())).contains("it has audiences"));
+        assert!(refused(&|p| p.carrier = Carrier::ServiceAccount).contains("it has a carrier"));
+        let expiry = refused(&|p| p.expiry = Expiry::Daemon);
+        assert!(expiry.contains("object-storage:read") && expiry.contains("expiry"), "{expiry}");
+        check_map(&sound).unwrap();
     }
 
     #[test]

@@ -175,6 +175,8 @@ fn native_of(kind: &str, name: &str) -> String {
         "secret" => regional(format!("secretsmanager:eu-west-1:123456789012:secret:{name}-AbCdEf")),
         "kms-key" => regional(format!("kms:eu-west-1:123456789012:key/{name}")),
         "queue" => regional(format!("sqs:eu-west-1:123456789012:{name}")),
+        "database" => regional(format!("rds:eu-west-1:123456789012:db:{name}")),
+        "database-user" => regional(format!("rds-db:eu-west-1:123456789012:dbuser:db-ABCDEFGHIJ/{name}")),
         "database-snapshot" => regional(format!("rds:eu-west-1:123456789012:snapshot:{name}")),
         "container-registry" => regional(format!("ecr:eu-west-1:123456789012:repository/{name}")),
         "function" => regional(format!("lambda:eu-west-1:123456789012:function:{name}")),

@@ -20,5 +20,7 @@ pub use account::{Account, Keys, Prober, Sight, probe};
 pub use fakecloud::{FakeCloud, Flaw};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
-pub use ministack::{MiniStack, aws_environment, ministack_environment, repository_root};
+pub use ministack::{
+    MiniStack, aws_environment, catalog_environment, iam_packages, ministack_environment, repository_root,
+};
 pub use process::{Finished, guarded, run, spawn_on_keeper};

@@ -35,6 +35,22 @@ pub fn aws_environment() -> io::Result<PathBuf> {
     environment(".venv-aws")
 }
 
+/// Where `make setup` has put the Python environment of the tools that the capability maps are held to.
+///
+/// # Errors
+/// It is not there.
+pub fn catalog_environment() -> io::Result<PathBuf> {
+    environment(".venv-catalog")
+}
+
+/// Where `make setup` has put the evaluator of AWS policies, with its `node_modules`.
+///
+/// # Errors
+/// It is not there.
+pub fn iam_packages() -> io::Result<PathBuf> {
+    environment(".node-iam")
+}
+
 /// An environment in the directory `GRANTD_TEST_VENVS`, by default the repository's root. Links are followed: the place
 /// behind them is the one that other users can reach.
 fn environment(name: &str) -> io::Result<PathBuf> {

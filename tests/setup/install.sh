@@ -37,6 +37,8 @@ packages() {
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     # Runs the GitHub action, as the runner's own node does: 20 or later.
     command -v node >/dev/null || missing+=(nodejs)
+    # Brings the evaluator of AWS policies.
+    command -v npm >/dev/null || missing+=(npm)
     # Moves the daemon's clock in the tests of clock jumps.
     compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
@@ -95,6 +97,23 @@ environment() {
     step "$name is there"
 }
 
+# A directory named .node-NAME with exactly what NAME/package-lock.json lists.
+node_packages() {
+    local name=.node-$1 lock=$here/$1/package-lock.json place
+    place=$(place_for "$name")
+    if ! cmp -s "$lock" "$place/installed.json"; then
+        step "$name: installing"
+        rm -rf "$place"
+        mkdir -p "$place"
+        cp "$here/$1/package.json" "$lock" "$place/"
+        quietly npm ci --prefix "$place" --ignore-scripts --no-audit --no-fund
+        chmod -R go+rX "$place"
+        cp "$lock" "$place/installed.json"
+    fi
+    [ "$place" = "$root/$name" ] || { rm -rf "${root:?}/$name" && ln -s "$place" "$root/$name"; }
+    step "$name is there"
+}
+
 # A cargo tool at one exact version.
 tool() {
     local name=$1 version=$2
@@ -115,5 +134,7 @@ packages
 users
 environment ministack
 environment aws
+environment catalog
+node_packages iam
 tool cargo-deny "$deny_version"
 tool cargo-nextest "$nextest_version"
