@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use grantd::config::Settings;
+use grantd::issuer::Issuer;
 use grantd::startup;
 use grantd::sys::files::Owners;
 use grantd_provider_api::{Clock, Cloud, Provider};
@@ -18,6 +19,7 @@ pub fn providers(
     settings: &Settings,
     owners: &Owners,
     clock: &Arc<dyn Clock>,
+    _issuers: &[Arc<Issuer>],
 ) -> Result<BTreeMap<Cloud, Arc<dyn Provider>>, String> {
     let mut providers: BTreeMap<Cloud, Arc<dyn Provider>> = BTreeMap::new();
     for (cloud, table) in &settings.providers {
