@@ -24,7 +24,7 @@ fn printed(
         plan: plan(account, &entitlement(capability, native, None), &shipped_map()).unwrap(),
     });
     let needs = AccountNeeds { account: "prod".to_owned(), base: given.map(str::to_owned), needs: needs.collect() };
-    terraform(&[(account, &needs)]).map_err(|error| error.to_string())
+    terraform(&[(account, &needs)], "https://tokens.example.com/grantd").map_err(|error| error.to_string())
 }
 
 const BUCKETS: [(&str, &str); 3] = [
