@@ -7,9 +7,11 @@
 mod account;
 mod fakests;
 mod faultproxy;
+mod files;
 mod ministack;
 mod process;
 mod query;
+mod seaweedfs;
 mod serve;
 #[cfg(test)]
 mod testing;
@@ -17,5 +19,7 @@ mod testing;
 pub use account::{Account, Keys, Prober, Sight, probe};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
+pub use files::FileServer;
 pub use ministack::{MiniStack, aws_environment, ministack_environment, repository_root};
 pub use process::{Finished, guarded, run, spawn_on_keeper};
+pub use seaweedfs::{SeaweedFs, Trusted};
