@@ -69,6 +69,7 @@ impl SeaweedFs {
     pub fn start(directory: &Path, trusted: &Trusted<'_>) -> io::Result<Self> {
         let weed = environment(".venv-seaweedfs")?.join("bin/weed");
         let ports = free_ports::<8>()?;
+        let [_, _, _, _, _, _, s3_port, _] = ports;
         let [iam, s3, data, log] = ["weed-iam.json", "weed-s3.json", "weed", "weed.log"].map(|n| directory.join(n));
         std::fs::create_dir_all(&data)?;
         std::fs::write(&iam, configuration(trusted).to_string())?;
@@ -89,7 +90,7 @@ impl SeaweedFs {
             command.arg(format!("-{name}={port}"));
         }
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports[6]));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, s3_port));
         let gate = Arc::new(Gate { upstream: address, tokens: Mutex::default() });
         let server = Server::start("gate", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Arc::clone(&gate))?;
         let gate_address = server.address();
@@ -155,8 +156,8 @@ impl Gate {
         }
         if let Some(policy) = form.get_mut("Policy") {
             let mut document: Value = serde_json::from_str(policy)?;
-            if let Some(statements) = document["Statement"].as_array_mut() {
-                statements.retain(|statement| statement["Effect"] == "Allow");
+            if let Some(statements) = document.get_mut("Statement").and_then(Value::as_array_mut) {
+                statements.retain(|statement| statement.get("Effect").and_then(Value::as_str) == Some("Allow"));
             }
             *policy = document.to_string();
         }
