@@ -32,6 +32,10 @@ pub struct Setup {
     pub clock_skew: String,
     /// More lines for the first role.
     pub first_role: String,
+    /// The lines of `[issuer]`, if there is one.
+    pub issuer: Option<String>,
+    /// Whether sessions are made with tokens of the daemon's own, without a base identity.
+    pub by_token: bool,
     /// Whether sessions are revoked in an inline policy of their role, not in its boundary.
     pub inline: bool,
 }
@@ -48,6 +52,8 @@ impl Default for Setup {
             role: None,
             clock_skew: "60s".to_owned(),
             first_role: String::new(),
+            issuer: None,
+            by_token: false,
             inline: false,
         }
     }
@@ -91,8 +97,9 @@ impl World {
     pub fn prepared(setup: &Setup) -> Self {
         let scene = Scene::new();
         let stack = MiniStack::start(&scene.log()).expect("MiniStack starts");
-        let words: &[&str] = if setup.inline { &["inline"] } else { &[] };
-        let account = Account::prepare_with(&stack.url(), words).expect("the account is made");
+        let mut words: Vec<&str> = if setup.inline { vec!["inline"] } else { Vec::new() };
+        words.extend(setup.by_token.then_some("by-token"));
+        let account = Account::prepare_with(&stack.url(), &words).expect("the account is made");
         let proxy = FaultProxy::start(stack.address()).expect("the proxy starts");
         let world = Self { config: scene.config().join("grantd.toml"), scene, stack, proxy, account, daemon: None };
         world.write_policy();
@@ -424,21 +431,28 @@ impl World {
                 break;
             }
         }
+        let issuer = setup.issuer.as_ref().map(|lines| format!("[issuer]\n{lines}\n")).unwrap_or_default();
+        let base = if setup.by_token {
+            let id = &self.account.account_id;
+            format!("issue = \"web_identity\"\nrevoker = {{ role_arn = \"arn:aws:iam::{id}:role/grantd-revoker\" }}")
+        } else {
+            let profile = profile.display();
+            format!("base = {{ type = \"profile\", files = [\"{profile}\"], profile = \"grantd\" }}")
+        };
         let Setup { limits, propagation, default_ttl, timeouts, clock_skew, roles: may, metrics, .. } = setup;
         let text = format!(
             "state_dir = \"{state}\"\npolicy_dir = \"{policy}\"\ndefault_ttl = \"{default_ttl}\"\n\
              [socket]\npath = \"{socket}\"\nmode = \"0660\"\ngroup = \"gt-clients\"\n\
-             [limits]\n{limits}\n[roles]\n{may}\n[metrics]\n{metrics}\n\
+             [limits]\n{limits}\n[roles]\n{may}\n[metrics]\n{metrics}\n{issuer}\
              [aws]\nbatch_window = \"20ms\"\nwrite_interval = \"20ms\"\nclock_skew = \"{clock_skew}\"\n\
              propagation = {{ expected = \"{propagation}\", worst = \"{propagation}\" }}\ntimeouts = {{ {timeouts} }}\n\
              [[aws.account]]\nname = \"main\"\nid = \"{id}\"\nregion = \"eu-west-1\"\nendpoint = \"{endpoint}\"\n\
-             base = {{ type = \"profile\", files = [\"{profile}\"], profile = \"grantd\" }}\n{roles}",
+             {base}\n{roles}",
             state = self.scene.state().display(),
             policy = self.policy().display(),
             socket = self.scene.socket().display(),
             id = self.account.account_id,
             endpoint = self.proxy.url(),
-            profile = profile.display(),
         );
         self.scene.write("config/grantd.toml", &text, User::Root, 0o644);
     }

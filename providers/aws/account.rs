@@ -9,13 +9,13 @@ use aws_sdk_iam::config::IdentityCache as IamIdentityCache;
 use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use grantd_provider_api::{AccountHealth, Clock, Cloud, ErrorKind, ProviderError};
+use grantd_provider_api::{AccountHealth, Assertions, Clock, Cloud, ErrorKind, ProviderError};
 use jiff::Timestamp;
 
 use crate::arn::Arn;
 use crate::base::Base;
 use crate::boundary::Boundary;
-use crate::config::{AccountConfig, Config, RevocationConfig};
+use crate::config::{AccountConfig, BaseConfig, Config, RevocationConfig};
 use crate::http::Http;
 use crate::inline::Inline;
 use crate::revoke::{Backend, Iam, Revoker};
@@ -34,6 +34,10 @@ pub(crate) struct Account {
     pub base: Base,
     /// Signed with the base; never retries by itself.
     pub sts: aws_sdk_sts::Client,
+    /// Signed with nothing, for calls that carry a token; never retries by itself.
+    pub unsigned_sts: aws_sdk_sts::Client,
+    /// Mints the daemon's own tokens.
+    pub assertions: Arc<dyn Assertions>,
     iam: Iam,
     write_interval: Duration,
     clock_skew: Duration,
@@ -58,7 +62,13 @@ struct Health {
 
 impl Account {
     /// Sets up the clients. Sends nothing.
-    pub fn new(config: AccountConfig, all: &Config, http: &Http, clock: &Arc<dyn Clock>) -> Self {
+    pub fn new(
+        config: AccountConfig,
+        all: &Config,
+        http: &Http,
+        clock: &Arc<dyn Clock>,
+        assertions: &Arc<dyn Assertions>,
+    ) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(all.timeouts.connect)
             .read_timeout(all.timeouts.read)
@@ -76,11 +86,14 @@ impl Account {
         };
         // Sessions of our own may be asked for twice: they are no lease's, and bounded by the base's own power.
         let unsigned = aws_sdk_sts::Client::from_conf(sts().retry_config(retries(2)).build());
-        let base = Base::new(&config, http, unsigned, clock, all.timeouts);
+        let unsigned_sts = aws_sdk_sts::Client::from_conf(sts().retry_config(RetryConfig::disabled()).build());
+        let base = Base::new(&config, http, unsigned, clock, all.timeouts, assertions);
         let signed = |retry| {
             aws_sdk_sts::Client::from_conf(sts().credentials_provider(base.clone()).retry_config(retry).build())
         };
         let iam_credentials = match &config.revoker {
+            // The base is the revoker already.
+            Some(_) if matches!(config.base, BaseConfig::Issuer) => base.clone(),
             Some(role) => {
                 Base::revoker(&config.name, role.clone(), signed(retries(2)), base.clone(), clock, all.timeouts)
             }
@@ -99,6 +112,8 @@ impl Account {
             .build();
         Self {
             sts: signed(RetryConfig::disabled()),
+            unsigned_sts,
+            assertions: Arc::clone(assertions),
             iam: Iam {
                 account: config.name.clone(),
                 client: aws_sdk_iam::Client::from_conf(iam),

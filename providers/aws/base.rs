@@ -17,14 +17,15 @@ use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_types::os_shim_internal::{Env, Fs};
-use grantd_provider_api::{Clock, ErrorKind, ProviderError};
+use grantd_provider_api::{Assertions, Clock, ErrorKind, ProviderError};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::arn::Arn;
-use crate::config::{AccountConfig, BaseConfig, Timeouts};
+use crate::config::{AccountConfig, BaseConfig, Timeouts, WebIdentity};
 use crate::endpoint::Endpoint;
 use crate::error::Call;
+use crate::federation;
 use crate::http::Http;
 
 /// The name of the revoker's own sessions.
@@ -58,8 +59,12 @@ pub(crate) enum Source {
     InstanceMetadata { http: Http, endpoint: Endpoint },
     /// `AssumeRoleWithWebIdentity`.
     WebIdentity { sts: aws_sdk_sts::Client, role: Arn, token_file: PathBuf, session_name: String },
+    /// `AssumeRoleWithWebIdentity` with a token of the daemon's own: the revoker, where there is no other base.
+    Issuer { sts: aws_sdk_sts::Client, role: Arn, assertions: Arc<dyn Assertions>, web: WebIdentity },
     /// `AssumeRole` with the credentials of another source: the revoker.
     Role { sts: aws_sdk_sts::Client, base: Base, role: Arn },
+    /// Nothing: a configuration that was not parsed could say so.
+    Nothing,
 }
 
 /// A source and what it gave last. Cheap to clone; clones share what was fetched.
@@ -96,8 +101,16 @@ impl Base {
         sts: aws_sdk_sts::Client,
         clock: &Arc<dyn Clock>,
         timeouts: Timeouts,
+        assertions: &Arc<dyn Assertions>,
     ) -> Self {
         let (words, source) = match account.base.clone() {
+            BaseConfig::Issuer => match (account.revoker.clone(), account.web_identity.clone()) {
+                (Some(role), Some(web)) => (
+                    format!("the daemon's own token as {role}"),
+                    Source::Issuer { sts, role, assertions: Arc::clone(assertions), web },
+                ),
+                _ => ("no base".to_owned(), Source::Nothing),
+            },
             BaseConfig::Profile { files, profile } => {
                 (format!("the base profile \"{profile}\""), Source::Profile { files, profile })
             }
@@ -206,6 +219,20 @@ impl Base {
                     sent.map_err(|error| self.call("sts:AssumeRoleWithWebIdentity", role.as_str()).sdk(&error))?;
                 self.assumed(out.credentials)
             }
+            Source::Issuer { sts, role, assertions, web } => {
+                let subject = federation::revoker_subject(web);
+                let token = federation::token(assertions.as_ref(), &web.audience, &subject, &[], None)?;
+                let sent = sts
+                    .assume_role_with_web_identity()
+                    .role_arn(role.as_str())
+                    .role_session_name(REVOKER_SESSION)
+                    .web_identity_token(token.expose())
+                    .send()
+                    .await;
+                let out = sent.map_err(|error| self.call(federation::ACTION, role.as_str()).sdk(&error))?;
+                self.assumed(out.credentials)
+            }
+            Source::Nothing => Err(self.error(ErrorKind::Config, "the account has neither a base nor a revoker")),
             Source::Role { sts, base, role } => {
                 base.refresh().await?;
                 let sent = sts.assume_role().role_arn(role.as_str()).role_session_name(REVOKER_SESSION).send().await;

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::alarms;
 use crate::arn::Arn;
 use crate::base::REVOKER_SESSION;
-use crate::config::{AccountConfig, BaseConfig, RoleConfig};
+use crate::config::{AccountConfig, BaseConfig, RoleConfig, WebIdentity};
+use crate::federation;
 use crate::hcl::{heredoc, named, sorted, unused, word};
 use crate::limits::MIN_MAX_SESSION;
 use crate::resource_policy;
@@ -31,11 +32,11 @@ const REVOKER: &str = "grantd-revoker";
 /// The base identity when nobody names one and it has to be a user.
 const BASE: &str = "grantd-base";
 
-/// Everything for `accounts`: each with its configuration.
-pub(crate) fn terraform(accounts: &[(&AccountConfig, &AccountNeeds)]) -> Result<String, ProviderError> {
+/// Everything for `accounts`: each with its configuration. `issuer` is the URL of the daemon's own tokens.
+pub(crate) fn terraform(accounts: &[(&AccountConfig, &AccountNeeds)], issuer: &str) -> Result<String, ProviderError> {
     let mut out = String::from(HEAD);
     for (config, needs) in accounts {
-        out.push_str(&Account::new(config, needs)?.text());
+        out.push_str(&Account::new(config, needs, issuer)?.text());
     }
     Ok(out)
 }
@@ -67,7 +68,9 @@ struct BaseIdentity {
 struct Account<'a> {
     config: &'a AccountConfig,
     needs: &'a AccountNeeds,
-    base: BaseIdentity,
+    /// None where the daemon is in the account by its own tokens alone.
+    base: Option<BaseIdentity>,
+    issuer: &'a str,
     revoker: Arn,
     rights: Rights,
     /// Terraform names of the boundaries and of the roles.
@@ -77,7 +80,7 @@ struct Account<'a> {
 }
 
 impl<'a> Account<'a> {
-    fn new(config: &'a AccountConfig, needs: &'a AccountNeeds) -> Result<Self, ProviderError> {
+    fn new(config: &'a AccountConfig, needs: &'a AccountNeeds, issuer: &'a str) -> Result<Self, ProviderError> {
         let label = format!("grantd_{}", word(&config.name));
         let mut taken = BTreeSet::new();
         let mut boundaries = BTreeMap::new();
@@ -92,7 +95,11 @@ impl<'a> Account<'a> {
         };
         let rights = Rights::of(&config.name, &needs.needs)?;
         Ok(Self {
-            base: base(config, needs.base.as_deref())?,
+            base: match config.base {
+                BaseConfig::Issuer => None,
+                _ => Some(base(config, needs.base.as_deref())?),
+            },
+            issuer,
             config,
             needs,
             revoker,
@@ -106,6 +113,7 @@ impl<'a> Account<'a> {
     fn text(&self) -> String {
         let mut out = String::new();
         self.head(&mut out);
+        self.issuer(&mut out);
         self.base(&mut out);
         self.boundaries(&mut out);
         self.rights(&mut out);
@@ -157,12 +165,27 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// The identity provider, where sessions are made with the daemon's own tokens.
+    fn issuer(&self, out: &mut String) {
+        let Some(web) = &self.config.web_identity else { return };
+        out.push_str(
+            "\n# The daemon's own tokens, as the account takes them. AWS fetches the keys from this URL: publish them there \
+             first,\n# with grantctl issuer publish. Each role below trusts one audience and one subject of it. Old versions of \
+             the\n# provider for Terraform ask for a thumbprint_list here; AWS needs none for a host with a public certificate.\n",
+        );
+        let body = format!("  url            = \"{}\"\n  client_id_list = [\"{}\"]\n", self.issuer, web.audience);
+        self.resource(out, "aws_iam_openid_connect_provider", "issuer", &body);
+    }
+
     fn base(&self, out: &mut String) {
-        let arn = &self.base.arn;
-        let mut assumable: Vec<String> = self.config.roles.iter().map(|role| role.arn.to_string()).collect();
+        let Some(base) = &self.base else { return };
+        let arn = &base.arn;
+        let by_token = self.config.web_identity.is_some();
+        let by_base = self.config.roles.iter().filter(|_| !by_token);
+        let mut assumable: Vec<String> = by_base.map(|role| role.arn.to_string()).collect();
         assumable.push(self.revoker.to_string());
         let mut statements = vec![Statement::allow(["sts:AssumeRole".to_owned()], assumable)];
-        let all = || self.config.roles.iter();
+        let all = || self.config.roles.iter().filter(|_| !by_token);
         let further: [(&str, Vec<&RoleConfig>); 2] = [
             ("sts:SetSourceIdentity", all().filter(|role| role.source_identity).collect()),
             ("sts:TagSession", all().filter(|role| role.tags).collect()),
@@ -176,7 +199,7 @@ impl<'a> Account<'a> {
             "\n# The base identity: it may become the roles below and the revoker, and can do nothing by itself.\n",
         );
         let user = arn.resource().starts_with("user/");
-        if self.base.made_here {
+        if base.made_here {
             out.push_str(
                 "# Make its key by hand (aws iam create-access-key) and put it where grantd.toml says: Terraform would \
                  keep the\n# secret in its state.\n",
@@ -184,7 +207,7 @@ impl<'a> Account<'a> {
             self.resource(out, "aws_iam_user", "base", &named(arn, "user/"));
         }
         let kind = if user { "aws_iam_user_policy" } else { "aws_iam_role_policy" };
-        let who = match (self.base.made_here, user) {
+        let who = match (base.made_here, user) {
             (true, _) => format!("user   = aws_iam_user.{}_base.name", self.label),
             (false, true) => format!("user   = \"{}\"", arn.name()),
             (false, false) => format!("role   = \"{}\"", arn.name()),
@@ -247,7 +270,13 @@ impl<'a> Account<'a> {
             let mut actions = vec!["sts:AssumeRole"];
             actions.extend(role.tags.then_some("sts:TagSession"));
             actions.extend(role.source_identity.then_some("sts:SetSourceIdentity"));
-            let trust = self.trust(&actions, role.external_id.as_deref());
+            let trust = match &self.config.web_identity {
+                Some(web) => {
+                    let more = actions.get(1..).unwrap_or_default();
+                    self.token_trust(web, &web.subject, more)
+                }
+                None => self.trust(&actions, role.external_id.as_deref()),
+            };
             let seconds = role.max_session.max(MIN_MAX_SESSION).as_secs();
             out.push_str("\n# A role that carries sessions.\n");
             let boundary = match role.boundary().and_then(|boundary| self.boundaries.get(boundary)) {
@@ -289,7 +318,10 @@ impl<'a> Account<'a> {
             "{}  max_session_duration = {}\n  assume_role_policy   = {}{}",
             named(&self.revoker, "role/"),
             MIN_MAX_SESSION.as_secs(),
-            heredoc(&self.trust(&["sts:AssumeRole"], None)),
+            heredoc(&match (&self.base, &self.config.web_identity) {
+                (None, Some(web)) => self.token_trust(web, &federation::revoker_subject(web), &[]),
+                _ => self.trust(&["sts:AssumeRole"], None),
+            }),
             self.after_base(),
         );
         self.resource(out, "aws_iam_role", "revoker", &body);
@@ -394,9 +426,15 @@ impl<'a> Account<'a> {
         documents.iter().enumerate().map(|(nth, document)| (name(nth), document)).collect()
     }
 
+    fn token_trust(&self, web: &WebIdentity, subject: &str, more: &[&str]) -> Value {
+        let statement = federation::trust(self.config, self.issuer, web, subject, more);
+        sorted(&json!({ "Version": "2012-10-17", "Statement": [statement] }))
+    }
+
     fn trust(&self, actions: &[&str], external_id: Option<&str>) -> Value {
+        let base = self.base.as_ref().map(|base| base.arn.as_str());
         let mut statement = json!({
-            "Effect": "Allow", "Principal": { "AWS": self.base.arn.as_str() }, "Action": actions,
+            "Effect": "Allow", "Principal": { "AWS": base }, "Action": actions,
         });
         if let (Some(id), Some(fields)) = (external_id, statement.as_object_mut()) {
             fields.insert("Condition".to_owned(), json!({ "StringEquals": { "sts:ExternalId": id } }));
@@ -406,7 +444,11 @@ impl<'a> Account<'a> {
 
     /// AWS refuses a trust policy that names a user which does not exist yet.
     fn after_base(&self) -> String {
-        if self.base.made_here { format!("  depends_on = [aws_iam_user.{}_base]\n", self.label) } else { String::new() }
+        match &self.base {
+            Some(base) if base.made_here => format!("  depends_on = [aws_iam_user.{}_base]\n", self.label),
+            Some(_) => String::new(),
+            None => format!("  depends_on = [aws_iam_openid_connect_provider.{}_issuer]\n", self.label),
+        }
     }
 
     /// A name in the cloud for what the configuration does not name.

@@ -24,7 +24,7 @@ fn printed(
         plan: plan(account, &entitlement(capability, native, None), &shipped_map()).unwrap(),
     });
     let needs = AccountNeeds { account: "prod".to_owned(), base: given.map(str::to_owned), needs: needs.collect() };
-    terraform(&[(account, &needs)]).map_err(|error| error.to_string())
+    terraform(&[(account, &needs)], "https://tokens.example.com/grantd").map_err(|error| error.to_string())
 }
 
 const BUCKETS: [(&str, &str); 3] = [
@@ -168,4 +168,40 @@ fn the_boundary_is_printed_as_the_daemon_would_write_it() {
         crate::document::Document::parse(crate::document::Kind::Boundary, &document).unwrap().is_ours(),
         "{document}"
     );
+}
+
+#[test]
+fn with_tokens_each_role_trusts_one_audience_and_one_subject_and_nobody_else() {
+    let account =
+        "issue = \"web_identity\"\nrevoker = { role_arn = \"arn:aws:iam::123456789012:role/grantd-revoker\" }";
+    let text = toml_with(account, "", "tags = true").replace("[aws.account.base]", "");
+    let config = parse(&text).unwrap();
+    let account = config.accounts.values().next().unwrap();
+    let needs = AccountNeeds { account: "prod".to_owned(), base: None, needs: Vec::new() };
+    let text = terraform(&[(account, &needs)], "https://tokens.example.com/grantd").unwrap();
+    for line in [
+        "resource \"aws_iam_openid_connect_provider\" \"grantd_prod_issuer\"",
+        "  url            = \"https://tokens.example.com/grantd\"\n",
+        "  client_id_list = [\"sts.amazonaws.com\"]\n",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    }
+    assert!(!text.contains("aws_iam_user") && !text.contains("\"AWS\""), "{text}");
+    let trusts: Vec<Value> = documents(&text)
+        .into_iter()
+        .filter(|document| document["Statement"][0]["Principal"].is_object())
+        .map(|document| document["Statement"][0].clone())
+        .collect();
+    assert_eq!(trusts.len(), 2);
+    for (trust, subject, actions) in [
+        (&trusts[0], "grantd:prod", vec!["sts:AssumeRoleWithWebIdentity", "sts:TagSession"]),
+        (&trusts[1], "grantd:prod:revoker", vec!["sts:AssumeRoleWithWebIdentity"]),
+    ] {
+        let provider = "arn:aws:iam::123456789012:oidc-provider/tokens.example.com/grantd";
+        assert_eq!(trust["Principal"]["Federated"], provider);
+        assert_eq!(strings(&trust["Action"]), actions);
+        let condition = &trust["Condition"]["StringEquals"];
+        assert_eq!(condition["tokens.example.com/grantd:aud"], "sts.amazonaws.com");
+        assert_eq!(condition["tokens.example.com/grantd:sub"], subject);
+    }
 }

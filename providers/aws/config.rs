@@ -12,7 +12,9 @@ use crate::arn::{Arn, is_account_id};
 use crate::endpoint::{Endpoint, container_uri};
 use crate::limits::{INLINE_POLICIES_CHARACTERS, MAX_CHAINED_SESSION, MAX_SESSION, MIN_SESSION};
 use crate::names::{valid_external_id, valid_session_name};
-use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawRevocation, RawRole, RawTimeouts};
+use crate::raw::{
+    RawAccount, RawBase, RawConfig, RawIssue, RawPropagation, RawRevocation, RawRole, RawTimeouts, RawWebIdentity,
+};
 
 /// Characters that an inline policy may take when the configuration names no number: what is left of a role's inline
 /// policies is for those that grant it something.
@@ -43,6 +45,8 @@ pub(crate) struct AccountConfig {
     /// For STS and IAM both; the partition's own endpoints otherwise.
     pub endpoint: Option<Endpoint>,
     pub base: BaseConfig,
+    /// When sessions are made with tokens of the daemon's own.
+    pub web_identity: Option<WebIdentity>,
     /// The role that writes boundary documents; the base identity itself otherwise.
     pub revoker: Option<Arn>,
     /// Whether the base is itself an assumed role, so that no session lasts longer than an hour.
@@ -54,10 +58,33 @@ pub(crate) struct AccountConfig {
 /// Where the base credentials come from. Always named here, never found in the environment.
 #[derive(Debug, Clone)]
 pub(crate) enum BaseConfig {
-    Profile { files: Vec<PathBuf>, profile: String },
-    Container { uri: Endpoint, token_file: Option<PathBuf> },
-    WebIdentity { role: Arn, token_file: PathBuf, session_name: String },
-    InstanceMetadata { endpoint: Endpoint },
+    Profile {
+        files: Vec<PathBuf>,
+        profile: String,
+    },
+    Container {
+        uri: Endpoint,
+        token_file: Option<PathBuf>,
+    },
+    WebIdentity {
+        role: Arn,
+        token_file: PathBuf,
+        session_name: String,
+    },
+    InstanceMetadata {
+        endpoint: Endpoint,
+    },
+    /// Nowhere: the daemon becomes the revoker by a token of its own, and is nothing else.
+    Issuer,
+}
+
+/// What the daemon's own tokens say in an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WebIdentity {
+    /// For whom they are.
+    pub audience: String,
+    /// About whom they are.
+    pub subject: String,
 }
 
 /// A role that carries sessions.
@@ -144,7 +171,7 @@ impl Config {
             BaseConfig::Profile { files, .. } => files.iter().collect(),
             BaseConfig::Container { token_file, .. } => token_file.iter().collect(),
             BaseConfig::WebIdentity { token_file, .. } => vec![token_file],
-            BaseConfig::InstanceMetadata { .. } => Vec::new(),
+            BaseConfig::InstanceMetadata { .. } | BaseConfig::Issuer => Vec::new(),
         });
         base.chain(&self.ca_bundle).map(PathBuf::as_path)
     }
@@ -201,8 +228,22 @@ fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountC
         return Err(at(ConfigError(format!("region {:?} does not look like eu-west-1", raw.region))));
     }
     let endpoint = raw.endpoint.map(|text| Endpoint::parse(&text, &[])).transpose().map_err(ConfigError).map_err(at)?;
-    let base = base(raw.base, &partition).map_err(at)?;
+    let web_identity = web_identity(raw.issue, raw.web_identity, &name).map_err(at)?;
+    let base = match (raw.base, &web_identity) {
+        (Some(raw), _) => base(raw, &partition).map_err(at)?,
+        (None, Some(_)) => BaseConfig::Issuer,
+        (None, None) => {
+            let text =
+                "it has no base: say where the daemon's credentials come from, or write issue = \"web_identity\"";
+            return Err(at(ConfigError(text.to_owned())));
+        }
+    };
     let chained = match (&base, raw.chained) {
+        // A session that is made with a token is nobody's chain, and the base makes none.
+        (_, None) if web_identity.is_some() => false,
+        (_, Some(_)) if web_identity.is_some() => {
+            return Err(at(ConfigError("chained is not for issue = \"web_identity\"".to_owned())));
+        }
         (BaseConfig::WebIdentity { .. }, Some(false)) => {
             return Err(at(ConfigError("chained = false is not true of a web_identity base".to_owned())));
         }
@@ -220,9 +261,18 @@ fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountC
     };
     let revoker =
         raw.revoker.map(|revoker| owned("revoker.role_arn", &revoker.role_arn, "role/")).transpose().map_err(at)?;
+    if matches!(base, BaseConfig::Issuer) && revoker.is_none() {
+        let text = "without a base it needs revoker = { role_arn = \"...\" }: nobody could revoke what is issued";
+        return Err(at(ConfigError(text.to_owned())));
+    }
     let mut roles: Vec<RoleConfig> = Vec::new();
     for raw in raw.role {
         let role = role(&raw, &owned, chained).map_err(at)?;
+        if web_identity.is_some() && role.external_id.is_some() {
+            let text =
+                format!("role {}: external_id is not for issue = \"web_identity\": AWS takes none there", role.arn);
+            return Err(at(ConfigError(text)));
+        }
         if roles.iter().any(|other| other.arn == role.arn) {
             return Err(at(ConfigError(format!("role {} is configured twice", role.arn))));
         }
@@ -235,7 +285,45 @@ fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountC
         return Err(at(ConfigError("it has no [[aws.account.role]], so nothing could ever be issued".to_owned())));
     }
     let (id, region) = (raw.id, raw.region);
-    Ok(AccountConfig { name, id, partition, region, endpoint, base, revoker, chained, propagation, roles })
+    Ok(AccountConfig {
+        name,
+        id,
+        partition,
+        region,
+        endpoint,
+        base,
+        web_identity,
+        revoker,
+        chained,
+        propagation,
+        roles,
+    })
+}
+
+fn web_identity(
+    issue: RawIssue,
+    raw: Option<RawWebIdentity>,
+    account: &str,
+) -> Result<Option<WebIdentity>, ConfigError> {
+    let raw = match (issue, raw) {
+        (RawIssue::AssumeRole, None) => return Ok(None),
+        (RawIssue::AssumeRole, Some(_)) => {
+            return wrong("web_identity is of no use without issue = \"web_identity\"");
+        }
+        (RawIssue::WebIdentity, raw) => raw.unwrap_or_default(),
+    };
+    let web = WebIdentity {
+        audience: raw.audience.unwrap_or_else(|| "sts.amazonaws.com".to_owned()),
+        subject: raw.subject.unwrap_or_else(|| format!("grantd:{account}")),
+    };
+    for (what, text) in [("audience", &web.audience), ("subject", &web.subject)] {
+        // They stand in trust policies as they are: no wildcard, and nothing that begins a variable.
+        let inside = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
+        if text.is_empty() || text.len() > 200 || !text.bytes().all(inside) {
+            return wrong(format!("web_identity.{what} {text:?} is 1 to 200 letters, digits and +=,.@:/-_"));
+        }
+    }
+    Ok(Some(web))
 }
 
 fn role(

@@ -150,3 +150,32 @@ fn two_accounts_never_share_a_writer() {
     let none = one.split_once("[[aws.account.role]]").unwrap().0;
     assert!(parse(none).unwrap_err().to_string().contains("nothing could ever be issued"));
 }
+
+#[test]
+fn tokens_of_the_daemons_own_take_the_place_of_a_base() {
+    let revoker = "revoker = { role_arn = \"arn:aws:iam::123456789012:role/grantd-revoker\" }";
+    let parsed = |account: &str, role: &str| {
+        let text = crate::testing::toml_with(account, "", role).replace("[aws.account.base]", "");
+        crate::testing::parse(&text).map_err(|error| error.to_string())
+    };
+    let config = parsed(&format!("issue = \"web_identity\"\n{revoker}"), "max_session = \"12h\"").unwrap();
+    let account = &config.accounts["prod"];
+    let web = account.web_identity.as_ref().unwrap();
+    assert_eq!((web.audience.as_str(), web.subject.as_str()), ("sts.amazonaws.com", "grantd:prod"));
+    assert!(matches!(account.base, BaseConfig::Issuer) && !account.chained);
+    assert_eq!(account.roles[0].max_session, MAX_SESSION);
+    assert_eq!(config.files().count(), 0, "nothing of AWS is read");
+
+    for (account, role, words) in [
+        (String::new(), "", "it has no base"),
+        ("issue = \"web_identity\"".to_owned(), "", "revoker"),
+        (format!("issue = \"web_identity\"\n{revoker}"), "external_id = \"ab\"", "external_id"),
+        (format!("issue = \"web_identity\"\nchained = true\n{revoker}"), "", "chained"),
+        (format!("issue = \"web_identity\"\nweb_identity = {{ subject = \"a*\" }}\n{revoker}"), "", "subject"),
+        (format!("issue = \"web_identity\"\nweb_identity = {{ audience = \"${{x}}\" }}\n{revoker}"), "", "audience"),
+        (format!("web_identity = {{ }}\n{revoker}"), "", "of no use"),
+    ] {
+        let error = parsed(&account, role).unwrap_err();
+        assert!(error.contains(words), "{account}: {error}");
+    }
+}

@@ -23,8 +23,9 @@ use crate::base::Base;
 use crate::config::RoleConfig;
 use crate::document::{Document, Kind};
 use crate::error::Call;
+use crate::federation;
 use crate::limits::MIN_SESSION;
-use crate::trust;
+use crate::trust::{self, Expected};
 
 /// The name of the sessions by which roles are tried.
 const SESSION: &str = "grantd-doctor";
@@ -89,13 +90,19 @@ async fn base(account: &Account, skew: Duration, findings: &mut Vec<Finding>) ->
             format!("{} is the root user of the account", account.base.words()),
             "make an identity that can do nothing but become the roles: grantctl bootstrap aws prints one",
         ),
-        Ok(arn) if arn.resource().starts_with("assumed-role/") && !account.config.chained => Finding::bad(
-            &about,
-            "base.identity",
-            Standing::Problem,
-            format!("{} is the session {arn}, so no session of it lasts longer than an hour", account.base.words()),
-            "write chained = true under the account in grantd.toml",
-        ),
+        Ok(arn)
+            if arn.resource().starts_with("assumed-role/")
+                && !account.config.chained
+                && account.config.web_identity.is_none() =>
+        {
+            Finding::bad(
+                &about,
+                "base.identity",
+                Standing::Problem,
+                format!("{} is the session {arn}, so no session of it lasts longer than an hour", account.base.words()),
+                "write chained = true under the account in grantd.toml",
+            )
+        }
         Ok(arn) => Finding::ok(&about, "base.identity", format!("{} is {arn}", account.base.words())),
     });
     Some(arn)
@@ -175,9 +182,26 @@ fn extra(about: &str, check: &'static str, good: &str, outcome: Result<(), Provi
 
 /// A session that is denied everything.
 async fn session(account: &Account, role: &RoleConfig, tag: bool, name: bool) -> Result<(), ProviderError> {
+    let tags = Tag::builder().key("grantd-doctor").value("1").build().ok().filter(|_| tag).map(|tag| vec![tag]);
+    if let Some(web) = &account.config.web_identity {
+        let (on, caller) = (role.arn.as_str(), "the daemon's own token");
+        let call = Call { account: &account.config.name, action: federation::ACTION, on, caller };
+        let (tags, source) = (tags.unwrap_or_default(), name.then_some(SESSION));
+        let token = federation::token(account.assertions.as_ref(), &web.audience, &web.subject, &tags, source)?;
+        let sent = account
+            .unsigned_sts
+            .assume_role_with_web_identity()
+            .role_arn(on)
+            .role_session_name(SESSION)
+            .duration_seconds(i32::try_from(MIN_SESSION.as_secs()).unwrap_or(900))
+            .policy(NOTHING)
+            .web_identity_token(token.expose())
+            .send()
+            .await;
+        return sent.map(drop).map_err(|error| call.sdk(&error));
+    }
     let call = call(account, "sts:AssumeRole", role.arn.as_str(), &account.base);
     account.base.refresh().await?;
-    let tags = Tag::builder().key("grantd-doctor").value("1").build().ok().filter(|_| tag).map(|tag| vec![tag]);
     let sent = account
         .sts
         .assume_role()
@@ -241,7 +265,18 @@ async fn role_itself(account: &Account, role: &RoleConfig, base: Option<&str>, f
         ),
     });
     findings.push(longest(role, found.max_session_duration));
-    let trust = found.assume_role_policy_document.as_deref().zip(base).map(|(text, base)| trust::read(text, base));
+    let provider = federation::provider_arn(&account.config, account.assertions.issuer());
+    let expected = match &account.config.web_identity {
+        Some(web) => Some(Expected::Token {
+            provider: &provider,
+            host: federation::host(account.assertions.issuer()),
+            audience: &web.audience,
+            subject: &web.subject,
+        }),
+        None => base.map(Expected::Base),
+    };
+    let trust = found.assume_role_policy_document.as_deref().zip(expected);
+    let trust = trust.map(|(text, expected)| trust::read(text, &expected));
     findings.push(match trust {
         None => Finding::not_checked(about, "role.trust", "the trust policy or the base identity is not known"),
         Some(Err(why)) => {
@@ -278,12 +313,18 @@ fn trusted(about: &str, trust: &trust::Trust) -> Finding {
         let found = "its trust policy says whom it does not mean, or which actions: who may become it cannot be told";
         return Finding::bad(about, "role.trust", Standing::Problem, found, fix);
     }
+    if trust.loose {
+        let found = "its trust policy admits tokens of the issuer whatever their audience or subject, those of other \
+                     accounts and of the revoker too";
+        let fix = "let its trust policy demand both by StringEquals: grantctl bootstrap aws prints one";
+        return Finding::bad(about, "role.trust", Standing::Problem, found, fix);
+    }
     if !trust.foreign.is_empty() {
         let names: Vec<String> = trust.foreign.iter().map(|name| shown(name)).collect();
         let found = format!("others may become it, past grantd: {}", names.join(", "));
         return Finding::bad(about, "role.trust", Standing::Warning, found, fix);
     }
-    Finding::ok(about, "role.trust", "it trusts the base identity and nobody else")
+    Finding::ok(about, "role.trust", "it trusts the daemon and nobody else")
 }
 
 /// A principal as it may be shown: one of IAM's own characters, and not for ever.

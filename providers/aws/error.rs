@@ -10,6 +10,8 @@ use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use grantd_provider_api::{ErrorKind, ProviderError};
 
+use crate::federation;
+
 /// The call that failed, for the message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
@@ -123,6 +125,18 @@ impl Call<'_> {
             "SignatureDoesNotMatch" if message.contains("Signature expired") || message.contains("not yet current") => {
                 self.error(K::ClockSkew, format!("{code}: this machine's clock is wrong: check time synchronisation"))
             }
+            "InvalidIdentityToken" | "IDPRejectedClaim" | "ExpiredTokenException" if self.action == federation::ACTION => self
+                .error(
+                    K::Config,
+                    format!(
+                        "{code}: AWS does not accept {base}: has the account an identity provider of that URL and audience, \
+                         are the keys published (grantctl issuer publish), and is this machine's clock right?"
+                    ),
+                ),
+            "IDPCommunicationError" => self.error(
+                K::Unreachable,
+                format!("{code}: AWS cannot fetch the keys that {base} is verified with: nothing was done, try again"),
+            ),
             "ExpiredToken" | "ExpiredTokenException" => {
                 self.error(K::Config, format!("{code}: {base} has expired: renew it at its source"))
             }
@@ -189,6 +203,12 @@ impl Call<'_> {
             return format!(
                 "{code}: {caller} may not set a source identity: allow sts:SetSourceIdentity in the trust policy of \
                  {on} and to the base, or configure source_identity = false"
+            );
+        }
+        if self.action == federation::ACTION {
+            return format!(
+                "{code}: the trust policy of {on} does not trust {caller}: compare its audience and subject with grantctl \
+                 bootstrap aws; tags and a source identity need sts:TagSession and sts:SetSourceIdentity there, too"
             );
         }
         if self.action == "sts:AssumeRole" {

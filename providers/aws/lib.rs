@@ -17,6 +17,7 @@ mod doctor;
 mod document;
 mod endpoint;
 mod error;
+mod federation;
 mod hcl;
 mod http;
 mod inline;
@@ -41,9 +42,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantd_provider_api::{
-    AccountHealth, AccountNeeds, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential, DenyEntry,
-    DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Mark, Placement, Plan, Provider, ProviderError,
-    ResourceRef, RevokeReceipt, Target, Trial,
+    AccountHealth, AccountNeeds, Assertions, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential,
+    DenyEntry, DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Mark, Placement, Plan, Provider,
+    ProviderError, ResourceRef, RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
 
@@ -60,21 +61,28 @@ pub struct AwsProvider {
     config: Config,
     http: Http,
     accounts: BTreeMap<String, Account>,
+    issuer: String,
 }
 
 impl AwsProvider {
     /// Sets up the clients. Reads the certificate authorities; sends nothing.
     ///
     /// # Errors
-    /// `Config` when there are no certificate authorities to trust.
-    pub fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ProviderError> {
+    /// `Config` when there are no certificate authorities to trust, or an account is to be used with tokens of the daemon's
+    /// own and there are none.
+    pub fn new(config: Config, clock: Arc<dyn Clock>, assertions: Arc<dyn Assertions>) -> Result<Self, ProviderError> {
+        let tokens = config.accounts.values().find(|account| account.web_identity.is_some());
+        if let (Some(account), "") = (tokens, assertions.issuer()) {
+            let text = format!("account \"{}\": issue = \"web_identity\" needs [issuer] in grantd.toml", account.name);
+            return Err(ProviderError::new(ErrorKind::Config, text));
+        }
         let http = Http::new(&config)?;
         let accounts = config
             .accounts
             .iter()
-            .map(|(name, account)| (name.clone(), Account::new(account.clone(), &config, &http, &clock)))
+            .map(|(name, account)| (name.clone(), Account::new(account.clone(), &config, &http, &clock, &assertions)))
             .collect();
-        Ok(Self { config, http, accounts })
+        Ok(Self { config, http, accounts, issuer: assertions.issuer().to_owned() })
     }
 
     fn account(&self, name: &str) -> Result<&Account, ProviderError> {
@@ -196,7 +204,7 @@ impl Provider for AwsProvider {
         for needs in accounts {
             configured.push((&self.account(&needs.account)?.config, needs));
         }
-        bootstrap::terraform(&configured)
+        bootstrap::terraform(&configured, &self.issuer)
     }
 
     async fn examine(&self, account: &str, resources: &[ResourceRef]) -> Result<Vec<Finding>, ProviderError> {

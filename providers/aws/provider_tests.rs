@@ -8,7 +8,7 @@ use crate::testing::{self, BOUNDARY, ROLE, Reply, Server, TestClock};
 const NOW: &str = "2026-11-21T12:00:00Z";
 
 fn provider(config: Config) -> AwsProvider {
-    AwsProvider::new(config, TestClock::at(NOW)).unwrap()
+    AwsProvider::new(config, TestClock::at(NOW), crate::testing::minter()).unwrap()
 }
 
 fn planned(provider: &AwsProvider) -> Plan {

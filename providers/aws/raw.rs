@@ -51,7 +51,12 @@ pub(crate) struct RawAccount {
     pub partition: Option<String>,
     pub region: String,
     pub endpoint: Option<String>,
-    pub base: RawBase,
+    /// Left out, the daemon is in the account by its own tokens alone.
+    pub base: Option<RawBase>,
+    /// How sessions are made.
+    #[serde(default)]
+    pub issue: RawIssue,
+    pub web_identity: Option<RawWebIdentity>,
     pub revoker: Option<RawRevoker>,
     /// Whether the base credentials are themselves an assumed role.
     pub chained: Option<bool>,
@@ -59,6 +64,27 @@ pub(crate) struct RawAccount {
     /// `[[aws.account.role]]`, in order of preference.
     #[serde(default)]
     pub role: Vec<RawRole>,
+}
+
+/// `issue = "web_identity"`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawIssue {
+    /// With the base identity.
+    #[default]
+    AssumeRole,
+    /// With a token of the daemon's own, for each session.
+    WebIdentity,
+}
+
+/// `[aws.account.web_identity]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawWebIdentity {
+    /// Whom its tokens are for, as the account's identity provider has it.
+    pub audience: Option<String>,
+    /// Whom they are about, as the trust policies of the roles have it.
+    pub subject: Option<String>,
 }
 
 /// `[aws.account.base]`.

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
-use aws_sdk_sts::types::Tag;
+use aws_sdk_sts::types::{AssumedRoleUser, Credentials, Tag};
 use aws_smithy_types::error::operation::BuildError;
 use grantd_provider_api::{
     Cloud, Credential, ErrorKind, IssueRequest, Issued, Origin, Placement, ProviderError, Secret,
@@ -13,9 +12,10 @@ use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::config::{AccountConfig, Config, RoleConfig};
+use crate::config::{AccountConfig, Config, RoleConfig, WebIdentity};
 use crate::denials::is_role_id;
 use crate::error::Call;
+use crate::federation;
 use crate::limits::{
     MIN_SESSION, SESSION_NAME_CHARACTERS, SESSION_POLICY_CHARACTERS, SESSION_TAGS, SUFFIX_CHARACTERS,
     TAG_KEY_CHARACTERS, TAG_VALUE_CHARACTERS,
@@ -93,6 +93,9 @@ pub(crate) async fn issue(
 ) -> Result<Issued, ProviderError> {
     let prepared = prepare(config, &account.config, request)?;
     let role = prepared.role;
+    if let Some(web) = &account.config.web_identity {
+        return issue_with_token(config, account, &prepared, web).await;
+    }
     let caller = account.base.words();
     let call = Call { account: &account.config.name, action: "sts:AssumeRole", on: role.arn.as_str(), caller };
     account.base.refresh().await?;
@@ -112,7 +115,49 @@ pub(crate) async fn issue(
         .await;
     let after = account.clock.now();
     let out = sent.map_err(|error| call.sdk(&error))?;
-    accept(&call, &account.config, &prepared, out, (before, after), config.clock_skew)
+    #[expect(deprecated, reason = "its successor is not answered everywhere yet; both are kept")]
+    let sizes = (out.packed_policy_size, out.session_token_utilization);
+    let made = Made { user: out.assumed_role_user, credentials: out.credentials, sizes };
+    accept(&call, &account.config, &prepared, made, (before, after), config.clock_skew)
+}
+
+/// The same with a token of the daemon's own, straight to the role: no identity of AWS stands on the host, and the session is
+/// no chain. The token is made for this one call, and neither kept nor handed on.
+async fn issue_with_token(
+    config: &Config,
+    account: &Account,
+    prepared: &Prepared<'_>,
+    web: &WebIdentity,
+) -> Result<Issued, ProviderError> {
+    let (role, caller) = (prepared.role, "the daemon's own token");
+    let call = Call { account: &account.config.name, action: federation::ACTION, on: role.arn.as_str(), caller };
+    let source_identity = prepared.source_identity.as_deref();
+    let token =
+        federation::token(account.assertions.as_ref(), &web.audience, &web.subject, &prepared.tags, source_identity)?;
+    let before = account.clock.now();
+    let sent = account
+        .unsigned_sts
+        .assume_role_with_web_identity()
+        .role_arn(role.arn.as_str())
+        .role_session_name(&prepared.name)
+        .duration_seconds(prepared.seconds)
+        .policy(&prepared.policy)
+        .web_identity_token(token.expose())
+        .send()
+        .await;
+    let after = account.clock.now();
+    let out = sent.map_err(|error| call.sdk(&error))?;
+    #[expect(deprecated, reason = "its successor is not answered everywhere yet; both are kept")]
+    let sizes = (out.packed_policy_size, out.session_token_utilization);
+    let made = Made { user: out.assumed_role_user, credentials: out.credentials, sizes };
+    accept(&call, &account.config, prepared, made, (before, after), config.clock_skew)
+}
+
+/// What either call answers.
+struct Made {
+    user: Option<AssumedRoleUser>,
+    credentials: Option<Credentials>,
+    sizes: (Option<i32>, Option<i32>),
 }
 
 /// Checks that the answer is the session that was asked for, and takes the secrets out of it without copying them.
@@ -120,17 +165,13 @@ fn accept(
     call: &Call<'_>,
     account: &AccountConfig,
     prepared: &Prepared<'_>,
-    out: AssumeRoleOutput,
+    out: Made,
     (before, after): (Timestamp, Timestamp),
     skew: Duration,
 ) -> Result<Issued, ProviderError> {
     let senseless = |what: &str| call.error(ErrorKind::Unknown, format!("the answer {what}; a session may exist"));
-    #[expect(deprecated, reason = "its successor is not answered everywhere yet; both are kept")]
-    let sizes = [
-        ("packed_policy_size_percent", out.packed_policy_size),
-        ("session_token_utilization_percent", out.session_token_utilization),
-    ];
-    let user = out.assumed_role_user.ok_or_else(|| senseless("names no session"))?;
+    let sizes = [("packed_policy_size_percent", out.sizes.0), ("session_token_utilization_percent", out.sizes.1)];
+    let user = out.user.ok_or_else(|| senseless("names no session"))?;
     let taken = out.credentials.ok_or_else(|| senseless("has no credentials"))?;
     let (partition, id, role) = (&account.partition, &account.id, prepared.role.arn.name());
     let expected = format!("arn:{partition}:sts::{id}:assumed-role/{role}/{}", prepared.name);

@@ -347,3 +347,80 @@ async fn p9_no_error_holds_what_was_sent_or_answered() {
     let bench = Bench::new("", |_| Reply::Stall).await;
     assert!(!format!("{:?} {:?}", bench.account, bench.account.base).contains(SECRET_KEY));
 }
+
+/// What the account says when it is used by tokens.
+fn by_token(server: std::net::SocketAddr, role: &str) -> Config {
+    let text = testing::toml_with(&format!("endpoint = \"http://{server}\""), "", role).replace(
+        "[aws.account.base]",
+        "issue = \"web_identity\"\nrevoker = { role_arn = \"arn:aws:iam::123456789012:role/grantd-revoker\" }",
+    );
+    testing::parse(&text).unwrap()
+}
+
+#[tokio::test]
+async fn a_session_by_token_is_the_same_session_and_its_token_says_who_it_is() {
+    let server = Server::start(|seen| {
+        Reply::Answer(
+            200,
+            assumed(seen, "2026-11-21T12:15:00Z").replace("AssumeRoleRes", "AssumeRoleWithWebIdentityRes"),
+        )
+    })
+    .await;
+    let config = by_token(server.address, "tags = true\nsource_identity = true\nmax_session = \"12h\"");
+    let account = testing::account(&config, &TestClock::at(NOW));
+    let plan = plan();
+    let tags = [("grant".to_owned(), "grant-1".to_owned())];
+    let asked = request(&plan, "web", "2026-11-21T12:05:00Z", &tags);
+    let issued = issue(&config, &account, &asked).await.unwrap();
+    let seen = server.requests();
+    assert_eq!(seen.len(), 1, "the base is asked for nothing");
+    assert!(!seen[0].head.to_ascii_lowercase().contains("authorization:"), "{}", seen[0].head);
+    let field = |name: &str| seen[0].field(name);
+    assert_eq!(field("Action").as_deref(), Some("AssumeRoleWithWebIdentity"));
+    assert_eq!(field("RoleArn").as_deref(), Some(ROLE));
+    assert_eq!(field("DurationSeconds").as_deref(), Some("900"));
+    let expected = prepared(&config, &asked).unwrap();
+    assert_eq!(field("Policy").as_deref(), Some(expected.policy.as_str()));
+    assert_eq!(field("RoleSessionName").as_deref(), Some(expected.name.as_str()));
+    for absent in ["Tags.member.1.Key", "SourceIdentity", "ExternalId"] {
+        assert_eq!(field(absent), None, "{absent} travels in the token");
+    }
+    let token: Value = serde_json::from_str(&field("WebIdentityToken").unwrap()).unwrap();
+    assert_eq!(
+        token,
+        json!({ "aud": "sts.amazonaws.com", "sub": "grantd:prod", "seconds": 60, "claims": {
+            "https://aws.amazon.com/tags": {
+                "principal_tags": { "grant": ["grant-1"] }, "transitive_tag_keys": ["grant"] },
+            "https://aws.amazon.com/source_identity": "deploy-bot",
+        } })
+    );
+    assert_eq!(issued.origin.unwrap().identity, "AROAEXAMPLEROLEID0001");
+    // No chain: as long as the role allows.
+    prepared(&config, &request(&plan, "web", "2026-11-22T00:00:00Z", &[])).unwrap();
+}
+
+#[tokio::test]
+async fn p2_a_token_that_is_refused_made_no_session_and_is_never_repeated() {
+    use ErrorKind as K;
+    for (status, code, kind) in [
+        (400, "InvalidIdentityToken", K::Config),
+        (403, "IDPRejectedClaim", K::Config),
+        (400, "ExpiredTokenException", K::Config),
+        (400, "IDPCommunicationError", K::Unreachable),
+        (403, "AccessDenied", K::Refused),
+        (500, "InternalFailure", K::Unknown),
+    ] {
+        let server = Server::start(move |seen| {
+            let token = seen.field("WebIdentityToken").unwrap();
+            Reply::Answer(status, error_xml(code, &token))
+        })
+        .await;
+        let config = by_token(server.address, "");
+        let account = testing::account(&config, &TestClock::at(NOW));
+        let plan = plan();
+        let error = issue(&config, &account, &request(&plan, "web", "2026-11-21T12:05:00Z", &[])).await.unwrap_err();
+        assert_eq!((error.kind, error.may_have_happened()), (kind, kind == K::Unknown), "{code}: {error}");
+        assert!(!error.message.contains("seconds") && error.message.contains(ROLE), "{error}");
+        assert_eq!(server.requests().len(), 1, "{code}");
+    }
+}

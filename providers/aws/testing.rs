@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use grantd_provider_api::{CapabilityMap, Clock, Cloud, Entitlement, Narrowing, ResourceRef};
+use grantd_provider_api::{
+    Assertion, Assertions, CapabilityMap, Clock, Cloud, Entitlement, Narrowing, ProviderError, ResourceRef, Secret,
+};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -84,7 +86,28 @@ pub(crate) fn keys_file() -> tempfile::NamedTempFile {
 pub(crate) fn account(config: &Config, clock: &Arc<TestClock>) -> Account {
     let clock: Arc<dyn Clock> = Arc::<TestClock>::clone(clock);
     let one = config.accounts.values().next().unwrap().clone();
-    Account::new(one, config, &Http::new(config).unwrap(), &clock)
+    Account::new(one, config, &Http::new(config).unwrap(), &clock, &minter())
+}
+
+/// Mints tokens that say in the open what they were to say.
+#[derive(Debug)]
+struct Minter;
+
+impl Assertions for Minter {
+    fn issuer(&self) -> &str {
+        "https://tokens.example.com/grantd"
+    }
+
+    fn mint(&self, asked: &Assertion<'_>) -> Result<Secret, ProviderError> {
+        let claims: BTreeMap<_, _> = asked.claims.iter().cloned().collect();
+        let (audience, subject, seconds) = (asked.audience, asked.subject, asked.lifetime.as_secs());
+        let said = serde_json::json!({ "aud": audience, "sub": subject, "seconds": seconds, "claims": claims });
+        Ok(Secret::new(said.to_string()))
+    }
+}
+
+pub(crate) fn minter() -> Arc<dyn Assertions> {
+    Arc::new(Minter)
 }
 
 /// The shipped entitlement map.

@@ -10,13 +10,45 @@ pub(crate) struct Trust {
     pub foreign: Vec<String>,
     /// Whether it admits everybody.
     pub everybody: bool,
+    /// Whether it admits the issuer's tokens without demanding their audience and subject.
+    pub loose: bool,
     /// Whether it has a form that is not understood here: `NotPrincipal`, or an `Allow` of `NotAction`.
     pub unclear: bool,
 }
 
-/// Reads a trust policy as IAM returns it: percent-encoded JSON (IAM API Reference, `GetRole`). `base` is the ARN that
-/// `GetCallerIdentity` tells.
-pub(crate) fn read(encoded: &str, base: &str) -> Result<Trust, String> {
+/// Whom a role is to trust, and nobody else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expected<'a> {
+    /// The identity that `GetCallerIdentity` tells.
+    Base(&'a str),
+    /// Tokens of the daemon's own, with exactly this audience and subject.
+    Token {
+        /// The ARN of the identity provider.
+        provider: &'a str,
+        /// What stands before the names of its claims.
+        host: &'a str,
+        /// For whom they are.
+        audience: &'a str,
+        /// About whom they are.
+        subject: &'a str,
+    },
+}
+
+impl Expected<'_> {
+    /// Whether a statement demands the audience and the subject, in so many words.
+    fn is_demanded(&self, statement: &Value) -> bool {
+        let Self::Token { host, audience, subject, .. } = self else { return true };
+        let equals = statement.get("Condition").and_then(|condition| condition.get("StringEquals"));
+        let demands = |claim: &str, value: &str| {
+            let found = equals.and_then(|equals| equals.get(format!("{host}:{claim}")));
+            found.is_some_and(|found| strings(found) == [value])
+        };
+        demands("aud", audience) && demands("sub", subject)
+    }
+}
+
+/// Reads a trust policy as IAM returns it: percent-encoded JSON (IAM API Reference, `GetRole`).
+pub(crate) fn read(encoded: &str, expected: &Expected<'_>) -> Result<Trust, String> {
     let decoded = if encoded.trim_start().starts_with('{') {
         encoded.into()
     } else {
@@ -38,7 +70,11 @@ pub(crate) fn read(encoded: &str, base: &str) -> Result<Trust, String> {
                     for name in strings(named) {
                         match (kind.as_str(), name) {
                             ("AWS", "*") => trust.everybody = true,
-                            ("AWS", name) if is_same(name, base) => {}
+                            ("AWS", name) if matches!(expected, Expected::Base(base) if is_same(name, base)) => {}
+                            ("Federated", name) if matches!(expected, Expected::Token { provider, .. } if *provider == name) =>
+                            {
+                                trust.loose |= !expected.is_demanded(statement);
+                            }
                             (kind, name) => trust.foreign.push(format!("{kind} {name}")),
                         }
                     }
@@ -81,7 +117,36 @@ mod tests {
 
     fn of(principal: Value) -> Trust {
         let text = json!({ "Statement": [{ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" }] });
-        read(&text.to_string(), BASE).unwrap()
+        read(&text.to_string(), &Expected::Base(BASE)).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_trusted_by_its_audience_and_subject_only() {
+        let provider = "arn:aws:iam::123456789012:oidc-provider/tokens.example.com";
+        let expected = Expected::Token {
+            provider,
+            host: "tokens.example.com",
+            audience: "sts.amazonaws.com",
+            subject: "grantd:prod",
+        };
+        let of = |principal: Value, condition: Value| {
+            let text = json!({ "Statement": [{ "Effect": "Allow", "Principal": principal, "Condition": condition }] });
+            read(&text.to_string(), &expected).unwrap()
+        };
+        let both = json!({ "StringEquals": {
+            "tokens.example.com:aud": "sts.amazonaws.com", "tokens.example.com:sub": ["grantd:prod"] } });
+        assert_eq!(of(json!({ "Federated": provider }), both.clone()), Trust::default());
+        for loose in [
+            json!({}),
+            json!({ "StringEquals": { "tokens.example.com:aud": "sts.amazonaws.com" } }),
+            json!({ "StringLike": both["StringEquals"] }),
+            json!({ "StringEquals": { "tokens.example.com:aud": "sts.amazonaws.com",
+                "tokens.example.com:sub": ["grantd:prod", "grantd:prod:revoker"] } }),
+        ] {
+            assert!(of(json!({ "Federated": provider }), loose.clone()).loose, "{loose}");
+        }
+        let other = of(json!({ "Federated": format!("{provider}2"), "AWS": BASE }), both);
+        assert_eq!(other.foreign.len(), 2, "{other:?}");
     }
 
     #[test]
@@ -89,7 +154,7 @@ mod tests {
         assert_eq!(of(json!({ "AWS": BASE })), Trust::default());
         assert_eq!(of(json!({ "AWS": [BASE] })), Trust::default());
         let encoded = "%7B%22Statement%22%3A%7B%22Effect%22%3A%22Allow%22%2C%22Principal%22%3A%22%2A%22%7D%7D";
-        assert!(read(encoded, BASE).unwrap().everybody);
+        assert!(read(encoded, &Expected::Base(BASE)).unwrap().everybody);
     }
 
     #[test]
@@ -98,8 +163,8 @@ mod tests {
         assert_eq!(found.foreign, ["AWS arn:aws:iam::123456789012:root", "Service ec2.amazonaws.com"]);
         assert!(of(json!("*")).everybody && of(json!({ "AWS": "*" })).everybody);
         let not = json!({ "Statement": { "Effect": "Allow", "NotPrincipal": { "AWS": BASE }, "Action": "*" } });
-        assert!(read(&not.to_string(), BASE).unwrap().unclear);
-        assert!(read("{}", BASE).is_err() && read("<html>", BASE).is_err());
+        assert!(read(&not.to_string(), &Expected::Base(BASE)).unwrap().unclear);
+        assert!(read("{}", &Expected::Base(BASE)).is_err() && read("<html>", &Expected::Base(BASE)).is_err());
     }
 
     #[test]

@@ -9,9 +9,11 @@ pub mod conformance;
 mod fakecloud;
 mod fakests;
 mod faultproxy;
+mod files;
 mod ministack;
 mod process;
 mod query;
+mod seaweedfs;
 mod serve;
 #[cfg(test)]
 mod testing;
@@ -20,7 +22,9 @@ pub use account::{Account, Keys, Prober, Sight, probe};
 pub use fakecloud::{FakeCloud, Flaw};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
+pub use files::FileServer;
 pub use ministack::{
     MiniStack, aws_environment, catalog_environment, iam_packages, ministack_environment, repository_root,
 };
 pub use process::{Finished, guarded, run, spawn_on_keeper};
+pub use seaweedfs::{SeaweedFs, Trusted};

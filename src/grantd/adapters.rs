@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use grantd::config::Settings;
+use grantd::issuer::{FEDERATION, Issuer};
 use grantd::startup;
 use grantd::sys::files::Owners;
-use grantd_provider_api::{Clock, Cloud, Provider};
+use grantd_provider_api::{Assertions, Clock, Cloud, NoAssertions, Provider};
 use grantd_provider_aws::AwsProvider;
 use serde::de::DeserializeOwned;
 
@@ -18,6 +19,7 @@ pub fn providers(
     settings: &Settings,
     owners: &Owners,
     clock: &Arc<dyn Clock>,
+    issuers: &[Arc<Issuer>],
 ) -> Result<BTreeMap<Cloud, Arc<dyn Provider>>, String> {
     let mut providers: BTreeMap<Cloud, Arc<dyn Provider>> = BTreeMap::new();
     for (cloud, table) in &settings.providers {
@@ -25,13 +27,22 @@ pub fn providers(
             "aws" => {
                 let config: grantd_provider_aws::Config = parsed(table)?;
                 startup::check_files(config.files(), owners)?;
-                let aws = AwsProvider::new(config, Arc::clone(clock)).map_err(|error| error.to_string())?;
+                let aws = AwsProvider::new(config, Arc::clone(clock), federation(issuers))
+                    .map_err(|error| error.to_string())?;
                 providers.insert(Cloud::Aws, Arc::new(aws));
             }
             other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
         }
     }
     Ok(providers)
+}
+
+/// Whoever mints the tokens that clouds take in place of a secret.
+fn federation(issuers: &[Arc<Issuer>]) -> Arc<dyn Assertions> {
+    match issuers.iter().find(|issuer| issuer.name() == FEDERATION) {
+        Some(issuer) => Arc::<Issuer>::clone(issuer),
+        None => Arc::new(NoAssertions),
+    }
 }
 
 fn parsed<T: DeserializeOwned>(table: &toml::Table) -> Result<T, String> {

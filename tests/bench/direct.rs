@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantd_provider_api::{
-    CapabilityMap, Clock, Cloud, Credential, Entitlement, IdSource, IssueRequest, LeaseId, Narrowing, Plan, Provider,
-    RandomIds, ResourceRef, SystemClock,
+    CapabilityMap, Clock, Cloud, Credential, Entitlement, IdSource, IssueRequest, LeaseId, Narrowing, NoAssertions,
+    Plan, Provider, RandomIds, ResourceRef, SystemClock,
 };
 use grantd_provider_aws::{AwsProvider, Config};
 
@@ -29,7 +29,8 @@ impl Direct {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let config: Config = toml::from_str(config).expect("the configuration is right");
         let map: CapabilityMap = toml::from_str(map).expect("the entitlement map is right");
-        let provider = AwsProvider::new(config, Arc::clone(&clock)).expect("the adapter can be set up");
+        let provider =
+            AwsProvider::new(config, Arc::clone(&clock), Arc::new(NoAssertions)).expect("the adapter can be set up");
         let entitlement = Entitlement {
             capability: "object-storage:read".parse().expect("a capability"),
             resource: ResourceRef {

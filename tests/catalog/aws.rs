@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use grantd_provider_api::{Capability, Cloud, Entitlement, Narrowing, Plan, Provider, ResourceRef, SystemClock};
+use grantd_provider_api::{
+    Capability, Cloud, Entitlement, Narrowing, NoAssertions, Plan, Provider, ResourceRef, SystemClock,
+};
 use grantd_provider_aws::{AwsProvider, Config};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -23,7 +25,7 @@ fn adapter() -> AwsProvider {
          boundary = \"arn:aws:iam::123456789012:policy/grantd-boundary\"\n",
     )
     .unwrap();
-    AwsProvider::new(config, Arc::new(SystemClock::new())).unwrap()
+    AwsProvider::new(config, Arc::new(SystemClock::new()), Arc::new(NoAssertions)).unwrap()
 }
 
 fn entitlement(capability: &Capability, native: &str, prefix: Option<&str>) -> Entitlement {

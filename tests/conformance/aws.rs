@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grantd_provider_api::{
-    CapabilityMap, Clock, Cloud, Credential, Entitlement, LeaseId, Narrowing, Provider, ResourceRef, SystemClock,
+    CapabilityMap, Clock, Cloud, Credential, Entitlement, LeaseId, Narrowing, NoAssertions, Provider, ResourceRef,
+    SystemClock,
 };
 use grantd_provider_aws::AwsProvider;
 use grantd_testkit::conformance::Stage;
@@ -37,7 +38,7 @@ impl AwsStage {
         account.write_profile(&profile, "grantd").unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let config = toml::from_str(&settings(&account, &proxy.url(), &profile)).unwrap();
-        let provider = AwsProvider::new(config, Arc::clone(&clock)).unwrap();
+        let provider = AwsProvider::new(config, Arc::clone(&clock), Arc::new(NoAssertions)).unwrap();
         let map = std::fs::read_to_string(repository_root().join("config/entitlements/aws.toml")).unwrap();
         let map = toml::from_str(&map).unwrap();
         Self { provider, map, clock, proxy, stack, prober: Mutex::new(Prober::start().unwrap()), _files: files }

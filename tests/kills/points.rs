@@ -39,6 +39,7 @@ pub fn die_at(stage: &mut Stage, point: &str) {
         "mass" => mass(stage, point),
         "reload" => reload(stage, point),
         "drain" => drain(stage, point),
+        "keys" => keys(stage, point),
         "expire" | "anchor" => by_itself(stage, point),
         _ => panic!("nobody knows how to bring the daemon to {point}: add it here"),
     }
@@ -234,6 +235,30 @@ fn mass(stage: &mut Stage, point: &str) {
 }
 
 /// Before anything has ended: the next start serves as if nothing had been said.
+/// A key of the issuer is made by hand. Whenever the daemon dies, one key signs afterwards, and the next one is there or can
+/// be made.
+fn keys(stage: &mut Stage, point: &str) {
+    let federation = |stage: &Stage| stage.world.root().curl("GET", "/v1/issuers", None).body["issuers"][0].clone();
+    let signing = |issuer: &serde_json::Value| {
+        let keys = issuer["keys"].as_array().unwrap().clone();
+        keys.into_iter().filter(|key| key["state"] == "signing").map(|key| key["id"].clone()).collect::<Vec<_>>()
+    };
+    let before = federation(stage);
+    stage.arm(point);
+    let told = stage.world.root().grantctl(&["issuer", "rotate"]);
+    assert!(!told.success(), "{point}: {told}");
+    stage.await_death(point);
+    stage.recover(point);
+    let after = federation(stage);
+    assert_eq!((signing(&after).len(), signing(&after)), (1, signing(&before)), "{point}");
+    let there = after["keys"].as_array().unwrap().iter().any(|key| key["state"] == "next");
+    assert_eq!(there, point == "keys.written" || before["keys"].as_array().unwrap().len() == 2, "{point}: {after}");
+    // What waits takes over, so that the next kill finds one key again, and one that is to be made.
+    let leaked = stage.world.root().grantctl(&["issuer", "rotate", "--leaked"]);
+    assert!(leaked.success(), "{point}: {leaked}");
+    assert_ne!(signing(&federation(stage)), signing(&before), "{point}");
+}
+
 fn drain(stage: &mut Stage, point: &str) {
     let mut agent = Agent::start(&stage.world.scene, User::Bob);
     let grant = stage.grant(&mut agent, "beta");

@@ -51,7 +51,8 @@ impl Stage {
         // The first role carries no long session: the task that goes on through every kill has its session on the other
         // one, so that there are moments at which nothing lives on the first, and its ended sessions are collapsed.
         let (clock_skew, first_role) = ("2s".to_owned(), "max_session = \"30m\"".to_owned());
-        let world = World::prepared(&Setup { clock_skew, first_role, ..Setup::default() });
+        let issuer = Some("url = \"https://tokens.example.com\"\nalgorithm = \"ES256\"".to_owned());
+        let world = World::prepared(&Setup { clock_skew, first_role, issuer, ..Setup::default() });
         world.scene.write("config/policy/policies/kills.cedar", &limits(), User::Root, 0o644);
         let (kills, received, turn) = (0, Received::default(), 0);
         let (survivors, records, tried) = (BTreeSet::new(), Vec::new(), BTreeMap::new());

@@ -1,6 +1,6 @@
 """Makes the AWS account that the tests and the demo work on, in an empty MiniStack.
 
-Usage: aws_setup.py ENDPOINT [inline]. Prints what it made as JSON, the base identity's keys included.
+Usage: aws_setup.py ENDPOINT [inline] [by-token]. Prints what it made as JSON, the base identity's keys included.
 """
 
 import json
@@ -22,7 +22,20 @@ def trust(principal, *actions):
     return document({"Effect": "Allow", "Principal": {"AWS": principal}, "Action": list(actions)})
 
 
-def main(endpoint, may_put_role_policy=False):
+# The daemon as issuer, where it has no base identity.
+ISSUER = "tokens.example.com"
+
+
+def token_trust(subject, *more):
+    return document({
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"},
+        "Action": ["sts:AssumeRoleWithWebIdentity", *more],
+        "Condition": {"StringEquals": {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": subject}},
+    })
+
+
+def main(endpoint, may_put_role_policy=False, by_token=False):
     # MiniStack's root key. With it everything is allowed; nothing else uses it.
     root = boto3.Session("test", "test", region_name="eu-west-1")
     config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2, "mode": "standard"})
@@ -44,6 +57,15 @@ def main(endpoint, may_put_role_policy=False):
         "grantd-target-1": trust(base, "sts:AssumeRole"),
         "grantd-target-2": trust(base, "sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"),
     }
+    if by_token:
+        iam.create_open_id_connect_provider(
+            Url=f"https://{ISSUER}", ClientIDList=["sts.amazonaws.com"], ThumbprintList=["0" * 40]
+        )
+        trusts = {
+            "grantd-target-1": token_trust("grantd:main", "sts:TagSession", "sts:SetSourceIdentity"),
+            # It trusts the issuer, and another subject of it.
+            "grantd-target-2": token_trust("grantd:other"),
+        }
     roles, boundaries = [], []
     for name, trusted in trusts.items():
         # A boundary never grants: it begins as Allow *, and revocations add denies to it.
@@ -76,6 +98,14 @@ def main(endpoint, may_put_role_policy=False):
             *([allow([f"iam:{action}" for action in inline], roles)] if may_put_role_policy else []),
         ),
     )
+    if by_token:
+        iam.create_role(RoleName="grantd-revoker", AssumeRolePolicyDocument=token_trust("grantd:main:revoker"))
+        reads = allow(["iam:GetRole", "iam:ListEntitiesForPolicy"], "*")
+        iam.put_role_policy(
+            RoleName="grantd-revoker",
+            PolicyName="grantd",
+            PolicyDocument=document(allow([f"iam:{action}" for action in versions], boundaries), reads),
+        )
     made = {
         "account_id": account,
         "buckets": buckets,
@@ -89,4 +119,4 @@ def main(endpoint, may_put_role_policy=False):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], "inline" in sys.argv[2:])
+    main(sys.argv[1], "inline" in sys.argv[2:], "by-token" in sys.argv[2:])

@@ -135,6 +135,7 @@ users
 environment ministack
 environment aws
 environment catalog
+environment seaweedfs
 node_packages iam
 tool cargo-deny "$deny_version"
 tool cargo-nextest "$nextest_version"

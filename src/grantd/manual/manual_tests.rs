@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 const API: &str = include_str!("api.md");
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("architecture.md", include_str!("architecture.md")),
     ("threat_model.md", include_str!("threat_model.md")),
     ("operations.md", include_str!("operations.md")),
     ("revocation.md", include_str!("revocation.md")),
+    ("issuer.md", include_str!("issuer.md")),
     ("api.md", API),
 ];
 
@@ -169,6 +170,23 @@ fn every_setting_of_aws_is_in_the_example_or_in_the_manual() {
         assert!(
             [" = ", "`", "]"].iter().any(|end| text.contains(&format!("{setting}{end}"))),
             "nothing says what the setting {setting} of AWS is for"
+        );
+    }
+}
+
+#[test]
+fn every_setting_of_an_issuer_is_in_the_manual_with_its_default() {
+    let raw = source("src/grantd/config/issuer.rs");
+    let (_, table) = raw.split_once("pub(super) struct RawIssuer {").unwrap();
+    let (table, _) = table.split_once("\n}").unwrap();
+    let settings: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": ")).map(|(name, _)| name).collect();
+    assert_eq!(settings.len(), 5, "{settings:?}");
+    for setting in settings {
+        let row = format!("\n| `{setting}` |");
+        assert!(
+            include_str!("issuer.md").contains(&row),
+            "nothing says what the setting {setting} of an issuer is for"
         );
     }
 }

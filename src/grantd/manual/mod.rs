@@ -6,6 +6,7 @@
 //! | [`threat_model`] | security: what is promised, and what is not |
 //! | [`operations`] | whoever runs it: installation, backup, and what to do when something is wrong |
 //! | [`revocation`] | what "revoked" means, and what a deny does not stop |
+//! | [`issuer`] | whoever has clouds trust tokens of the daemon's own |
 //! | [`api`] | programs that speak to the socket themselves |
 //!
 //! The commands' own help (`grantctl --help`), the comments in `grantd.toml`, `people.toml` and `catalog.toml`, and the
@@ -29,6 +30,10 @@ pub mod operations {
 
 pub mod revocation {
     #![doc = include_str!("revocation.md")]
+}
+
+pub mod issuer {
+    #![doc = include_str!("issuer.md")]
 }
 
 pub mod api {
