@@ -187,7 +187,7 @@ async fn credential(keeper: &Arc<Keeper>) -> Response<Full<Bytes>> {
             Ok(mut body) => answer(StatusCode::OK, std::mem::take(&mut *body)),
             Err(_) => failed(),
         },
-        Ok(Err(Refusal { retryable, code, message })) => {
+        Ok(Err(Refusal { retryable, code, message, .. })) => {
             let status = if retryable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
             problem(status, code, &message)
         }

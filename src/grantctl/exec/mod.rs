@@ -8,8 +8,8 @@ pub(crate) mod args;
 mod child;
 mod environment;
 mod front;
-mod keeper;
-mod notice;
+pub(crate) mod keeper;
+pub(crate) mod notice;
 mod peer;
 mod place;
 mod wait;
@@ -31,6 +31,7 @@ use self::child::{Child, Signals, code_of};
 use self::environment::Environment;
 use self::front::Front;
 use self::keeper::{Current, Keeper, News, Renewal};
+use self::notice::Notice;
 use self::peer::Family;
 use self::place::Place;
 use self::wait::Wait;
@@ -175,7 +176,7 @@ async fn attended(
     let child = Child::start(&wanted.command, &environment, signals);
     let child = child.map_err(|error| failed("cannot start a process", error))?;
     drop(environment);
-    beside.spawn(Arc::clone(keeper).keep());
+    beside.spawn(Arc::clone(keeper).keep(Notice::default()));
     loop {
         tokio::select! {
             incoming = signals.next() => {
