@@ -13,6 +13,7 @@ pub mod cover;
 pub mod detail;
 mod exec;
 pub mod exit;
+mod forms;
 pub mod paint;
 mod print;
 mod secret;

@@ -24,7 +24,9 @@ file that agent did not write is left alone. Beside the file, .NAME.grantctl kee
 
 Formats:
   aws   an AWS credentials file with the profile default
-  json  what credential-process prints
+  json  what credential-process prints; for Azure and Google Cloud all that there is
+  gcp-access-token  the bare token, as gcloud reads it (CLOUDSDK_AUTH_ACCESS_TOKEN_FILE)
+  azure-token       the bare token for --audience
 
 At each change the reader can be told, by a signal, a command, or both: when the file was written first, when it was
 renewed, and when it was removed. The command gets no terminal and no secret, but GRANTD_CHANGE (written, renewed or
@@ -59,6 +61,9 @@ pub struct Agent {
     /// What stands in it.
     #[arg(long, value_enum, default_value = "aws")]
     pub format: AgentFormat,
+    /// With `azure-token`: for which service, e.g. `https://storage.azure.com`, where the grant is for several.
+    #[arg(long, value_name = "URI")]
+    pub audience: Option<String>,
     /// Whose the file is, by names or numbers; yours when left out. Another user takes the right to give files away.
     #[arg(long, value_name = "[USER][:GROUP]")]
     pub owner: Option<Owner>,
@@ -87,8 +92,24 @@ pub struct Agent {
 pub enum AgentFormat {
     /// An AWS credentials file.
     Aws,
-    /// What credential-process prints.
+    /// What credential-process prints; for other clouds all that there is.
     Json,
+    /// The access token of Google Cloud, alone.
+    GcpAccessToken,
+    /// The token for one service of Azure, alone.
+    AzureToken,
+}
+
+impl AgentFormat {
+    /// As the command line says it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Json => "json",
+            Self::GcpAccessToken => "gcp-access-token",
+            Self::AzureToken => "azure-token",
+        }
+    }
 }
 
 /// A signal by which programs are told to read again.

@@ -6,6 +6,7 @@
 //! credential in it is over, so that no dead one lies around whatever the daemon does.
 
 pub(crate) mod args;
+mod contents;
 mod directory;
 mod file;
 mod manager;
@@ -23,9 +24,9 @@ use nix::unistd::{getegid, geteuid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-use zeroize::Zeroizing;
 
-use self::args::{Agent, AgentFormat};
+use self::args::Agent;
+use self::contents::Form;
 use self::file::{Access, KeptFile, PutError};
 use self::reader::{Change, Reader};
 use crate::Context;
@@ -34,7 +35,6 @@ use crate::clock;
 use crate::exec::keeper::{Current, Keeper, News, Refusal, Renewal};
 use crate::exec::notice::Notice;
 use crate::exit::{Exit, Failure};
-use crate::secret::Secret;
 use crate::words::{AUTO, GrantChoice};
 
 /// How long anything may be slept through a change of the clock.
@@ -85,7 +85,13 @@ pub(crate) async fn agent(context: &mut Context<'_>, wanted: Agent) -> Result<()
     let told = tokio::spawn(reader.attend(changes));
     beside.spawn(Arc::clone(&keeper).keep(Notice::new("; the file is removed")));
 
-    let mut shelf = Shelf { file, format: wanted.format, tell, shown: None, was_ready: false };
+    let mut shelf = Shelf {
+        file,
+        form: Form { format: wanted.format, audience: wanted.audience },
+        tell,
+        shown: None,
+        was_ready: false,
+    };
     let ended = loop {
         let next = match shelf.follow(&keeper, context) {
             Ok(next) => next,
@@ -158,7 +164,7 @@ fn access(wanted: &Agent) -> Result<Access, Failure> {
 /// The file and what is in it.
 struct Shelf {
     file: KeptFile,
-    format: AgentFormat,
+    form: Form,
     tell: UnboundedSender<Change>,
     /// The lease in the file, and when that is over.
     shown: Option<(String, Timestamp)>,
@@ -191,7 +197,7 @@ impl Shelf {
         if self.shown.as_ref().is_some_and(|(lease, _)| *lease == current.lease) && self.file.stands() {
             return Ok(left(current.until));
         }
-        match self.file.put(&contents(&current.secret, self.format)?) {
+        match self.file.put(&self.form.of(&current.secret, keeper.grant())?) {
             Ok(()) => {
                 let change = if self.shown.is_some() { Change::Renewed } else { Change::Written };
                 self.shown = Some((current.lease.clone(), current.until));
@@ -263,14 +269,6 @@ impl Shelf {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// What stands in the file.
-fn contents(secret: &Secret, format: AgentFormat) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    match format {
-        AgentFormat::Aws => Ok(secret.credentials_file()),
-        AgentFormat::Json => secret.process_json(),
-    }
 }
 
 /// Why there will be no other credential, if it is so: the grant itself knows best.

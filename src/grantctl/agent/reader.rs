@@ -2,14 +2,13 @@
 //! nothing up.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal as KillSignal, killpg};
-use nix::unistd::Pid;
-use rustix::process::Signal;
-use tokio::process::Command;
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::args::SignalName;
@@ -95,29 +94,31 @@ impl Reader {
         let Some((program, arguments)) = self.run.split_first() else { return Ok(()) };
         let shown = program.to_string_lossy();
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        command.args(arguments).stdin(Stdio::null()).process_group(0);
         for name in OURS {
             command.env_remove(name);
         }
         command.env("GRANTD_CHANGE", change.name()).env("GRANTD_FILE", &self.file).env("GRANTD_GRANT", &self.grant);
         let mut child = command.spawn().map_err(|error| format!("{shown} cannot be run: {error}"))?;
-        let group = child.id().and_then(|id| i32::try_from(id).ok());
-        match tokio::time::timeout(self.run_timeout, child.wait()).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => {
-                Err(format!("{shown} failed when it was told that the file was {}: {status}", change.name()))
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        // Its number stays its own until it is reaped below, so that nobody else can be killed in its place.
+        let ended = tokio::task::spawn_blocking(move || {
+            let until_exit =
+                || waitid(group.map_or(WaitId::All, WaitId::Pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+            retry_on_intr(until_exit).map(drop)
+        });
+        let in_time = tokio::time::timeout(self.run_timeout, ended).await.is_ok();
+        if !in_time && let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        match child.wait() {
+            Ok(_) if !in_time => {
+                let limit = self.run_timeout.as_secs_f64();
+                Err(format!("{shown} was killed: it took longer than {limit}s (--run-timeout)"))
             }
-            Ok(Err(error)) => Err(format!("{shown} cannot be waited for: {error}")),
-            Err(_) => {
-                if let Some(group) = group {
-                    let _ = killpg(Pid::from_raw(group), KillSignal::SIGKILL);
-                }
-                let _ = child.wait().await;
-                Err(format!(
-                    "{shown} was killed: it took longer than {}s (--run-timeout)",
-                    self.run_timeout.as_secs_f64()
-                ))
-            }
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("{shown} failed when it was told that the file was {}: {status}", change.name())),
+            Err(error) => Err(format!("{shown} cannot be waited for: {error}")),
         }
     }
 
