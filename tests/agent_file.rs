@@ -68,17 +68,29 @@ fn p9_owner_and_mode_are_what_was_asked_for_from_before_there_is_a_secret() {
     eventually("the file is there", LONG, || file.exists());
     let found = fs::metadata(&file).unwrap();
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (alice().0, User::clients_gid(), 0o440));
-    let lines = fs::read_to_string(&trace).unwrap();
-    child.kill().unwrap();
+    let traced = || fs::read_to_string(&trace).unwrap_or_default();
+    eventually("all of it is written down", LONG, || traced().contains("RENAME_NOREPLACE) = 0"));
+    let lines = traced();
+    // What is traced outlives who traces it.
+    let pid: i32 = lines.split_whitespace().next().unwrap().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).unwrap();
     child.wait().unwrap();
-    let at = |what: &str| {
-        let place = lines.lines().position(|line| line.contains(what));
-        place.unwrap_or_else(|| panic!("no {what} in {lines}"))
+    assert!(!file.exists());
+    let at = |words: &[&str]| {
+        let place = lines.lines().position(|line| words.iter().all(|word| line.contains(word)));
+        place.unwrap_or_else(|| panic!("no {words:?} in {lines}"))
     };
-    let created = at("credentials.grantctl.new\", O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600");
-    let order = [created, at("fchown("), at("fchmod("), at("[default]"), at("fsync("), at("RENAME_NOREPLACE")];
+    let order = [
+        at(&["credentials.grantctl.new\"", "O_CREAT|O_EXCL", "O_NOFOLLOW", "0600"]),
+        at(&["fchmod(", "0440"]),
+        at(&["fchown("]),
+        at(&["[default]"]),
+        at(&["RENAME_NOREPLACE"]),
+    ];
     assert!(order.is_sorted(), "{order:?}: {lines}");
-    assert!(lines.contains("0440"), "{lines}");
+    // On disk before it is in its place.
+    let synced = lines.lines().position(|line| line.contains("fsync(")).unwrap();
+    assert!(order[3] < synced && synced < order[4], "{synced} {order:?}: {lines}");
 }
 
 #[test]

@@ -190,11 +190,12 @@ impl KeptFile {
         let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.directory, name, new, Mode::RUSR | Mode::WUSR)?);
         let Access { uid, gid, mode } = self.access;
+        // In this order: for the mode of another user's file the right to give files away would not be enough.
+        fchmod(&file, Mode::from_raw_mode(mode))?;
         fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(|errno| match errno {
             Errno::PERM => io::Error::other(format!("only root may give it to user {uid} and group {gid} (--owner)")),
             other => other.into(),
         })?;
-        fchmod(&file, Mode::from_raw_mode(mode))?;
         let found = fstat(&file)?;
         if (found.st_uid, found.st_gid, found.st_mode & 0o7777) != (uid, gid, mode) {
             return Err(io::Error::other("its file system does not keep owners and modes"));

@@ -91,6 +91,7 @@ pub(crate) async fn agent(context: &mut Context<'_>, wanted: Agent) -> Result<()
         tell,
         shown: None,
         was_ready: false,
+        trouble: None,
     };
     let ended = loop {
         let next = match shelf.follow(&keeper, context) {
@@ -170,6 +171,8 @@ struct Shelf {
     shown: Option<(String, Timestamp)>,
     /// Whether the file was there once.
     was_ready: bool,
+    /// What was said last of why it cannot be written or removed: the same is said once.
+    trouble: Option<String>,
 }
 
 impl Shelf {
@@ -188,7 +191,7 @@ impl Shelf {
                 // What stands there is not ours to remove; the end says so.
                 Err(why) if !self.file.stands() => Err(Failure::new(Exit::Unexpected, why)),
                 Err(why) => {
-                    context.note(&why);
+                    self.note(context, why);
                     Ok(AGAIN)
                 }
             };
@@ -201,6 +204,7 @@ impl Shelf {
             Ok(()) => {
                 let change = if self.shown.is_some() { Change::Renewed } else { Change::Written };
                 self.shown = Some((current.lease.clone(), current.until));
+                self.trouble = None;
                 self.told(change);
                 let status = self.holds(&current);
                 if self.was_ready {
@@ -214,7 +218,7 @@ impl Shelf {
             Err(PutError::Foreign(why)) => Err(Failure::new(Exit::Unexpected, why)),
             Err(PutError::Failed(why)) if !self.was_ready => Err(Failure::new(Exit::Unexpected, why)),
             Err(PutError::Failed(why)) => {
-                context.note(&why);
+                self.note(context, why);
                 self.expire(now, context);
                 Ok(AGAIN)
             }
@@ -229,9 +233,16 @@ impl Shelf {
                     self.shown = None;
                     self.told(Change::Removed);
                 }
-                Err(why) => context.note(&why),
+                Err(why) => self.note(context, why),
             }
         }
+    }
+
+    fn note(&mut self, context: &mut Context<'_>, why: String) {
+        if self.trouble.as_ref() != Some(&why) {
+            context.note(&why);
+        }
+        self.trouble = Some(why);
     }
 
     /// As asked by SIGHUP: the file is there, also if somebody removed it, and the reader is told again.
