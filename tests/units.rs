@@ -28,7 +28,9 @@ impl Root {
         let units = root.path("usr/lib/systemd/system");
         fs::create_dir_all(&units).unwrap();
         run(Command::new("cp").args(["-a", "/usr/lib/systemd/system/."]).arg(&units));
-        for name in ["bin/true", "bin/kill", "usr/local/bin/nightly-report", "usr/local/bin/your-command"] {
+        for name in
+            ["bin/true", "bin/kill", "usr/local/bin/nightly-report", "usr/local/bin/your-command", "usr/bin/systemctl"]
+        {
             let path = root.path(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::copy("/bin/true", path).unwrap();
