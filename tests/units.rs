@@ -28,7 +28,9 @@ impl Root {
         let units = root.path("usr/lib/systemd/system");
         fs::create_dir_all(&units).unwrap();
         run(Command::new("cp").args(["-a", "/usr/lib/systemd/system/."]).arg(&units));
-        for name in ["bin/true", "bin/kill", "usr/local/bin/nightly-report", "usr/local/bin/your-command"] {
+        for name in
+            ["bin/true", "bin/kill", "usr/local/bin/nightly-report", "usr/local/bin/your-command", "usr/bin/systemctl"]
+        {
             let path = root.path(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::copy("/bin/true", path).unwrap();
@@ -96,11 +98,23 @@ fn systemd_has_nothing_to_say_about_the_examples() {
     let root = Root::new();
     let (from, to) = (root.path("usr/share/doc/grantd/examples/systemd"), root.path("etc/systemd/system"));
     fs::create_dir_all(to.join("any.service.d")).unwrap();
-    for name in ["report.service", "report.timer", "any.service.d/grantd.conf"] {
+    fs::create_dir_all(to.join("backup.service.d")).unwrap();
+    // Every example: one that is added is looked over too.
+    let mut units = vec!["any.service".to_owned(), "backup.service".to_owned()];
+    for name in fs::read_dir(&from).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+        if name != "README" && !name.ends_with(".d") {
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
+            units.push(name);
+        }
+    }
+    for name in ["any.service.d/grantd.conf", "backup.service.d/credentials.conf"] {
         fs::copy(from.join(name), to.join(name)).unwrap();
     }
-    fs::write(to.join("any.service"), "[Service]\nType=oneshot\nUser=root\nExecStart=/bin/true\n").unwrap();
-    assert_eq!(root.verify(&["report.service", "report.timer", "any.service"]), "");
+    for name in ["any.service", "backup.service"] {
+        fs::write(to.join(name), "[Service]\nType=oneshot\nUser=root\nExecStart=/bin/true\n").unwrap();
+    }
+    assert!(units.len() >= 7, "{units:?}");
+    assert_eq!(root.verify(&units.iter().map(String::as_str).collect::<Vec<_>>()), "");
 }
 
 #[test]

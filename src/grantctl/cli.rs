@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use grantd_wire::AnchorChoice;
 use jiff::Timestamp;
 
+use crate::agent::args::{Agent, HELP as AGENT_HELP};
 use crate::cover::{Cover, Freeze, FreezeName};
 use crate::detail::Detail;
 use crate::exec::args::{Exec, ExecChild, HELP as EXEC_HELP};
@@ -64,6 +65,9 @@ pub enum Command {
     /// Run a command with a credential that lives as long as the command.
     #[command(after_help = EXEC_HELP)]
     Exec(Box<Exec>),
+    /// Keep a credential file current for a program that cannot be started under `exec`, for as long as the grant lives.
+    #[command(after_help = AGENT_HELP)]
+    Agent(Box<Agent>),
     /// What `exec` starts: becomes the command once it is tied to its parent.
     #[command(hide = true)]
     ExecChild(ExecChild),

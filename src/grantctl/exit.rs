@@ -23,6 +23,7 @@ Exit codes:
   10  the audit chain does not hold
   11  asked for, and waits for somebody's approval; the message says whose
   12  the doctor found a problem, or revocation could not be proved
+  13  the grant was revoked while agent kept its file
 
 exec passes on the code of its command, and adds 100 to its own: see grantctl exec --help.
 
@@ -59,6 +60,8 @@ pub enum Exit {
     Pending,
     /// The doctor found a problem.
     Unhealthy,
+    /// What `agent` kept a file under was revoked.
+    Revoked,
 }
 
 impl Exit {
@@ -80,6 +83,7 @@ impl Exit {
             Self::Command(code) => code,
             Self::Pending => 11,
             Self::Unhealthy => 12,
+            Self::Revoked => 13,
         }
     }
 
@@ -229,7 +233,7 @@ mod tests {
         for (_, code) in KINDS {
             assert!(EXIT_CODES.contains(&format!("\n{code:>4}  ")), "{code}");
         }
-        for exit in [Exit::Ok, Exit::Chain, Exit::Pending, Exit::Unhealthy] {
+        for exit in [Exit::Ok, Exit::Chain, Exit::Pending, Exit::Unhealthy, Exit::Revoked] {
             assert!(EXIT_CODES.contains(&format!("\n{:>4}  ", exit.code())), "{exit:?}");
         }
     }

@@ -4,6 +4,7 @@
 //! and says what came back. A credential goes to standard output and nowhere else (promise P9).
 #![forbid(unsafe_code)]
 
+mod agent;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod cover;
 pub mod detail;
 mod exec;
 pub mod exit;
+mod forms;
 pub mod paint;
 mod print;
 mod secret;

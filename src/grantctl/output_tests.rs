@@ -13,7 +13,7 @@ use grantd_wire::{Problem, ProblemKind};
 use crate::cli::Cli;
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::testserver::{Reply, SECRETS, TestServer, grant, lease, vended};
+use crate::testserver::{Reply, SECRETS, TestServer, grant, lease, vended, vended_gcp};
 use crate::{Context, run};
 
 /// How one command line went.
@@ -109,6 +109,8 @@ transcripts! {
     vend_too_long: ["vend", "auto", "--resource", "reports", "--ttl", "2h"] => [(422, too_long())];
     credential_process: ["credential-process", "auto", "--ttl", "5m"] => [(201, vended())];
     credential_process_reused: ["credential-process", "grant-aaaa"] => [(200, reused())];
+    credential_process_other_cloud: ["credential-process", "auto"] => [(201, vended_gcp()), (200, lease())];
+    vend_gcp_env: ["vend", "auto", "--format", "env"] => [(201, vended_gcp())];
     credential_process_denied: ["credential-process", "auto"] => [(403, denied())];
     attach: ["attach", "--pid", "4312"]
         => [(201, json!({ "id": "anchor-dddd", "pid": 4312, "uid": 1001, "created_at": "2026-11-22T09:00:00Z" }))];

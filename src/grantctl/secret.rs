@@ -1,4 +1,8 @@
-//! A credential as this program holds it, and the forms in which clients read it.
+//! A credential as this program holds it, of whichever cloud. The forms in which clients read it are in
+//! [`forms`](crate::forms), one file for each cloud.
+
+use std::borrow::Cow;
+use std::fmt;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -6,134 +10,156 @@ use zeroize::Zeroizing;
 use grantd_wire::CredentialBody;
 
 use crate::exit::{Exit, Failure};
+use crate::forms::aws::Aws;
+use crate::forms::azure::Azure;
+use crate::forms::gcp::Gcp;
 
-/// Room for a credential, so that its buffer does not grow and leave copies behind. Session tokens have no fixed size.
-const ROOM: usize = 16 * 1024;
+/// Room for a credential, so that its buffer does not grow and leave copies behind. Tokens have no fixed size, and those
+/// of Azure come in numbers.
+const ROOM: usize = 32 * 1024;
 
 /// A credential whose secret parts are wiped when dropped. It has no `Debug`.
-pub(crate) struct Secret {
-    access_key_id: String,
-    secret_access_key: Zeroizing<String>,
-    session_token: Zeroizing<String>,
-    expiration: String,
-    region: Option<String>,
+pub(crate) enum Secret {
+    /// A session of Amazon Web Services.
+    Aws(Aws),
+    /// Access tokens of a principal in Azure.
+    Azure(Azure),
+    /// An access token of Google Cloud.
+    Gcp(Gcp),
 }
 
-impl TryFrom<CredentialBody> for Secret {
-    type Error = Failure;
+/// Whose clients read a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cloud {
+    Aws,
+    Azure,
+    Gcp,
+}
 
-    fn try_from(body: CredentialBody) -> Result<Self, Failure> {
-        let CredentialBody::Aws { access_key_id, secret_access_key, session_token, expiration, region } = body else {
-            let words =
-                "the grant is for another cloud, and this is how AWS clients take a credential: use --format json";
-            return Err(Failure::new(Exit::Unexpected, words));
-        };
-        Ok(Self {
-            access_key_id,
-            secret_access_key: Zeroizing::new(secret_access_key),
-            session_token: Zeroizing::new(session_token),
-            expiration,
-            region,
+/// A form of one cloud was asked of a credential of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OtherCloud {
+    /// What the credential is of.
+    pub is: Cloud,
+    /// What the form is of.
+    pub wanted: Cloud,
+}
+
+impl fmt::Display for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aws => "AWS",
+            Self::Azure => "Azure",
+            Self::Gcp => "Google Cloud",
         })
     }
 }
 
-impl Secret {
-    /// The document that AWS clients read, and a line break.
-    pub(crate) fn process_json(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Document<'a> {
-            version: u8,
-            access_key_id: &'a str,
-            secret_access_key: &'a str,
-            session_token: &'a str,
-            expiration: &'a str,
-        }
-        let document = Document {
-            version: 1,
-            access_key_id: &self.access_key_id,
-            secret_access_key: &self.secret_access_key,
-            session_token: &self.session_token,
-            expiration: &self.expiration,
+impl OtherCloud {
+    /// What a person is told who asked for this form by `command`.
+    pub(crate) fn failure(self, grant: &str, command: &str) -> Failure {
+        let Self { is, wanted } = self;
+        let one_shot = match is {
+            Cloud::Aws => format!("grantctl credential-process {grant}"),
+            Cloud::Azure | Cloud::Gcp => format!("grantctl vend {grant} --format env"),
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
-        serde_json::to_writer(&mut *bytes, &document).map_err(|_| unwritable())?;
+        let line = format!(
+            "{grant} is for {is}, and {command} hands out what clients of {wanted} read (next: grantctl exec --grant \
+             {grant} -- COMMAND, or {one_shot})"
+        );
+        Failure::new(Exit::Usage, line)
+    }
+}
+
+impl From<CredentialBody> for Secret {
+    fn from(body: CredentialBody) -> Self {
+        match body {
+            CredentialBody::Aws { access_key_id, secret_access_key, session_token, expiration, region } => {
+                Self::Aws(Aws {
+                    access_key_id,
+                    secret_access_key: Zeroizing::new(secret_access_key),
+                    session_token: Zeroizing::new(session_token),
+                    expiration,
+                    region,
+                })
+            }
+            CredentialBody::Azure { tenant, client_id, subscription, tokens, expiration } => {
+                Self::Azure(Azure { tenant, client_id, subscription, tokens: wiped(tokens), expiration })
+            }
+            CredentialBody::Gcp { access_token, principal, project, expiration } => {
+                Self::Gcp(Gcp { access_token: Zeroizing::new(access_token), principal, project, expiration })
+            }
+        }
+    }
+}
+
+fn wiped(tokens: Vec<grantd_wire::AzureTokenBody>) -> Vec<crate::forms::azure::Token> {
+    let each = tokens.into_iter();
+    each.map(|body| crate::forms::azure::Token { audience: body.audience, token: Zeroizing::new(body.token) }).collect()
+}
+
+impl Secret {
+    /// What it is of.
+    pub(crate) fn cloud(&self) -> Cloud {
+        match self {
+            Self::Aws(_) => Cloud::Aws,
+            Self::Azure(_) => Cloud::Azure,
+            Self::Gcp(_) => Cloud::Gcp,
+        }
+    }
+
+    /// The session of AWS.
+    pub(crate) fn aws(&self) -> Result<&Aws, OtherCloud> {
+        match self {
+            Self::Aws(aws) => Ok(aws),
+            other => Err(OtherCloud { is: other.cloud(), wanted: Cloud::Aws }),
+        }
+    }
+
+    /// The environment variables that the cloud's clients read, as far as there are any.
+    pub(crate) fn variables(&self) -> Vec<(Cow<'static, str>, &str)> {
+        match self {
+            Self::Aws(aws) => aws.variables(),
+            Self::Azure(azure) => azure.variables(),
+            Self::Gcp(gcp) => gcp.variables(),
+        }
+    }
+
+    /// The document that stands in the file of `exec --format json`, and a line break: for AWS what `credential_process`
+    /// prints, else all that there is.
+    pub(crate) fn document(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let mut bytes = match self {
+            Self::Aws(aws) => return aws.process_json(),
+            Self::Azure(azure) => azure.document()?,
+            Self::Gcp(gcp) => gcp.document()?,
+        };
         bytes.push(b'\n');
         Ok(bytes)
     }
 
-    /// The document that a container's credential endpoint answers with (AWS SDKs and Tools Reference Guide, "Container
-    /// credential provider").
-    pub(crate) fn container_json(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Document<'a> {
-            access_key_id: &'a str,
-            secret_access_key: &'a str,
-            token: &'a str,
-            expiration: &'a str,
-        }
-        let document = Document {
-            access_key_id: &self.access_key_id,
-            secret_access_key: &self.secret_access_key,
-            token: &self.session_token,
-            expiration: &self.expiration,
-        };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
-        serde_json::to_writer(&mut *bytes, &document).map_err(|_| unwritable())?;
-        Ok(bytes)
-    }
-
-    /// An AWS credentials file with this as its default profile.
-    pub(crate) fn credentials_file(&self) -> Zeroizing<Vec<u8>> {
-        let lines = [
-            ("aws_access_key_id", self.access_key_id.as_str()),
-            ("aws_secret_access_key", &self.secret_access_key),
-            ("aws_session_token", &self.session_token),
-        ];
-        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
-        bytes.extend_from_slice(b"[default]\n");
-        for (name, value) in lines {
-            for piece in [name, " = ", value, "\n"] {
-                bytes.extend_from_slice(piece.as_bytes());
-            }
-        }
-        bytes
-    }
-
-    /// The environment variables that AWS clients read.
-    pub(crate) fn variables<'a>(&'a self, lease: Option<&'a str>) -> impl Iterator<Item = (&'static str, &'a str)> {
-        let region = self.region.as_deref();
-        [
-            ("AWS_ACCESS_KEY_ID", Some(self.access_key_id.as_str())),
-            ("AWS_SECRET_ACCESS_KEY", Some(self.secret_access_key.as_str())),
-            ("AWS_SESSION_TOKEN", Some(self.session_token.as_str())),
-            ("AWS_CREDENTIAL_EXPIRATION", Some(self.expiration.as_str())),
-            ("AWS_REGION", region),
-            ("AWS_DEFAULT_REGION", region),
-            ("GRANTD_LEASE", lease),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-    }
-
     /// The region of the account, if it has one.
     pub(crate) fn region(&self) -> Option<&str> {
-        self.region.as_deref()
+        match self {
+            Self::Aws(aws) => aws.region.as_deref(),
+            Self::Azure(_) | Self::Gcp(_) => None,
+        }
     }
 
     /// When access ends, as the daemon wrote it.
     pub(crate) fn expiration(&self) -> &str {
-        &self.expiration
+        match self {
+            Self::Aws(aws) => &aws.expiration,
+            Self::Azure(azure) => &azure.expiration,
+            Self::Gcp(gcp) => &gcp.expiration,
+        }
     }
 
     /// Lines for `eval` in a POSIX shell.
     pub(crate) fn env(&self, lease: &str) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(ROOM));
-        for (name, value) in self.variables(Some(lease)) {
+        for (name, value) in self.variables().into_iter().chain([("GRANTD_LEASE".into(), lease)]) {
             text.push_str("export ");
-            text.push_str(name);
+            text.push_str(&name);
             text.push_str("='");
             for c in value.chars() {
                 match c {
@@ -147,6 +173,14 @@ impl Secret {
     }
 }
 
-fn unwritable() -> Failure {
-    Failure::new(Exit::Unexpected, "cannot write the credential down")
+/// A JSON document with secrets in it, in a buffer that is wiped and does not grow.
+pub(crate) fn json(document: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
+    serde_json::to_writer(&mut *bytes, document)
+        .map_err(|_| Failure::new(Exit::Unexpected, "cannot write the credential down"))?;
+    Ok(bytes)
 }
+
+#[cfg(test)]
+#[path = "secret_tests.rs"]
+mod tests;

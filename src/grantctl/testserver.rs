@@ -163,6 +163,32 @@ pub fn vended() -> Value {
     })
 }
 
+/// The same of Google Cloud.
+#[allow(dead_code, reason = "shared by several tests, each of which uses some")]
+pub fn vended_gcp() -> Value {
+    let mut body = vended();
+    body["credential"] = json!({
+        "type": "gcp", "access_token": SECRETS[1], "project": "shop-prod", "expiration": "2026-11-22T09:04:12Z",
+        "principal": "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/grantd/subject/lease-bbbb",
+    });
+    body
+}
+
+/// The same of Azure, with tokens for two audiences.
+#[allow(dead_code, reason = "shared by several tests, each of which uses some")]
+pub fn vended_azure() -> Value {
+    let mut body = vended();
+    body["credential"] = json!({
+        "type": "azure", "tenant": "tenant-1", "client_id": "slot-1", "subscription": "sub-1",
+        "tokens": [
+            { "audience": "https://storage.azure.com", "token": SECRETS[1] },
+            { "audience": "https://vault.azure.net", "token": SECRETS[0] },
+        ],
+        "expiration": "2026-11-22T09:04:12Z",
+    });
+    body
+}
+
 /// JSON with its members in the order of their names, whatever order objects keep in this build: the transcripts rest
 /// on it.
 fn sorted(value: &Value) -> String {

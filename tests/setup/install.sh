@@ -35,6 +35,8 @@ packages() {
     command -v setpriv >/dev/null || missing+=(util-linux)
     # Checks the units; need not be running.
     command -v systemd-analyze >/dev/null || missing+=(systemd)
+    # Shows that a file has its owner and mode before there is a secret in it.
+    command -v strace >/dev/null || missing+=(strace)
     # Runs the GitHub action, as the runner's own node does: 20 or later.
     command -v node >/dev/null || missing+=(nodejs)
     # Brings the evaluator of AWS policies.

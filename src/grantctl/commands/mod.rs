@@ -21,6 +21,7 @@ use std::io::Write;
 
 use jiff::Timestamp;
 
+use crate::agent;
 use crate::cli::{Audit, Command};
 use crate::client::{Answer, Client};
 use crate::exec;
@@ -101,6 +102,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Vend(wanted) => vend::vend(context, wanted).await,
         Command::CredentialProcess(wanted) => vend::credential_process(context, wanted).await,
         Command::Exec(wanted) => exec::exec(context, *wanted).await,
+        Command::Agent(wanted) => agent::agent(context, *wanted).await,
         Command::ExecChild(wanted) => exec::become_command(&wanted),
         Command::Approve(asked) => approve::approve(context, asked).await,
         Command::Deny { grant, reason } => approve::deny(context, &grant.0, reason).await,

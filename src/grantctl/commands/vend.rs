@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use grantd_wire::{AnchorChoice, LeaseView, Vended};
+use grantd_wire::{AnchorChoice, EndRequest, LeaseView, Vended};
 
 use super::Context;
 use crate::cli::{self, CredentialProcess, Format};
@@ -50,12 +50,29 @@ pub(super) async fn credential_process(context: &mut Context<'_>, wanted: Creden
     let request = request(wanted.what, AnchorChoice::Parent)?;
     let answer = context.client.post::<_, Vended>("/v1/leases", &request).await?;
     let Vended { lease, reused, notes, credential } = answer.value;
-    print(context, &Secret::try_from(credential)?.process_json()?, &lease)?;
+    let secret = Secret::from(credential);
+    let document = match secret.aws() {
+        Ok(aws) => aws.process_json()?,
+        Err(other) => {
+            give_back(context, &lease, reused).await;
+            return Err(other.failure(&lease.grant, "credential-process"));
+        }
+    };
+    print(context, &document, &lease)?;
     // Some clients pass standard error on to the person; once for each lease is enough.
     if !reused {
         notes.iter().for_each(|note| context.note(note));
     }
     Ok(())
+}
+
+/// Ends a lease that nobody has use for. One that was handed out before is somebody's.
+async fn give_back(context: &Context<'_>, lease: &LeaseView, reused: bool) {
+    if !reused {
+        let target = format!("/v1/leases/{}/complete", lease.id);
+        // If it cannot be told so, its TTL ends it.
+        let _ = context.client.post::<_, LeaseView>(&target, &EndRequest::default()).await;
+    }
 }
 
 /// How to print. A credential does not land in a terminal's history because somebody tried a command.
@@ -92,7 +109,7 @@ fn deliver(context: &mut Context<'_>, answer: Answer<Vended>, format: Format) ->
             line.push(b'\n');
             print(context, &line, &lease)?;
         }
-        Format::Env => print(context, Secret::try_from(credential)?.env(&lease.id).as_bytes(), &lease)?,
+        Format::Env => print(context, Secret::from(credential).env(&lease.id).as_bytes(), &lease)?,
     }
     notes.iter().for_each(|note| context.note(note));
     Ok(lease)

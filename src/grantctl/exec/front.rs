@@ -183,11 +183,13 @@ async fn credential(keeper: &Arc<Keeper>) -> Response<Full<Bytes>> {
     let asked = tokio::spawn(async move { asked.credential().await }).await;
     let failed = || problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "grantctl could not make its answer");
     match asked {
-        Ok(Ok(current)) => match current.secret.container_json() {
-            Ok(mut body) => answer(StatusCode::OK, std::mem::take(&mut *body)),
-            Err(_) => failed(),
-        },
-        Ok(Err(Refusal { retryable, code, message })) => {
+        Ok(Ok(current)) => {
+            match current.secret.aws().map_err(drop).and_then(|aws| aws.container_json().map_err(drop)) {
+                Ok(mut body) => answer(StatusCode::OK, std::mem::take(&mut *body)),
+                Err(_) => failed(),
+            }
+        }
+        Ok(Err(Refusal { retryable, code, message, .. })) => {
             let status = if retryable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
             problem(status, code, &message)
         }

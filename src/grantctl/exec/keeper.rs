@@ -1,4 +1,4 @@
-//! The credential of one `exec`: taken, renewed while the grant is active, and given back. It is in memory here and goes
+//! The credential of one `exec` or `agent`: taken, renewed while the grant is active, and given back. It is in memory here and goes
 //! to nobody but who asks for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::notice::Notice;
 use crate::client::{Client, ClientError};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::secret::Secret;
 
 /// What share of a lease's life is left when it is renewed: less than the fifth below which the daemon makes a new one and
@@ -30,10 +30,10 @@ const GIVE_BACK: Duration = Duration::from_secs(5);
 const KNOCK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Where the time comes from.
-pub(super) type Clock = fn() -> Timestamp;
+pub(crate) type Clock = fn() -> Timestamp;
 
 /// What happens beside the command.
-pub(super) enum News {
+pub(crate) enum News {
     /// Something to say on standard error.
     Note(String),
     /// The credential is another one now.
@@ -41,9 +41,9 @@ pub(super) enum News {
 }
 
 /// A credential and its times. It has no `Debug`.
-pub(super) struct Current {
+pub(crate) struct Current {
     /// The secret.
-    pub secret: Secret,
+    pub(crate) secret: Secret,
     /// Its lease.
     pub lease: String,
     /// When access ends.
@@ -53,7 +53,9 @@ pub(super) struct Current {
 
 /// Why there is no credential, for the command's client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
+    /// How a command that ends for it exits.
+    pub exit: Exit,
     /// Whether asking again soon can help.
     pub retryable: bool,
     /// The kind of problem.
@@ -64,7 +66,7 @@ pub(super) struct Refusal {
 
 /// Whether another credential is taken for one that is over or was taken away, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Renewal {
+pub(crate) enum Renewal {
     /// Never.
     Never,
     /// In time; for one that was taken away, when the command's client asks.
@@ -74,7 +76,7 @@ pub(super) enum Renewal {
 }
 
 /// Takes, renews and gives back.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     client: Client,
     grant: String,
     ttl: Option<u64>,
@@ -100,18 +102,13 @@ impl Current {
         let time = |text: &str| text.parse::<Timestamp>().map_err(|_| client.garbage("a lease without its times"));
         let (since, until) = (time(&lease.created_at)?, time(&lease.access_until)?);
         let renew_at = until.saturating_sub(until.duration_since(since) / RENEW_AT).unwrap_or(until);
-        Ok(Self {
-            secret: Secret::try_from(credential).map_err(|_| client.garbage("a credential of another cloud"))?,
-            lease: lease.id,
-            until,
-            renew_at,
-        })
+        Ok(Self { secret: Secret::from(credential), lease: lease.id, until, renew_at })
     }
 }
 
 impl Keeper {
     /// Takes the first credential, under `grant` or the one that `auto` finds on `resource`.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         client: Client,
         (grant, resource): (String, Option<String>),
         ttl: Option<u64>,
@@ -134,7 +131,7 @@ impl Keeper {
     }
 
     /// The grant that it rests on.
-    pub(super) fn grant(&self) -> &str {
+    pub(crate) fn grant(&self) -> &str {
         &self.grant
     }
 
@@ -152,9 +149,19 @@ impl Keeper {
         }
     }
 
+    /// The credential that lives now, if there is one, without asking for another.
+    pub(crate) fn present(&self) -> Option<Arc<Current>> {
+        self.living((self.now)())
+    }
+
+    /// Why there was no other credential when one was asked for last, or that access is over.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let state = self.state();
+        state.over.as_deref().map(over).or_else(|| state.refused.as_ref().map(|(_, refusal)| refusal.clone()))
+    }
+
     /// Renews in time and watches the grant, until it is dropped.
-    pub(super) async fn keep(self: Arc<Self>) {
-        let mut notice = Notice::default();
+    pub(crate) async fn keep(self: Arc<Self>, mut notice: Notice) {
         let mut pause = Duration::ZERO;
         loop {
             let now = (self.now)();
@@ -187,7 +194,7 @@ impl Keeper {
     }
 
     /// Gives back what was taken: the grant itself with all leases, if it was requested for this command.
-    pub(super) async fn end(&self, grant_too: bool) {
+    pub(crate) async fn end(&self, grant_too: bool) {
         let work = async {
             // A lease that is being made is waited for; what is not made by then ends with this process.
             let _turn = self.turn.lock().await;
@@ -273,7 +280,7 @@ impl Keeper {
     fn standing(&self, now: Timestamp) -> Option<Refusal> {
         let state = self.state();
         if let Some(over) = &state.over {
-            return Some(Refusal { retryable: false, code: "over", message: over.clone() });
+            return Some(self::over(over));
         }
         let (at, refusal) = state.refused.as_ref()?;
         (now.duration_since(*at) < REFUSED_FOR).then(|| refusal.clone())
@@ -341,14 +348,18 @@ impl Keeper {
     }
 }
 
+fn over(why: &str) -> Refusal {
+    Refusal { exit: Exit::State, retryable: false, code: "over", message: why.to_owned() }
+}
+
 fn refusal(error: ClientError) -> Refusal {
     let (retryable, code) = match &error {
         ClientError::Problem(problem) => (problem.retryable, problem.kind().map_or("refused", ProblemKind::name)),
         ClientError::NotUnderstood { .. } | ClientError::TooLarge => (false, "internal"),
         _ => (true, "unreachable"),
     };
-    let message = Failure::from(error).line().unwrap_or_default().to_owned();
-    Refusal { retryable, code, message }
+    let failure = Failure::from(error);
+    Refusal { exit: failure.exit(), retryable, code, message: failure.line().unwrap_or_default().to_owned() }
 }
 
 #[cfg(test)]

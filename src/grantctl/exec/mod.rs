@@ -8,8 +8,8 @@ pub(crate) mod args;
 mod child;
 mod environment;
 mod front;
-mod keeper;
-mod notice;
+pub(crate) mod keeper;
+pub(crate) mod notice;
 mod peer;
 mod place;
 mod wait;
@@ -31,6 +31,7 @@ use self::child::{Child, Signals, code_of};
 use self::environment::Environment;
 use self::front::Front;
 use self::keeper::{Current, Keeper, News, Renewal};
+use self::notice::Notice;
 use self::peer::Family;
 use self::place::Place;
 use self::wait::Wait;
@@ -153,17 +154,18 @@ async fn attended(
             beside.spawn(front.serve(Arc::clone(keeper), Arc::new(family), say.clone()));
         }
         ExecFormat::Env => {
-            for (name, value) in first.secret.variables(Some(&first.lease)) {
+            for (name, value) in first.secret.variables() {
                 let kept = name.ends_with("REGION")
                     && (env::var_os("AWS_REGION").is_some() || env::var_os("AWS_DEFAULT_REGION").is_some());
                 if !kept {
-                    environment.put(name, value);
+                    environment.put(&name, value);
                 }
             }
+            environment.put("GRANTD_LEASE", &first.lease);
             context.note(&format!("the credential holds until {} and is not renewed", first.secret.expiration()));
         }
         ExecFormat::File | ExecFormat::Json => {
-            let file = write_down(&place, wanted.format, first)?;
+            let file = write_down(&place, wanted.format, (keeper.grant(), first))?;
             let name = if wanted.format == ExecFormat::File {
                 "AWS_SHARED_CREDENTIALS_FILE"
             } else {
@@ -175,7 +177,7 @@ async fn attended(
     let child = Child::start(&wanted.command, &environment, signals);
     let child = child.map_err(|error| failed("cannot start a process", error))?;
     drop(environment);
-    beside.spawn(Arc::clone(keeper).keep());
+    beside.spawn(Arc::clone(keeper).keep(Notice::default()));
     loop {
         tokio::select! {
             incoming = signals.next() => {
@@ -186,7 +188,7 @@ async fn attended(
             Some(fresh) = news.recv() => match fresh {
                 News::Note(text) => context.note(&text),
                 News::Renewed(current) => {
-                    if let Err(failure) = write_down(&place, wanted.format, &current) {
+                    if let Err(failure) = write_down(&place, wanted.format, (keeper.grant(), &current)) {
                         context.note(failure.line().unwrap_or_default());
                     }
                 }
@@ -196,10 +198,13 @@ async fn attended(
 }
 
 /// Puts a credential where the command reads it, for the formats that have such a place.
-fn write_down(place: &Place, format: ExecFormat, current: &Current) -> Result<PathBuf, Failure> {
+fn write_down(place: &Place, format: ExecFormat, (grant, current): (&str, &Current)) -> Result<PathBuf, Failure> {
     let written = match format {
-        ExecFormat::File => place.write("credentials", &current.secret.credentials_file()),
-        ExecFormat::Json => place.write("credentials.json", &current.secret.process_json()?),
+        ExecFormat::File => {
+            let aws = current.secret.aws().map_err(|other| other.failure(grant, "exec --format file"))?;
+            place.write("credentials", &aws.credentials_file())
+        }
+        ExecFormat::Json => place.write("credentials.json", &current.secret.document()?),
         ExecFormat::Front | ExecFormat::Env => return Ok(PathBuf::new()),
     };
     written.map_err(|error| Failure::new(Exit::Unexpected, format!("cannot write the credential down: {error}")))

@@ -10,8 +10,9 @@ const LATEST: SignedDuration = SignedDuration::from_mins(2);
 const EARLIEST: SignedDuration = SignedDuration::from_mins(10);
 
 /// What was said so far.
-#[derive(Debug, Default)]
-pub(super) struct Notice {
+#[derive(Debug)]
+pub(crate) struct Notice {
+    without: &'static str,
     grant: String,
     until: Option<Timestamp>,
     warn_at: Option<Timestamp>,
@@ -19,7 +20,19 @@ pub(super) struct Notice {
     over: Option<String>,
 }
 
+impl Default for Notice {
+    /// Of what the command of `exec` rests on.
+    fn default() -> Self {
+        Self::new("; the command keeps running without it")
+    }
+}
+
 impl Notice {
+    /// One that says of the end what comes of it: `without` follows the news.
+    pub(crate) fn new(without: &'static str) -> Self {
+        Self { without, grant: String::new(), until: None, warn_at: None, warned: false, over: None }
+    }
+
     /// Takes a look at the grant in, or that it could not be had, and says what is new.
     pub(super) fn of_grant(&mut self, grant: Option<&GrantView>, now: Timestamp) -> Option<String> {
         if self.over.is_some() {
@@ -46,7 +59,7 @@ impl Notice {
             self.warned = true;
             let until = until.to_string();
             let (grant, when, at) = (&self.grant, relative(&until, now), absolute(&until, now));
-            return Some(format!("access ends {when}, with {grant} at {at}; the command keeps running without it"));
+            return Some(format!("access ends {when}, with {grant} at {at}{}", self.without));
         }
         None
     }
@@ -57,7 +70,7 @@ impl Notice {
         if grant.state != "active" || end <= now || self.until == Some(end) {
             return None;
         }
-        *self = Self::default();
+        *self = Self::new(self.without);
         let told = self.of_grant(Some(grant), now).map(|told| format!("; {told}")).unwrap_or_default();
         Some(format!("access goes on: {} was extended until {}{told}", grant.id, absolute(&end.to_string(), now)))
     }
@@ -69,7 +82,7 @@ impl Notice {
 
     fn end(&mut self, why: &str) -> Option<String> {
         self.over = Some(format!("{why}; request a new one with grantctl request"));
-        Some(format!("access is over: {why}; the command keeps running without it"))
+        Some(format!("access is over: {why}{}", self.without))
     }
 }
 

@@ -1,0 +1,5 @@
+//! The forms in which each cloud's clients read a credential. Pure: what is served where is `exec`'s and the commands'.
+
+pub(crate) mod aws;
+pub(crate) mod azure;
+pub(crate) mod gcp;
