@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use azure_core::credentials::TokenCredential;
 use grantd_provider_api::{AccountHealth, Assertions, Clock, Cloud, ErrorKind, ProviderError};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -30,6 +31,8 @@ pub(crate) struct Account {
     pub clock: Arc<dyn Clock>,
     pub http: Http,
     pub assertions: Arc<dyn Assertions>,
+    /// The daemon's own credential.
+    pub base: Arc<dyn TokenCredential>,
     pub arm: Arm,
     pub timeouts: Timeouts,
     pub readiness: Duration,
@@ -67,7 +70,8 @@ impl Account {
     ) -> Result<Self, ProviderError> {
         let base = credential::base(&config, http, assertions)?;
         Ok(Self {
-            arm: Arm::new(&config, http, base, clock, all.timeouts),
+            arm: Arm::new(&config, http, Arc::clone(&base), clock, all.timeouts),
+            base,
             config,
             clock: Arc::clone(clock),
             http: http.clone(),

@@ -162,6 +162,11 @@ impl Arm {
         }
     }
 
+    /// Whose token it uses, in words.
+    pub fn caller(&self) -> &str {
+        &self.caller
+    }
+
     /// The call, for messages.
     pub fn call<'a>(&'a self, action: &'static str, on: &'a str) -> Call<'a> {
         Call { account: &self.account, action, on, caller: &self.caller }

@@ -107,3 +107,41 @@ fn the_pace_is_read_in_seconds_and_as_a_date() {
     assert_eq!(retry_after(&answer("Sun, 22 Nov 2026 06:00:09 GMT"), now), Some(Duration::from_secs(9)));
     assert_eq!(retry_after(&answer("soon"), now), None);
 }
+
+#[tokio::test]
+async fn what_is_sent_is_what_the_vendors_own_clients_send() {
+    let stage = Stage::new();
+    let plan = stage.plan("object-storage:read", &container("logs"), Some("app/"));
+    let (lease, target) = (lease(), SLOTS[0].1.to_string());
+    stage.provider.issue(&crate::testing::request(lease, &plan, &target)).await.unwrap();
+    let entry = stage.entry(&plan, lease, 0);
+    stage.provider.confirm(&stage.scope(0), &[entry.clone()]).await.unwrap();
+    let now = crate::testing::now();
+    stage.provider.deny(&stage.scope(0), &[entry.clone()], now).await.unwrap();
+    let condition = plan.native["assignments"][0]["condition"].as_str().unwrap();
+    let filled = include_str!("fixtures/requests.json")
+        .replace("{scope}", &container("logs"))
+        .replace("{name}", entry.session_name.rsplit('/').next().unwrap())
+        .replace("{role}", plan.native["assignments"][0]["role_definition_id"].as_str().unwrap())
+        .replace("{principal}", &SLOTS[0].1.to_string())
+        .replace("{subscription}", &SUBSCRIPTION.to_string())
+        .replace("{tenant}", &crate::testing::TENANT.to_string())
+        .replace("{client}", &SLOTS[0].0.to_string())
+        .replace("{description}", &mark(lease))
+        .replace("{condition}", condition);
+    let fixtures: serde_json::Map<String, Value> = serde_json::from_str(&filled).unwrap();
+    let requests = stage.fake.requests("");
+    for (name, mut fixture) in fixtures {
+        let sent = requests.iter().any(|request| {
+            if let Some(assertion) = fixture["body"].get_mut("client_assertion") {
+                // Signed anew each time.
+                *assertion = request.body["client_assertion"].clone();
+            }
+            let sent = json!({
+                "method": request.method, "path": request.path, "query": request.query, "body": request.body
+            });
+            sent == fixture
+        });
+        assert!(sent, "{name} is not sent like that: {fixture}");
+    }
+}

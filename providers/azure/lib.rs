@@ -11,10 +11,12 @@
 
 mod account;
 mod arm;
+mod bootstrap;
 mod cloud;
 mod config;
 mod credential;
 mod delegation;
+mod doctor;
 mod error;
 mod http;
 mod limits;
@@ -190,12 +192,17 @@ impl Provider for AzureProvider {
         self.accounts.values().map(Account::health).collect()
     }
 
-    fn bootstrap(&self, _accounts: &[AccountNeeds]) -> Result<String, ProviderError> {
-        Err(ProviderError::new(ErrorKind::Unsupported, "azure cannot be set up by grantctl bootstrap yet"))
+    fn bootstrap(&self, accounts: &[AccountNeeds]) -> Result<String, ProviderError> {
+        let mut configured = Vec::new();
+        for needs in accounts {
+            let account = self.account(&needs.account)?;
+            configured.push((&account.config, account.assertions.issuer(), needs));
+        }
+        bootstrap::terraform(&configured)
     }
 
     async fn examine(&self, account: &str, _resources: &[ResourceRef]) -> Result<Vec<Finding>, ProviderError> {
-        self.account(account).map(|_| Vec::new())
+        Ok(doctor::examine(self.account(account)?).await)
     }
 
     fn harmless(&self, plan: &Plan) -> Option<String> {

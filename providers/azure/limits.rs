@@ -12,11 +12,8 @@ pub(crate) const LONGEST_TOKEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Characters of a role assignment's condition (Azure RBAC, "Troubleshoot Azure role assignment conditions": 8 KB).
 pub(crate) const CONDITION_CHARACTERS: usize = 8 * 1024;
 
-/// Federated credentials of one application or managed identity (Microsoft Entra workload ID, "Important
-/// considerations and restrictions for federated identity credentials").
-pub(crate) const FEDERATED_CREDENTIALS: usize = 20;
-
-/// Characters of a federated credential's subject (the same page).
+/// Characters of a federated credential's subject (Microsoft Entra workload ID, "Important considerations and
+/// restrictions for federated identity credentials"; it also takes 20 of them for an application, and a slot needs one).
 pub(crate) const SUBJECT_CHARACTERS: usize = 600;
 
 /// Characters of a key prefix: a blob's name has up to 1,024 (Blob Storage, "Naming and referencing containers, blobs,

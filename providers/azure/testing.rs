@@ -135,7 +135,6 @@ pub(crate) fn config(more: &str, account: &str) -> Result<Config, toml::de::Erro
 pub(crate) struct Stage {
     pub fake: FakeAzure,
     pub provider: AzureProvider,
-    pub issuer: Arc<TestIssuer>,
     _authorities: tempfile::NamedTempFile,
 }
 
@@ -151,8 +150,8 @@ impl Stage {
         authorities.write_all(fake.authority_pem().as_bytes()).unwrap();
         let ca = authorities.path().display().to_string();
         let config: Config = toml::from_str(&config_text(&fake.url(), &ca, more, account)).unwrap();
-        let provider = AzureProvider::new(config, Arc::new(SystemClock::new()), issuer.clone()).unwrap();
-        Self { fake, provider, issuer, _authorities: authorities }
+        let provider = AzureProvider::new(config, Arc::new(SystemClock::new()), issuer).unwrap();
+        Self { fake, provider, _authorities: authorities }
     }
 
     pub fn plan(&self, capability: &str, native: &str, prefix: Option<&str>) -> Plan {
@@ -186,8 +185,8 @@ pub(crate) fn settings(issuer: &TestIssuer) -> FakeAzureSettings {
     let power = custom_role(SUBSCRIPTION, "machine-power");
     let uuid = |text: &str| Uuid::try_parse(text).unwrap();
     let delegated = delegation::condition(
-        &[uuid(BLOB_READER), uuid(SECRETS_USER), uuid(READER), power],
-        &SLOTS.map(|(_, object)| object),
+        &[uuid(BLOB_READER), uuid(SECRETS_USER), uuid(READER), power].into(),
+        &SLOTS.map(|(_, object)| object).into(),
     );
     FakeAzureSettings {
         tenant: TENANT,
