@@ -9,6 +9,7 @@
     reason = "a stage that breaks must break its test"
 )]
 
+mod azure_world;
 mod caller;
 mod checks;
 mod daemon;
@@ -19,6 +20,7 @@ mod user;
 mod worker;
 mod world;
 
+pub use azure_world::{AzureVended, AzureWorld, SLOTS as AZURE_SLOTS};
 pub use caller::{Answer, Caller, Credentials};
 pub use checks::{grow_old, now};
 pub use daemon::Daemon;

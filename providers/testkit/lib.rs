@@ -24,6 +24,6 @@ pub use fakeazure::{
 };
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
-pub use ministack::{MiniStack, aws_environment, ministack_environment, repository_root};
+pub use ministack::{MiniStack, aws_environment, azure_environment, ministack_environment, repository_root};
 pub use process::{Finished, guarded, run, spawn_on_keeper};
 pub use testissuer::TestIssuer;

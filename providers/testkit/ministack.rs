@@ -35,6 +35,14 @@ pub fn aws_environment() -> io::Result<PathBuf> {
     environment(".venv-aws")
 }
 
+/// The virtual environment that `make setup` makes for azure-identity and azure-mgmt-authorization.
+///
+/// # Errors
+/// It is not there.
+pub fn azure_environment() -> io::Result<PathBuf> {
+    environment(".venv-azure")
+}
+
 /// An environment in the directory `GRANTD_TEST_VENVS`, by default the repository's root. Links are followed: the place
 /// behind them is the one that other users can reach.
 fn environment(name: &str) -> io::Result<PathBuf> {

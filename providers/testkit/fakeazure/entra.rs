@@ -135,7 +135,7 @@ impl Fake {
             return refuse(700_213, "No matching federated identity record found for presented assertion subject.");
         }
         let keys: Option<JwkSet> =
-            self.settings.key_sets.get(issuer).and_then(|keys| serde_json::from_value(keys.clone()).ok());
+            self.state().key_sets.get(issuer).and_then(|keys| serde_json::from_value(keys.clone()).ok());
         let header = decode_header(assertion).ok();
         let key = keys.zip(header.as_ref()).and_then(|(keys, header)| {
             let key = keys.keys.iter().find(|key| key.common.key_id == header.kid)?;

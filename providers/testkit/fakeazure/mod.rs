@@ -6,6 +6,7 @@ mod condition;
 mod data;
 mod entra;
 mod roles;
+mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -88,7 +89,7 @@ pub enum FakeFault {
     Delay(Duration),
 }
 
-/// A request as it came in: method, path, query and JSON body.
+/// A request as it came in: method, path, query and body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FakeRequest {
     /// The method.
@@ -97,7 +98,7 @@ pub struct FakeRequest {
     pub path: String,
     /// The query's members.
     pub query: BTreeMap<String, String>,
-    /// The body, or null.
+    /// The body: JSON, a form as an object, or null.
     pub body: Value,
 }
 
@@ -112,6 +113,7 @@ struct State {
     effect_delay: f64,
     token_lifetime: i64,
     wrong_principal: Option<Uuid>,
+    key_sets: BTreeMap<String, Value>,
 }
 
 impl State {
@@ -171,6 +173,7 @@ impl FakeAzure {
             effect_delay: 0.0,
             token_lifetime: settings.token_lifetime,
             wrong_principal: None,
+            key_sets: settings.key_sets.clone(),
         };
         let fake = Arc::new(Fake {
             settings,
@@ -233,6 +236,11 @@ impl FakeAzure {
     /// From now on, tokens live so many seconds.
     pub fn set_token_lifetime(&self, seconds: i64) {
         self.fake.state().token_lifetime = seconds;
+    }
+
+    /// From now on, an issuer publishes this key set.
+    pub fn publish(&self, issuer: &str, key_set: Value) {
+        self.fake.state().key_sets.insert(issuer.to_owned(), key_set);
     }
 
     /// From now on, tokens are another principal's.
@@ -314,7 +322,7 @@ impl Fake {
             method: call.head.method.to_string(),
             path: path.to_owned(),
             query: self.query(call),
-            body: serde_json::from_slice(&call.body).unwrap_or(Value::Null),
+            body: serde_json::from_slice(&call.body).unwrap_or_else(|_| form(call)),
         };
         let mut state = self.state();
         let at =
@@ -351,6 +359,11 @@ impl Fake {
     fn oid_of(&self, application: &FakeApplication) -> Uuid {
         self.state().wrong_principal.unwrap_or(application.object_id)
     }
+}
+
+fn form(call: &Call) -> Value {
+    let content = call.head.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if content.starts_with("application/x-www-form-urlencoded") { json!(parse_form(&call.body)) } else { Value::Null }
 }
 
 fn decoded(path: &str) -> String {
