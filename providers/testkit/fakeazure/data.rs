@@ -57,7 +57,7 @@ impl Fake {
             return refuse(403, "AuthorizationPermissionMismatch");
         }
         match state.blobs.get(&format!("{account}/{container}/{name}")) {
-            Some(content) => Reply::of(StatusCode::OK, "application/octet-stream", content.clone()),
+            Some(content) => found(content, header("x-ms-range").or_else(|| header("range"))),
             None => refuse(404, "BlobNotFound"),
         }
     }
@@ -93,4 +93,23 @@ impl Fake {
             &json!({ "value": format!("the secret {name}"), "id": format!("https://{vault}.vault.azure.net/secrets/{name}/1") }),
         )
     }
+}
+
+/// A blob. Clients ask for a range from its beginning and are given all of it (Blob Storage REST API, "Get Blob").
+fn found(content: &str, range: Option<&str>) -> Reply {
+    let last = content.len().saturating_sub(1);
+    let status = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let mut reply = Reply::of(status, "application/octet-stream", content.to_owned());
+    if let Reply::Answer(response) = &mut reply {
+        let headers = response.headers_mut();
+        headers.insert("etag", HeaderValue::from_static("\"0x1\""));
+        headers.insert("last-modified", HeaderValue::from_static("Thu, 01 Jan 2026 00:00:00 GMT"));
+        headers.insert("x-ms-blob-type", HeaderValue::from_static("BlockBlob"));
+        if range.is_some()
+            && let Ok(range) = HeaderValue::from_str(&format!("bytes 0-{last}/{}", content.len()))
+        {
+            headers.insert("content-range", range);
+        }
+    }
+    reply
 }
