@@ -95,6 +95,16 @@ async fn p11_a_base_that_gets_no_token_sends_nothing_and_says_so() {
     assert!(stage.provider.marked(&stage.scope(0)).await.is_ok(), "and it goes on when there is one again");
 }
 
+#[tokio::test]
+async fn a_token_of_the_daemon_that_is_refused_is_not_used_again() {
+    let stage = Stage::new();
+    arm(&stage).assignments(SUBSCRIPTION, SLOTS[0].1).await.unwrap();
+    stage.fake.fault("GET", "roleAssignments", FakeFault::Status(401));
+    assert!(arm(&stage).assignments(SUBSCRIPTION, SLOTS[0].1).await.is_err());
+    arm(&stage).assignments(SUBSCRIPTION, SLOTS[0].1).await.unwrap();
+    assert_eq!(stage.fake.requests("/token").len(), 2);
+}
+
 #[test]
 fn the_pace_is_read_in_seconds_and_as_a_date() {
     let now: Timestamp = "2026-11-22T06:00:00Z".parse().unwrap();

@@ -46,7 +46,8 @@ pub(crate) fn scope_of(audience: &str) -> String {
     format!("{audience}/.default")
 }
 
-/// The daemon's own credential in an account. The SDK keeps its token until shortly before it expires.
+/// The daemon's own credential in an account. The pipeline keeps its token until shortly before it expires, or until it is
+/// refused.
 ///
 /// # Errors
 /// `Config` when the SDK does not take an address.
@@ -63,12 +64,10 @@ pub(crate) fn base(
                 audience: endpoints.assertion_audience(),
                 subject: subject.clone(),
             };
-            let credential = by_assertion(account, *client_id, assertion, http)?;
-            Ok(credential)
+            Fresh::new(account, *client_id, assertion, http)
         }
         BaseConfig::TokenFile { client_id, token_file } => {
-            let credential = by_assertion(account, *client_id, Written(token_file.clone()), http)?;
-            Ok(credential)
+            Fresh::new(account, *client_id, Written(token_file.clone()), http)
         }
         BaseConfig::ManagedIdentity { client_id, endpoint } => {
             Ok(Arc::new(Metadata { http: http.clone(), endpoint: endpoint.clone(), client_id: *client_id }))
@@ -119,7 +118,49 @@ fn by_assertion<A: ClientAssertion + 'static>(
     })
 }
 
+/// A credential that keeps no token. The SDK's own keep theirs even when they are refused, and so would go on being
+/// refused until they expire.
+struct Fresh<A> {
+    account: AccountConfig,
+    client_id: Uuid,
+    assertion: A,
+    http: Http,
+}
+
+impl<A: ClientAssertion + Clone + 'static> Fresh<A> {
+    fn new(
+        account: &AccountConfig,
+        client_id: Uuid,
+        assertion: A,
+        http: &Http,
+    ) -> Result<Arc<dyn TokenCredential>, ProviderError> {
+        // Whether the SDK takes the addresses is known at the start.
+        by_assertion(account, client_id, assertion.clone(), http)?;
+        Ok(Arc::new(Self { account: account.clone(), client_id, assertion, http: http.clone() }))
+    }
+}
+
+impl<A> fmt::Debug for Fresh<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the credential of application {}", self.client_id)
+    }
+}
+
+#[async_trait]
+impl<A: ClientAssertion + Clone + 'static> TokenCredential for Fresh<A> {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let credential =
+            by_assertion(&self.account, self.client_id, self.assertion.clone(), &self.http).map_err(own)?;
+        credential.get_token(scopes, options).await
+    }
+}
+
 /// The daemon's own word.
+#[derive(Clone)]
 struct Minted {
     assertions: Arc<dyn Assertions>,
     audience: &'static str,
@@ -143,7 +184,7 @@ impl ClientAssertion for Minted {
 }
 
 /// The word of whoever writes a file, read anew each time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Written(PathBuf);
 
 #[async_trait]

@@ -56,7 +56,9 @@ parameters = RoleAssignmentCreateParameters(
     condition=told["condition"],
     condition_version="2.0" if told["condition"] else None,
 )
-foreign = RoleAssignmentCreateParameters(role_definition_id=told["role"], principal_id=told["base_principal"])
+foreign = RoleAssignmentCreateParameters(
+    role_definition_id=told["role"], principal_id=told["base_principal"], principal_type="ServicePrincipal"
+)
 scope, name, other = told["container"], told["name"], told["other_name"]
 
 
