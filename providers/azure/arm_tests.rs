@@ -125,9 +125,9 @@ async fn what_is_sent_is_what_the_vendors_own_clients_send() {
     let (lease, target) = (lease(), SLOTS[0].1.to_string());
     stage.provider.issue(&crate::testing::request(lease, &plan, &target)).await.unwrap();
     let entry = stage.entry(&plan, lease, 0);
-    stage.provider.confirm(&stage.scope(0), &[entry.clone()]).await.unwrap();
+    stage.provider.confirm(&stage.scope(0), std::slice::from_ref(&entry)).await.unwrap();
     let now = crate::testing::now();
-    stage.provider.deny(&stage.scope(0), &[entry.clone()], now).await.unwrap();
+    stage.provider.deny(&stage.scope(0), std::slice::from_ref(&entry), now).await.unwrap();
     let condition = plan.native["assignments"][0]["condition"].as_str().unwrap();
     let filled = include_str!("fixtures/requests.json")
         .replace("{scope}", &container("logs"))

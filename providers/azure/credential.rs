@@ -64,10 +64,10 @@ pub(crate) fn base(
                 audience: endpoints.assertion_audience(),
                 subject: subject.clone(),
             };
-            Fresh::new(account, *client_id, assertion, http)
+            Fresh::of(account, *client_id, assertion, http)
         }
         BaseConfig::TokenFile { client_id, token_file } => {
-            Fresh::new(account, *client_id, Written(token_file.clone()), http)
+            Fresh::of(account, *client_id, Written(token_file.clone()), http)
         }
         BaseConfig::ManagedIdentity { client_id, endpoint } => {
             Ok(Arc::new(Metadata { http: http.clone(), endpoint: endpoint.clone(), client_id: *client_id }))
@@ -128,7 +128,7 @@ struct Fresh<A> {
 }
 
 impl<A: ClientAssertion + Clone + 'static> Fresh<A> {
-    fn new(
+    fn of(
         account: &AccountConfig,
         client_id: Uuid,
         assertion: A,

@@ -16,10 +16,16 @@ async fn p10_taking_one_lease_away_leaves_its_neighbour() {
     let one = stage.provider.issue(&request(first, &plan, &a)).await.unwrap();
     let other = stage.provider.issue(&request(second, &plan, &b)).await.unwrap();
     let entry = stage.entry(&plan, first, 0);
-    assert_eq!(stage.provider.confirm(&stage.scope(0), &[entry.clone()]).await.unwrap(), [Confirmation::Absent]);
-    let receipt = stage.provider.deny(&stage.scope(0), &[entry.clone()], now()).await.unwrap();
+    assert_eq!(
+        stage.provider.confirm(&stage.scope(0), std::slice::from_ref(&entry)).await.unwrap(),
+        [Confirmation::Absent]
+    );
+    let receipt = stage.provider.deny(&stage.scope(0), std::slice::from_ref(&entry), now()).await.unwrap();
     assert!(!receipt.unchanged);
-    assert_eq!(stage.provider.confirm(&stage.scope(0), &[entry.clone()]).await.unwrap(), [Confirmation::InForce]);
+    assert_eq!(
+        stage.provider.confirm(&stage.scope(0), std::slice::from_ref(&entry)).await.unwrap(),
+        [Confirmation::InForce]
+    );
     assert!(stage.fake.assignments_of(SLOTS[0].1).is_empty());
     assert_eq!(stage.fake.assignments_of(SLOTS[1].1).len(), 1);
     assert_eq!(stage.provider.try_session(&plan, &one.credential).await.unwrap(), Trial::Refused);
@@ -38,10 +44,13 @@ async fn what_came_back_after_it_was_gone_is_removed_again() {
     let (lease, target) = (lease(), SLOTS[0].1.to_string());
     let entry = stage.entry(&plan, lease, 0);
     // Of a session that may never have been made, too.
-    assert!(stage.provider.deny(&stage.scope(0), &[entry.clone()], now()).await.unwrap().unchanged);
+    assert!(stage.provider.deny(&stage.scope(0), std::slice::from_ref(&entry), now()).await.unwrap().unchanged);
     // The request that was thought lost arrives late.
     stage.provider.issue(&request(lease, &plan, &target)).await.unwrap();
-    assert_eq!(stage.provider.confirm(&stage.scope(0), &[entry.clone()]).await.unwrap(), [Confirmation::Absent]);
+    assert_eq!(
+        stage.provider.confirm(&stage.scope(0), std::slice::from_ref(&entry)).await.unwrap(),
+        [Confirmation::Absent]
+    );
     assert!(!stage.provider.deny(&stage.scope(0), &[entry], now()).await.unwrap().unchanged);
     assert!(stage.fake.assignments_of(SLOTS[0].1).is_empty());
 }
@@ -53,7 +62,7 @@ async fn p4_only_not_found_proves_that_it_is_gone() {
     let entry = stage.entry(&plan, lease(), 0);
     for fault in [FakeFault::Status(403), FakeFault::Status(404), FakeFault::Status(204), FakeFault::Garbage] {
         stage.fake.fault("GET", "roleAssignments/", fault);
-        let answer = stage.provider.confirm(&stage.scope(0), &[entry.clone()]).await;
+        let answer = stage.provider.confirm(&stage.scope(0), std::slice::from_ref(&entry)).await;
         assert!(answer.is_err(), "{fault:?} was taken for a proof");
     }
     assert_eq!(stage.provider.confirm(&stage.scope(0), &[entry]).await.unwrap(), [Confirmation::InForce]);
@@ -68,7 +77,7 @@ async fn a_removal_that_fails_is_tried_again_at_the_pace_that_is_asked_for_and_t
     let entry = stage.entry(&plan, lease, 0);
     stage.fake.fault("DELETE", "roleAssignments/", FakeFault::Throttle(1));
     stage.fake.fault("DELETE", "roleAssignments/", FakeFault::Status(503));
-    assert!(!stage.provider.deny(&stage.scope(0), &[entry.clone()], now()).await.unwrap().unchanged);
+    assert!(!stage.provider.deny(&stage.scope(0), std::slice::from_ref(&entry), now()).await.unwrap().unchanged);
     for _ in 0..4 {
         stage.fake.fault("GET", "roleAssignments/", FakeFault::Status(500));
     }

@@ -19,10 +19,10 @@ use crate::{AzureProvider, delegation};
 pub(crate) const TENANT: Uuid = Uuid::from_u128(0x7e4a);
 pub(crate) const SUBSCRIPTION: Uuid = Uuid::from_u128(0x50b5);
 pub(crate) const BASE: Uuid = Uuid::from_u128(0xba5e);
-pub(crate) const BASE_PRINCIPAL: Uuid = Uuid::from_u128(0xba5e_0b);
+pub(crate) const BASE_PRINCIPAL: Uuid = Uuid::from_u128(0x00ba_5e0b);
 /// The slots' client ids and object ids.
 pub(crate) const SLOTS: [(Uuid, Uuid); 2] =
-    [(Uuid::from_u128(0x5107_01), Uuid::from_u128(0x0b_01)), (Uuid::from_u128(0x5107_02), Uuid::from_u128(0x0b_02))];
+    [(Uuid::from_u128(0x0051_0701), Uuid::from_u128(0x0b01)), (Uuid::from_u128(0x0051_0702), Uuid::from_u128(0x0b02))];
 pub(crate) const ISSUER: &str = "https://issuer.test";
 pub(crate) const BLOB_READER: &str = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1";
 pub(crate) const SECRETS_USER: &str = "4633458b-17de-408a-b874-0445c86b69e6";
