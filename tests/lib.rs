@@ -10,6 +10,7 @@
 )]
 
 mod agent_process;
+mod azure_world;
 mod caller;
 mod checks;
 mod daemon;
@@ -21,6 +22,7 @@ mod worker;
 mod world;
 
 pub use agent_process::{AgentProcess, FileReader};
+pub use azure_world::{AzureVended, AzureWorld, SLOTS as AZURE_SLOTS};
 pub use caller::{Answer, Caller, Credentials};
 pub use checks::{grow_old, now};
 pub use daemon::Daemon;

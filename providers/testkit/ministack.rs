@@ -51,6 +51,14 @@ pub fn iam_packages() -> io::Result<PathBuf> {
     environment(".node-iam")
 }
 
+/// The virtual environment that `make setup` makes for azure-identity and azure-mgmt-authorization.
+///
+/// # Errors
+/// It is not there.
+pub fn azure_environment() -> io::Result<PathBuf> {
+    environment(".venv-azure")
+}
+
 /// An environment in the directory `GRANTD_TEST_VENVS`, by default the repository's root. Links are followed: the place
 /// behind them is the one that other users can reach.
 pub(crate) fn environment(name: &str) -> io::Result<PathBuf> {

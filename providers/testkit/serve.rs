@@ -17,8 +17,10 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 /// A request that has been read to its end.
 #[derive(Debug, Clone)]
@@ -63,6 +65,25 @@ pub(crate) struct Server {
 impl Server {
     /// Listens on `address` (port 0 for a free one) and answers with `handler` from the moment this returns.
     pub(crate) fn start<H: Handler>(name: &str, address: SocketAddr, handler: Arc<H>) -> io::Result<Self> {
+        Self::start_any(name, address, handler, None)
+    }
+
+    /// The same over TLS.
+    pub(crate) fn start_tls<H: Handler>(
+        name: &str,
+        address: SocketAddr,
+        handler: Arc<H>,
+        config: ServerConfig,
+    ) -> io::Result<Self> {
+        Self::start_any(name, address, handler, Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    fn start_any<H: Handler>(
+        name: &str,
+        address: SocketAddr,
+        handler: Arc<H>,
+        tls: Option<TlsAcceptor>,
+    ) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -71,7 +92,7 @@ impl Server {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(listener, handler) => {}
+                    () = accept(listener, handler, tls) => {}
                     _ = stopped => {}
                 }
             });
@@ -96,7 +117,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept<H: Handler>(listener: std::net::TcpListener, handler: Arc<H>) {
+async fn accept<H: Handler>(listener: std::net::TcpListener, handler: Arc<H>, tls: Option<TlsAcceptor>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return eprintln!("test server cannot listen: {error}"),
@@ -104,7 +125,7 @@ async fn accept<H: Handler>(listener: std::net::TcpListener, handler: Arc<H>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, Arc::clone(&handler)));
+                tokio::spawn(connection(stream, Arc::clone(&handler), tls.clone()));
             }
             Err(error) => {
                 eprintln!("test server cannot accept: {error}");
@@ -114,12 +135,21 @@ async fn accept<H: Handler>(listener: std::net::TcpListener, handler: Arc<H>) {
     }
 }
 
-async fn connection<H: Handler>(stream: TcpStream, handler: Arc<H>) {
+async fn connection<H: Handler>(stream: TcpStream, handler: Arc<H>, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
     let Ok(twin) = stream.as_fd().try_clone_to_owned() else { return };
     let service = service_fn(|request| respond(request, Arc::clone(&handler), &twin));
+    let server = hyper::server::conn::http1::Builder::new();
     // Errors here are the client's hanging up or our own resets.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    match tls {
+        None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+        Some(tls) => {
+            // Whoever does not trust the certificate says so by hanging up.
+            if let Ok(stream) = tls.accept(stream).await {
+                drop(server.serve_connection(TokioIo::new(stream), service).await);
+            }
+        }
+    }
 }
 
 async fn respond<H: Handler>(

@@ -344,6 +344,8 @@ pub struct Doctor {
 pub enum CloudName {
     /// Amazon Web Services.
     Aws,
+    /// Microsoft Azure.
+    Azure,
 }
 
 impl CloudName {
@@ -352,6 +354,7 @@ impl CloudName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Aws => "aws",
+            Self::Azure => "azure",
         }
     }
 }

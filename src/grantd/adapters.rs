@@ -9,6 +9,7 @@ use grantd::startup;
 use grantd::sys::files::Owners;
 use grantd_provider_api::{Assertions, Clock, Cloud, NoAssertions, Provider};
 use grantd_provider_aws::AwsProvider;
+use grantd_provider_azure::AzureProvider;
 use serde::de::DeserializeOwned;
 
 /// An adapter for each cloud that has a table in `grantd.toml`.
@@ -30,6 +31,12 @@ pub fn providers(
                 let aws = AwsProvider::new(config, Arc::clone(clock), federation(issuers))
                     .map_err(|error| error.to_string())?;
                 providers.insert(Cloud::Aws, Arc::new(aws));
+            }
+            "azure" => {
+                let config: grantd_provider_azure::Config = parsed(table)?;
+                startup::check_files(config.files(), owners)?;
+                let azure = AzureProvider::new(config, Arc::clone(clock), federation(issuers));
+                providers.insert(Cloud::Azure, Arc::new(azure.map_err(|error| error.to_string())?));
             }
             other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
         }

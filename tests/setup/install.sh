@@ -136,6 +136,7 @@ packages
 users
 environment ministack
 environment aws
+environment azure
 environment catalog
 environment seaweedfs
 node_packages iam

@@ -192,6 +192,25 @@ fn every_setting_of_an_issuer_is_in_the_manual_with_its_default() {
 }
 
 #[test]
+fn every_setting_of_azure_is_in_the_example_or_in_the_manual() {
+    let (_, tables) = include_str!("operations.md").split_once("\n# Settings of Azure\n").unwrap();
+    let text = [&source("config/grantd.toml"), tables].concat();
+    let raw = source("providers/azure/raw.rs");
+    let fields = raw.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": ")).map(|(name, _)| name);
+    // The members of the kinds of base stand in one line each.
+    let members = raw.lines().filter(|line| line.starts_with("    ") && line.contains(" { ") && line.ends_with(" },"));
+    let members = members.flat_map(|line| line.split(['{', ',']).filter_map(|part| part.trim().split_once(": ")));
+    let settings: BTreeSet<&str> = fields.chain(members.map(|(name, _)| name)).collect();
+    assert!(settings.len() >= 22, "{settings:?}");
+    for setting in settings {
+        assert!(
+            [" = ", "`", "]"].iter().any(|end| text.contains(&format!("{setting}{end}"))),
+            "nothing says what the setting {setting} of Azure is for"
+        );
+    }
+}
+
+#[test]
 fn the_rules_of_the_daemon_itself_and_its_exit_codes_are_told() {
     let quorum = source("src/grantd/broker/quorum.rs");
     let rules: Vec<&str> =

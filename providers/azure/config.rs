@@ -1,0 +1,318 @@
+//! The `[azure]` table of the configuration: read, checked once, and never doubted again. Pure: it opens no file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use azure_core::http::Url;
+use grantd_provider_api::{ErrorKind, ProviderError};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::cloud::Endpoints;
+use crate::limits::{LONGEST_TOKEN, SUBJECT_CHARACTERS, TOKEN_LIFETIME};
+use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawSlot, RawTimeouts};
+
+/// Everything that the adapter was told. Deserialises from the `[azure]` table and is valid once it exists.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "RawConfig")]
+pub struct Config {
+    pub(crate) accounts: BTreeMap<String, AccountConfig>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) readiness: Duration,
+    pub(crate) cool_down: Duration,
+    pub(crate) ca_bundle: Option<PathBuf>,
+}
+
+/// One account: a tenant, and subscriptions that trust it.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountConfig {
+    pub name: String,
+    pub tenant: Uuid,
+    pub subscriptions: Vec<Uuid>,
+    pub endpoints: Endpoints,
+    pub base: BaseConfig,
+    pub propagation: Propagation,
+    pub max_session: Duration,
+    pub token_lifetime: Duration,
+    pub slots: Vec<SlotConfig>,
+}
+
+/// Who writes the role assignments. Always named here, never found in the environment.
+#[derive(Debug, Clone)]
+pub(crate) enum BaseConfig {
+    Federation { client_id: Uuid, subject: String },
+    TokenFile { client_id: Uuid, token_file: PathBuf },
+    ManagedIdentity { client_id: Option<Uuid>, endpoint: Url },
+}
+
+/// A service principal that carries one session at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct SlotConfig {
+    pub client_id: Uuid,
+    pub object_id: Uuid,
+    pub subject: String,
+}
+
+/// How long a change of role assignments takes to be felt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Propagation {
+    pub expected: Duration,
+    pub worst: Duration,
+}
+
+/// How long to wait for Azure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub connect: Duration,
+    pub attempt: Duration,
+    pub operation: Duration,
+}
+
+/// Something in the `[azure]` table is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("azure: {0}")]
+pub struct ConfigError(String);
+
+impl From<ConfigError> for ProviderError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ErrorKind::Config, error)
+    }
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError(what.into()))
+}
+
+impl Config {
+    /// The names of the configured accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.accounts.keys().map(String::as_str)
+    }
+
+    /// Every file that the adapter will read. Whoever can write one of them can become the daemon's base identity
+    /// or its certificate authority: the daemon checks their owners.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let base = self.accounts.values().filter_map(|account| match &account.base {
+            BaseConfig::TokenFile { token_file, .. } => Some(token_file),
+            BaseConfig::Federation { .. } | BaseConfig::ManagedIdentity { .. } => None,
+        });
+        base.chain(&self.ca_bundle).map(PathBuf::as_path)
+    }
+}
+
+impl TryFrom<RawConfig> for Config {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawConfig) -> Result<Self, Self::Error> {
+        let propagation = match &raw.propagation {
+            Some(raw) => propagation(raw)?,
+            // Azure RBAC, "Troubleshoot Azure RBAC", tells of up to 10 minutes; services that keep their own caches, such
+            // as Event Hubs and Service Bus, of up to 30.
+            None => Propagation { expected: secs(120), worst: secs(1_800) },
+        };
+        let mut accounts = BTreeMap::new();
+        let mut principals = BTreeSet::new();
+        for raw in raw.account {
+            let account = account(raw, propagation)?;
+            for slot in &account.slots {
+                if !principals.insert(slot.client_id) || !principals.insert(slot.object_id) {
+                    return wrong(format!(
+                        "slot {} is used twice, or has one id for two things: a slot carries one session at a time",
+                        slot.client_id
+                    ));
+                }
+            }
+            if let Some(twin) = accounts.insert(account.name.clone(), account) {
+                return wrong(format!("account name \"{}\" is used twice", twin.name));
+            }
+        }
+        for account in accounts.values() {
+            let base = match &account.base {
+                BaseConfig::Federation { client_id, .. } | BaseConfig::TokenFile { client_id, .. } => Some(client_id),
+                BaseConfig::ManagedIdentity { client_id, .. } => client_id.as_ref(),
+            };
+            if base.is_some_and(|base| principals.contains(base)) {
+                return wrong(format!(
+                    "account \"{}\": its base is a slot too: whoever holds a session could assign roles",
+                    account.name
+                ));
+            }
+        }
+        if let Some(path) = raw.ca_bundle.as_deref() {
+            absolute("ca_bundle", path)?;
+        }
+        Ok(Self {
+            accounts,
+            timeouts: timeouts(raw.timeouts.unwrap_or_default())?,
+            readiness: bounded("readiness", raw.readiness, "10s", Duration::ZERO, secs(300))?,
+            cool_down: bounded("cool_down", raw.cool_down, "5m", Duration::ZERO, secs(86_400))?,
+            ca_bundle: raw.ca_bundle,
+        })
+    }
+}
+
+fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountConfig, ConfigError> {
+    let name = raw.name;
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return wrong(format!("account name {name:?} is 1 to 64 letters, digits, hyphens, underscores and full stops"));
+    }
+    let at = |error: ConfigError| ConfigError(format!("account \"{name}\": {}", error.0));
+    let tenant = guid("tenant", &raw.tenant).map_err(at)?;
+    let mut subscriptions = Vec::new();
+    for text in &raw.subscriptions {
+        let id = guid("subscriptions", text).map_err(at)?;
+        if subscriptions.contains(&id) {
+            return Err(at(ConfigError(format!("subscription {id} is named twice"))));
+        }
+        subscriptions.push(id);
+    }
+    if subscriptions.is_empty() {
+        return Err(at(ConfigError("it has no subscriptions, so nothing could ever be issued".to_owned())));
+    }
+    let endpoints = Endpoints::new(raw.cloud, raw.endpoints).map_err(ConfigError).map_err(at)?;
+    let base = base(raw.base).map_err(at)?;
+    let propagation = raw.propagation.as_ref().map_or(Ok(propagation_default), propagation).map_err(at)?;
+    let token_lifetime = bounded_in("token_lifetime", raw.token_lifetime, TOKEN_LIFETIME, secs(60), LONGEST_TOKEN);
+    let token_lifetime = token_lifetime.map_err(at)?;
+    // Tokens live at least an hour; a lease is not to outlive the token that was handed out for it.
+    let max_session = bounded_in("max_session", raw.max_session, secs(55 * 60), secs(1), LONGEST_TOKEN).map_err(at)?;
+    if max_session > token_lifetime {
+        return Err(at(ConfigError(
+            "max_session is longer than token_lifetime: no lease outlives its token".to_owned(),
+        )));
+    }
+    let mut slots = Vec::new();
+    for raw in raw.slot {
+        slots.push(slot(raw).map_err(at)?);
+    }
+    if slots.is_empty() {
+        return Err(at(ConfigError("it has no [[azure.account.slot]], so nothing could ever be issued".to_owned())));
+    }
+    Ok(AccountConfig { name, tenant, subscriptions, endpoints, base, propagation, max_session, token_lifetime, slots })
+}
+
+fn slot(raw: RawSlot) -> Result<SlotConfig, ConfigError> {
+    let client_id = guid("slot.client_id", &raw.client_id)?;
+    let object_id = guid("slot.object_id", &raw.object_id)?;
+    if client_id == object_id {
+        return wrong(format!(
+            "slot.object_id {object_id} is the client_id too: it is the service principal's own id, as \
+             az ad sp show --id CLIENT_ID --query id tells it"
+        ));
+    }
+    Ok(SlotConfig { client_id, object_id, subject: subject("slot.subject", raw.subject)? })
+}
+
+fn base(raw: RawBase) -> Result<BaseConfig, ConfigError> {
+    Ok(match raw {
+        RawBase::Federation { client_id, subject: text } => BaseConfig::Federation {
+            client_id: guid("base.client_id", &client_id)?,
+            subject: subject("base.subject", text)?,
+        },
+        RawBase::TokenFile { client_id, token_file } => {
+            absolute("base.token_file", &token_file)?;
+            BaseConfig::TokenFile { client_id: guid("base.client_id", &client_id)?, token_file }
+        }
+        RawBase::ManagedIdentity { allow_instance_metadata_reachable: false, .. } => {
+            return wrong(
+                "base: managed_identity gives the host's identity to any process that can reach 169.254.169.254, \
+                 so every job could take what grantd exists to guard: use another base, or block it for all uids \
+                 but the daemon's and then write allow_instance_metadata_reachable = true",
+            );
+        }
+        RawBase::ManagedIdentity { client_id, endpoint, .. } => {
+            let text = endpoint.as_deref().unwrap_or("http://169.254.169.254");
+            let endpoint = Url::parse(text).ok().filter(is_metadata);
+            let endpoint = endpoint.ok_or_else(|| {
+                ConfigError(format!("base.endpoint {text:?} is neither http://169.254.169.254 nor on loopback"))
+            })?;
+            let client_id = client_id.map(|text| guid("base.client_id", &text)).transpose()?;
+            BaseConfig::ManagedIdentity { client_id, endpoint }
+        }
+    })
+}
+
+/// The instance metadata service itself, or a stand-in on this host: it speaks plain HTTP.
+fn is_metadata(url: &Url) -> bool {
+    url.scheme() == "http" && matches!(url.host_str(), Some("169.254.169.254" | "127.0.0.1")) && url.query().is_none()
+}
+
+fn guid(what: &str, text: &str) -> Result<Uuid, ConfigError> {
+    let wrong = || ConfigError(format!("{what} {text:?} is no id such as 00000000-0000-0000-0000-000000000001"));
+    let id = Uuid::try_parse(text).map_err(|_| wrong())?;
+    if id.is_nil() || text.len() != 36 { Err(wrong()) } else { Ok(id) }
+}
+
+fn subject(what: &str, text: String) -> Result<String, ConfigError> {
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"'\"\\*?".contains(&b));
+    if text.is_empty() || text.len() > SUBJECT_CHARACTERS || !plain {
+        return wrong(format!(
+            "{what} {text:?} is 1 to {SUBJECT_CHARACTERS} printable characters without spaces, quotes, * and ?"
+        ));
+    }
+    Ok(text)
+}
+
+fn absolute(what: &str, path: &Path) -> Result<(), ConfigError> {
+    if path.is_absolute() { Ok(()) } else { wrong(format!("{what}: {} is not an absolute path", path.display())) }
+}
+
+fn propagation(raw: &RawPropagation) -> Result<Propagation, ConfigError> {
+    let expected = bounded("propagation.expected", Some(raw.expected), "", Duration::ZERO, secs(3_600))?;
+    let worst = bounded("propagation.worst", Some(raw.worst), "", expected, secs(86_400))?;
+    Ok(Propagation { expected, worst })
+}
+
+fn timeouts(raw: RawTimeouts) -> Result<Timeouts, ConfigError> {
+    let (least, most) = (Duration::from_millis(50), secs(60));
+    let attempt = bounded("timeouts.attempt", raw.attempt, "6s", least, most)?;
+    Ok(Timeouts {
+        connect: bounded("timeouts.connect", raw.connect, "2s", least, most)?,
+        attempt,
+        operation: bounded("timeouts.operation", raw.operation, "15s", attempt, most)?,
+    })
+}
+
+fn bounded_in(
+    what: &str,
+    given: Option<SignedDuration>,
+    default: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, ConfigError> {
+    match given {
+        None => Ok(default),
+        given => bounded(what, given, "", least, most),
+    }
+}
+
+fn bounded(
+    what: &str,
+    given: Option<SignedDuration>,
+    default: &str,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, ConfigError> {
+    let given = match given {
+        Some(given) => given,
+        None => default.parse().map_err(|error| ConfigError(format!("{what}: {error}")))?,
+    };
+    match Duration::try_from(given) {
+        Ok(duration) if duration >= least && duration <= most => Ok(duration),
+        _ => {
+            let (least, most) = (SignedDuration::try_from(least), SignedDuration::try_from(most));
+            let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+            wrong(format!("{what} = {given:#} is not between {least:#} and {most:#}"))
+        }
+    }
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;
