@@ -7,6 +7,7 @@
 mod account;
 mod fakests;
 mod faultproxy;
+mod gcp;
 mod ministack;
 mod process;
 mod query;
@@ -17,5 +18,6 @@ mod testing;
 pub use account::{Account, Keys, Prober, Sight, probe};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
+pub use gcp::{FakeGoogle, Signer, gcp_environment};
 pub use ministack::{MiniStack, aws_environment, ministack_environment, repository_root};
 pub use process::{Finished, guarded, run, spawn_on_keeper};

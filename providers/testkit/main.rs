@@ -1,6 +1,7 @@
 //! The proxy and the fake as programs, for the demo, benchmarks and tests in other languages.
 //!
-//! `grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]]` and `grantd-testkit fakests [LISTEN]`, addresses as `127.0.0.1:PORT`.
+//! `grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]]`, `grantd-testkit fakests [LISTEN]`, addresses as `127.0.0.1:PORT`, and
+//! `grantd-testkit fakegoogle`.
 //! Prints one line of JSON with the URLs, then runs until its standard input ends.
 #![forbid(unsafe_code)]
 
@@ -8,7 +9,7 @@ use std::error::Error;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use grantd_testkit::{FakeSts, FakeStsSettings, FaultProxy};
+use grantd_testkit::{FakeGoogle, FakeSts, FakeStsSettings, FaultProxy};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -24,7 +25,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             let fake = FakeSts::start_on(FakeStsSettings::default(), address(rest.first())?)?;
             announce(&json!({ "url": fake.url() }))
         }
-        _ => Err("usage: grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]] | grantd-testkit fakests [LISTEN]".into()),
+        ["fakegoogle"] => {
+            let fake = FakeGoogle::start()?;
+            announce(&json!({ "url": fake.url() }))
+        }
+        _ => Err("usage: grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]] | grantd-testkit fakests [LISTEN] | grantd-testkit fakegoogle".into()),
     }
 }
 

@@ -37,7 +37,7 @@ pub fn aws_environment() -> io::Result<PathBuf> {
 
 /// An environment in the directory `GRANTD_TEST_VENVS`, by default the repository's root. Links are followed: the place
 /// behind them is the one that other users can reach.
-fn environment(name: &str) -> io::Result<PathBuf> {
+pub(crate) fn environment(name: &str) -> io::Result<PathBuf> {
     let place = std::env::var_os("GRANTD_TEST_VENVS").map_or_else(repository_root, PathBuf::from).join(name);
     place.canonicalize().map_err(|error| {
         let text = format!("{} is not there ({error}): run make setup", place.display());
