@@ -13,7 +13,7 @@ use crate::config::{AccountConfig, Config};
 use crate::http::Http;
 use crate::link::Link;
 use crate::resource::Resource;
-use crate::writer::{Pace, Writer};
+use crate::writer::{Change, Done, Pace, Writer};
 
 /// After so many issues in a row without a usable answer, issuing fails at once for [`PAUSE`].
 const BREAK_AFTER: u32 = 5;
@@ -52,6 +52,7 @@ struct Health {
 pub(crate) struct Account {
     pub link: Link,
     write_interval: Duration,
+    operation: Duration,
     pace: Arc<Pace>,
     writers: Mutex<BTreeMap<Resource, Arc<Writer>>>,
     health: Mutex<Health>,
@@ -72,6 +73,7 @@ impl Account {
         Self {
             link: Link { config, http, base, clock, clock_skew: all.clock_skew },
             write_interval: all.write_interval,
+            operation: all.timeouts.operation,
             pace: Arc::default(),
             writers: Mutex::default(),
             health: Mutex::default(),
@@ -83,8 +85,23 @@ impl Account {
         &self.link.config
     }
 
-    /// The one writer of a policy.
-    pub fn writer(&self, policy: &Resource) -> Arc<Writer> {
+    /// Has a policy changed by its one writer, which goes on when the time for it is over.
+    ///
+    /// # Errors
+    /// As [`Writer::change`]; `Unknown` when it took too long.
+    pub async fn change(&self, policy: &Resource, change: Change) -> Result<Done, ProviderError> {
+        let writer = self.writer(policy);
+        let changed = writer.change(change);
+        tokio::time::timeout(self.operation, changed).await.unwrap_or_else(|_| {
+            let text = format!(
+                "account \"{}\": changing the policy of {policy} takes too long; whether it is done is unknown",
+                self.config().name
+            );
+            Err(ProviderError::new(ErrorKind::Unknown, text))
+        })
+    }
+
+    fn writer(&self, policy: &Resource) -> Arc<Writer> {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let new =
             || Arc::new(Writer::new(self.link.clone(), policy.clone(), self.write_interval, Arc::clone(&self.pace)));

@@ -18,6 +18,7 @@ pub(crate) async fn examine(account: &Account, resources: &[ResourceRef]) -> Vec
     let about = format!("account {}", account.config().name);
     let mut findings = Vec::new();
     let link = &account.link;
+    findings.push(clock(account, &about).await);
     match link.base.token().await {
         Ok(_) => findings.push(Finding::ok(
             &about,
@@ -38,7 +39,6 @@ pub(crate) async fn examine(account: &Account, resources: &[ResourceRef]) -> Vec
             return findings;
         }
     }
-    findings.push(clock(account, &about).await);
     for project in &account.config().projects {
         project_policy(account, project, &mut findings).await;
     }

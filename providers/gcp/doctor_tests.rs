@@ -36,7 +36,7 @@ async fn each_thing_that_is_wrong_is_told_with_what_to_do() {
     let ended = json!({ "title": "grantd until 2020-01-01T00:00:00Z", "expression": "request.time < timestamp(\"2020-01-01T00:00:00Z\")" });
     stage.fake.control(
         "setup",
-        &json!({ "forward": 3600, "policies": {
+        &json!({ "forward": 40, "policies": {
         project: { "bindings": [
             { "role": "roles/storage.admin", "members": [daemon] },
             { "role": "projects/acme-prod/roles/grantd_reader", "members": [daemon] },

@@ -25,8 +25,7 @@ pub(crate) async fn deny(account: &Account, entries: &[DenyEntry]) -> Result<Rev
     let mut written = false;
     let by_policy = by_policy(entries)?;
     let all = by_policy.into_iter().map(|(policy, leases)| async move {
-        let outcome = account.writer(&policy).change(Change::Remove(leases)).await;
-        match outcome {
+        match account.change(&policy, Change::Remove(leases)).await {
             // What does not exist grants nothing.
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Done { etag: "gone".to_owned(), written: false }),
             outcome => outcome,
@@ -89,13 +88,18 @@ pub(crate) async fn marked(account: &Account, scope: &DenyScope) -> Result<Vec<M
         let found = match account.link.read(&policy).await {
             Ok(found) => found.ours(&pool),
             Err(error) if error.kind == ErrorKind::NotFound => continue,
+            // Others may let a service account in where the daemon has no say; what it wrote it can read.
+            Err(error) if error.kind == ErrorKind::Refused && matches!(kind, ScopeKind::ServiceAccount(_)) => {
+                tracing::warn!(%policy, %error, "a policy that names a pooled service account cannot be looked into");
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let now = account.link.clock.now();
         let (dead, alive): (Vec<Ours>, Vec<Ours>) =
             found.into_iter().partition(|ours| ours.until.is_some_and(|until| until <= now));
         if !dead.is_empty()
-            && let Err(error) = account.writer(&policy).change(Change::Tidy).await
+            && let Err(error) = account.change(&policy, Change::Tidy).await
         {
             tracing::warn!(%policy, %error, "bindings that have ended could not be tidied away; trying again later");
         }
@@ -122,7 +126,7 @@ pub(crate) async fn remove(account: &Account, marks: &[Mark]) -> Result<(), Prov
         by_policy.entry(policy).or_default().push(mark.lease);
     }
     for (policy, leases) in by_policy {
-        match account.writer(&policy).change(Change::Remove(leases)).await {
+        match account.change(&policy, Change::Remove(leases)).await {
             Err(error) if error.kind != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -176,7 +180,8 @@ struct Found {
 async fn search(account: &Account, kind: &ScopeKind) -> Result<BTreeSet<Resource>, ProviderError> {
     let phrase = match kind {
         ScopeKind::ServiceAccount(email) => email.clone(),
-        _ => account.config().pool_principal(),
+        // The daemon's own principal is of the pool too, and what it may do is no lease's.
+        _ => format!("{}lease", account.config().subject_prefix()),
     };
     let query = format!("policy:\"{phrase}\"");
     let mut all = BTreeSet::new();

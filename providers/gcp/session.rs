@@ -214,7 +214,7 @@ async fn token(account: &Account, prepared: &Prepared, request: &IssueRequest<'_
 async fn bind(account: &Account, prepared: &Prepared) -> Result<(), ProviderError> {
     let mut written = false;
     for (policy, wanted) in &prepared.wanted {
-        match account.writer(policy).change(Change::Add(wanted.clone())).await {
+        match account.change(policy, Change::Add(wanted.clone())).await {
             Ok(_) => written = true,
             Err(error) if written => {
                 return Err(ProviderError::new(

@@ -77,6 +77,7 @@ pub fn config_text(endpoint: &str, more: &str) -> String {
     format!(
         r#"
 write_interval = "0s"
+clock_skew = "20s"
 propagation = {{ expected = "0s", worst = "0s" }}
 timeouts = {{ attempt = "2s", operation = "10s" }}
 [[account]]

@@ -19,6 +19,11 @@ const ATTEMPTS: u32 = 8;
 /// How long to wait before the second try; each further one waits for twice as long.
 const BACKOFF: Duration = Duration::from_millis(25);
 
+/// How often a write is tried again when there were too many, and how long to wait before (Cloud Storage, "Quotas and
+/// limits": one update of a bucket's metadata a second).
+const THROTTLED_ATTEMPTS: u32 = 4;
+const SLOW_DOWN: Duration = Duration::from_millis(1_100);
+
 /// What is to become of a policy.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
@@ -39,17 +44,31 @@ pub(crate) struct Done {
     pub written: bool,
 }
 
-/// At most so many writes of an account.
+/// The time between writes.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(tokio::sync::Mutex<Option<Instant>>);
 
 impl Pace {
+    /// Waits for a turn, and takes it.
     async fn take(&self, interval: Duration) {
         let mut next = self.0.lock().await;
         if let Some(at) = *next {
             sleep_until(at).await;
         }
         *next = Instant::now().checked_add(interval);
+    }
+
+    /// Waits until a turn could be taken.
+    async fn wait(&self) {
+        let next = *self.0.lock().await;
+        if let Some(at) = next {
+            sleep_until(at).await;
+        }
+    }
+
+    /// A write has just ended.
+    async fn written(&self, interval: Duration) {
+        *self.0.lock().await = Instant::now().checked_add(interval);
     }
 }
 
@@ -102,7 +121,7 @@ impl Writer {
 
     async fn run(&self) {
         loop {
-            self.own.take(self.interval).await;
+            self.own.wait().await;
             let jobs = {
                 let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
                 let jobs = std::mem::take(&mut queue.jobs);
@@ -135,12 +154,19 @@ impl Writer {
                 return answer(&Ok(Done { etag: found.etag().to_owned(), written: false }));
             }
             self.shared.take(ACCOUNT_WRITE_INTERVAL).await;
-            match self.link.write(&self.resource, &policy).await {
+            let written = self.link.write(&self.resource, &policy).await;
+            self.own.written(self.interval).await;
+            match written {
                 Ok(written) => return answer(&Ok(Done { etag: written.etag().to_owned(), written: true })),
                 Err(error) if error.kind == ErrorKind::Conflict && attempt < ATTEMPTS => {
                     tracing::debug!(resource = %self.resource, attempt, "somebody else wrote the policy; reading it again");
                     sleep(backoff).await;
                     backoff = backoff.saturating_mul(2);
+                }
+                // Somebody else writes there too: our own pace is not all that counts.
+                Err(error) if error.kind == ErrorKind::Throttled && attempt < THROTTLED_ATTEMPTS => {
+                    tracing::debug!(resource = %self.resource, attempt, "too many writes of the policy; waiting");
+                    sleep(SLOW_DOWN).await;
                 }
                 Err(error) => return answer(&Err(conflict_is_busy(error))),
             }
