@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{ProviderError, Secret};
+use crate::{ErrorKind, ProviderError, Secret};
 
 /// What a token is to say.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Assertion<'a> {
 
 /// Mints the daemon's own identity tokens: JSON Web Tokens, signed by a key that the cloud knows by the published key set.
 pub trait Assertions: fmt::Debug + Send + Sync {
-    /// The issuer's URL, as the cloud has it configured.
+    /// The issuer's URL, as the cloud has it configured; empty where there is no issuer.
     fn issuer(&self) -> &str;
 
     /// A token that says so.
@@ -30,4 +30,19 @@ pub trait Assertions: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Config` when there is no issuer or no usable key; `Invalid` when a claim cannot be said.
     fn mint(&self, assertion: &Assertion<'_>) -> Result<Secret, ProviderError>;
+}
+
+/// Where no issuer is configured: it mints nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoAssertions;
+
+impl Assertions for NoAssertions {
+    fn issuer(&self) -> &str {
+        ""
+    }
+
+    fn mint(&self, _: &Assertion<'_>) -> Result<Secret, ProviderError> {
+        let why = "the daemon is no issuer of tokens: add [issuer] to grantd.toml";
+        Err(ProviderError::new(ErrorKind::Config, why))
+    }
 }

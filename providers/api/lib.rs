@@ -12,7 +12,7 @@ mod plan;
 mod provider;
 mod secret;
 
-pub use assertion::{Assertion, Assertions};
+pub use assertion::{Assertion, Assertions, NoAssertions};
 pub use clock::{Clock, SystemClock};
 pub use doctor::{AccountNeeds, Finding, Need, Standing, Trial};
 pub use entitlement::{

@@ -139,6 +139,9 @@ pub enum Command {
     Bootstrap(Bootstrap),
     /// Look over this host and the cloud accounts, and say what to change. It changes nothing. For administrators.
     Doctor(Doctor),
+    /// The daemon's own issuers of tokens and their keys. For administrators.
+    #[command(subcommand)]
+    Issuer(Issuer),
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(Audit),
@@ -345,6 +348,53 @@ impl CloudName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Aws => "aws",
+        }
+    }
+}
+
+/// The daemon's own issuers of tokens.
+#[derive(Debug, Subcommand)]
+pub enum Issuer {
+    /// Show the issuers with their keys.
+    Show,
+    /// Make a new key. It signs once it was published for as long as grantd.toml says.
+    Rotate {
+        /// Which issuer.
+        #[arg(long, value_enum, default_value = "federation")]
+        issuer: IssuerName,
+        /// The key that signs leaked: the new one signs at once, and the old one is to be published no more.
+        #[arg(long)]
+        leaked: bool,
+    },
+    /// Write what is to be served at the issuer's URL into a directory, and tell the daemon that it is served.
+    Publish {
+        /// The directory that is served at the URL.
+        directory: PathBuf,
+        /// Which issuer.
+        #[arg(long, value_enum, default_value = "federation")]
+        issuer: IssuerName,
+        /// Write the files only, such as to copy them to where they are served.
+        #[arg(long)]
+        draft: bool,
+    },
+}
+
+/// An issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IssuerName {
+    /// Whose tokens clouds take for a session.
+    Federation,
+    /// Whose tokens are handed out.
+    Oidc,
+}
+
+impl IssuerName {
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Federation => "federation",
+            Self::Oidc => "oidc",
         }
     }
 }

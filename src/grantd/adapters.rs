@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use grantd::config::Settings;
+use grantd::issuer::{FEDERATION, Issuer};
 use grantd::startup;
 use grantd::sys::files::Owners;
-use grantd_provider_api::{Clock, Cloud, Provider};
+use grantd_provider_api::{Assertions, Clock, Cloud, NoAssertions, Provider};
 use grantd_provider_aws::AwsProvider;
+use grantd_provider_gcp::GcpProvider;
 use serde::de::DeserializeOwned;
 
 /// An adapter for each cloud that has a table in `grantd.toml`.
@@ -18,6 +20,7 @@ pub fn providers(
     settings: &Settings,
     owners: &Owners,
     clock: &Arc<dyn Clock>,
+    issuers: &[Arc<Issuer>],
 ) -> Result<BTreeMap<Cloud, Arc<dyn Provider>>, String> {
     let mut providers: BTreeMap<Cloud, Arc<dyn Provider>> = BTreeMap::new();
     for (cloud, table) in &settings.providers {
@@ -28,10 +31,24 @@ pub fn providers(
                 let aws = AwsProvider::new(config, Arc::clone(clock)).map_err(|error| error.to_string())?;
                 providers.insert(Cloud::Aws, Arc::new(aws));
             }
+            "gcp" => {
+                let config: grantd_provider_gcp::Config = parsed(table)?;
+                startup::check_files(config.files(), owners)?;
+                let gcp = GcpProvider::new(config, Arc::clone(clock), federation(issuers));
+                providers.insert(Cloud::Gcp, Arc::new(gcp.map_err(|error| error.to_string())?));
+            }
             other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
         }
     }
     Ok(providers)
+}
+
+/// What mints assertions for clouds: the issuer that they federate with, or nothing.
+fn federation(issuers: &[Arc<Issuer>]) -> Arc<dyn Assertions> {
+    match issuers.iter().find(|issuer| issuer.name() == FEDERATION) {
+        Some(issuer) => Arc::clone(issuer) as Arc<dyn Assertions>,
+        None => Arc::new(NoAssertions),
+    }
 }
 
 fn parsed<T: DeserializeOwned>(table: &toml::Table) -> Result<T, String> {

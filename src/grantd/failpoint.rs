@@ -3,8 +3,8 @@
 /// Every name that [`hit`] is called with. A test drives the daemon into each of them; another test below keeps this
 /// list equal to what the source says.
 ///
-/// `request`, `approve`, `deny`, `cancel`, `extend`, `issue`, `renew`, `revoke`, `freeze`, `thaw`, `mass`, `drain` and
-/// `reload` are what callers and operators do; `expire`, `lapse`, `anchor`, `start` and `reconcile` are what the daemon
+/// `request`, `approve`, `deny`, `cancel`, `extend`, `issue`, `renew`, `revoke`, `freeze`, `thaw`, `mass`, `drain`,
+/// `reload` and `keys` are what callers and operators do; `expire`, `lapse`, `anchor`, `start` and `reconcile` are what the daemon
 /// does by itself.
 pub const ALL: &[&str] = &[
     "start.kept",
@@ -65,6 +65,9 @@ pub const ALL: &[&str] = &[
     "reload.swapped",
     "reload.decided",
     "reload.refused",
+    "keys.recorded",
+    "keys.staged",
+    "keys.written",
 ];
 
 /// Dies by SIGKILL here, if armed for `name`: by the variable `GRANTD_FAILPOINT`, or by the content of the file that

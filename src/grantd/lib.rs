@@ -6,6 +6,7 @@ pub mod broker;
 pub mod config;
 pub mod doctor;
 pub mod failpoint;
+pub mod issuer;
 pub mod manual;
 pub mod metrics;
 pub mod policy;

@@ -12,6 +12,7 @@ use grantd::api::{self, Api};
 use grantd::broker::{self, Broker};
 use grantd::config::Settings;
 use grantd::doctor::Host;
+use grantd::issuer::Issuer;
 use grantd::metrics::Metrics;
 use grantd::policy::Bundle;
 use grantd::pulse;
@@ -57,7 +58,8 @@ fn start(cli: &Cli) -> Result<(), String> {
     let settings = startup::read_settings(&cli.config, &owners)?;
     let bundle = startup::read_bundle(&settings.policy_dir, &owners)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let providers = adapters::providers(&settings, &owners, &clock)?;
+    let issuers = startup::issuers(&settings, &owners, &clock)?;
+    let providers = adapters::providers(&settings, &owners, &clock, &issuers)?;
     if cli.check {
         println!("ok: policy {} with {} clouds", bundle.version, providers.len());
         return Ok(());
@@ -68,13 +70,14 @@ fn start(cli: &Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
-    runtime.block_on(serve(Ready { settings, bundle, providers, clock, owners, hardening, fds }))
+    runtime.block_on(serve(Ready { settings, bundle, issuers, providers, clock, owners, hardening, fds }))
 }
 
 /// Everything that was read and found good.
 struct Ready {
     settings: Settings,
     bundle: Bundle,
+    issuers: Vec<Arc<Issuer>>,
     providers: BTreeMap<Cloud, Arc<dyn Provider>>,
     clock: Arc<dyn Clock>,
     owners: Owners,
@@ -83,8 +86,9 @@ struct Ready {
 }
 
 async fn serve(ready: Ready) -> Result<(), String> {
-    let Ready { settings, bundle, providers, clock, owners, hardening, fds } = ready;
+    let Ready { settings, bundle, issuers, providers, clock, owners, hardening, fds } = ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
+    issuers.iter().try_for_each(|issuer| issuer.open()).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
     let metrics = Metrics::new(Arc::clone(&clock));
     let notifier = Notifier::from_env();
@@ -96,6 +100,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
         clock,
         ids: Arc::new(RandomIds),
         fd_store,
+        issuers,
         settings: broker::Settings {
             default_ttl: settings.default_ttl,
             administrators: settings.roles.administrators.iter().copied().collect(),

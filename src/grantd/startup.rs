@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use grantd_provider_api::{Clock, RandomIds};
 use tokio::net::{TcpListener, UnixListener};
 use tracing_subscriber::EnvFilter;
 
 use crate::api::Limits;
 use crate::broker::Broker;
 use crate::config::{self, LogFormat, LogSettings, Settings, SocketGroup};
+use crate::issuer::{FEDERATION, Ground, Issuer, LONGEST_ASSERTION};
 use crate::metrics::{self, Metrics};
 use crate::policy::Bundle;
 use crate::sys::fdstore::{self, FdStore};
@@ -34,7 +37,26 @@ pub fn read_settings(path: &Path, owners: &Owners) -> Result<Settings, String> {
     for (cloud, table) in &mut settings.providers {
         config::resolve_credentials(cloud, table, handed_over.as_deref()).map_err(|error| error.to_string())?;
     }
+    if let Some(issuer) = &mut settings.issuer {
+        issuer.resolve("issuer", handed_over.as_deref()).map_err(|error| error.to_string())?;
+    }
     Ok(settings)
+}
+
+/// The daemon's own issuers of tokens, with the keys that come from files.
+///
+/// # Errors
+/// In words: a file that is no key, or that others could read or write.
+pub fn issuers(settings: &Settings, owners: &Owners, clock: &Arc<dyn Clock>) -> Result<Vec<Arc<Issuer>>, String> {
+    let ground = Ground {
+        state_dir: settings.state_dir.clone(),
+        owners: owners.clone(),
+        clock: Arc::clone(clock),
+        ids: Arc::new(RandomIds),
+    };
+    let federation = settings.issuer.as_ref().map(|issuer| (FEDERATION, issuer, LONGEST_ASSERTION));
+    let made = federation.into_iter().map(|(name, issuer, longest)| Issuer::new(name, issuer, longest, ground.clone()));
+    made.map(|issuer| issuer.map(Arc::new).map_err(|error| error.to_string())).collect()
 }
 
 /// Sets up what is told to standard error, and so to the journal.

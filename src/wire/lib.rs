@@ -9,6 +9,7 @@ mod doctor;
 mod drain;
 mod freeze;
 mod grant;
+mod issuer;
 mod lease;
 mod problem;
 mod status;
@@ -24,6 +25,7 @@ pub use grant::{
     ApprovalView, ApproveRequest, DenyRequest, EndRequest, ExtendRequest, ExtensionView, GivenApprovalView,
     GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, SubjectView, TaskBody,
 };
+pub use issuer::{DocumentView, IssuerDocuments, IssuerList, IssuerView, KeyView, PublishedRequest, RotateRequest};
 pub use lease::{
     AnchorChoice, AzureTokenBody, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended,
 };

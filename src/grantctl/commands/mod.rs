@@ -10,6 +10,7 @@ mod drain;
 mod end;
 mod freeze;
 mod grant;
+mod issuer;
 mod lease;
 mod local;
 mod status;
@@ -120,6 +121,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Status => status::status(context).await,
         Command::Bootstrap(wanted) => doctor::bootstrap(context, wanted).await,
         Command::Doctor(wanted) => doctor::doctor(context, wanted).await,
+        Command::Issuer(asked) => issuer::issuer(context, asked).await,
         Command::Audit(Audit::Verify { file: Some(file) }) => audit::verify_file(context, &file),
         Command::Audit(Audit::Verify { file: None }) => audit::verify(context).await,
         Command::Audit(Audit::Tail { follow, lines }) => audit::tail(context, lines, follow).await,

@@ -5,6 +5,7 @@ mod approvals;
 mod body;
 mod doctor;
 mod freezes;
+mod issuers;
 mod limits;
 mod measure;
 mod problem;

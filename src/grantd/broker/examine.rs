@@ -128,6 +128,7 @@ impl Broker {
             Ok(Err(_)) => unseen("a check died: see the daemon's log"),
             Err(_) => unseen("a check does not end: does a file system not answer?"),
         });
+        take(self.look_over_issuers());
         let mut work = tokio::task::JoinSet::new();
         for (cloud, account) in accounts {
             let broker = self.clone();

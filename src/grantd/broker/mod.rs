@@ -19,6 +19,7 @@ mod facts;
 mod freeze;
 mod gauges;
 mod issue;
+mod issuer;
 mod live;
 mod mass;
 mod matter;
@@ -48,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attest::Caller;
+use crate::issuer::Issuer;
 use crate::policy::Bundle;
 use crate::store::Store;
 use crate::sys::fdstore::FdStore;
@@ -88,6 +90,8 @@ pub struct Parts {
     pub ids: Arc<dyn IdSource>,
     /// What systemd keeps for us over a restart.
     pub fd_store: FdStore,
+    /// The daemon's own issuers of tokens, opened.
+    pub issuers: Vec<Arc<Issuer>>,
     /// The settings that concern the broker.
     pub settings: Settings,
 }
@@ -119,6 +123,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     fd_store: FdStore,
+    issuers: Vec<Arc<Issuer>>,
+    keys: tokio::sync::Mutex<()>,
     settings: Settings,
     live: live::Live,
     anchors: anchors::Anchors,
@@ -147,6 +153,8 @@ impl Broker {
                 clock: parts.clock,
                 ids: parts.ids,
                 fd_store: parts.fd_store,
+                issuers: parts.issuers,
+                keys: tokio::sync::Mutex::default(),
                 settings: parts.settings,
                 live: live::Live::default(),
                 anchors: anchors::Anchors::default(),
@@ -171,8 +179,11 @@ impl Broker {
         self.keep_first_bundle().await?;
         self.read_freezes().await?;
         self.read_propagations().await?;
+        // Before the clouds are asked anything: they may be asked with tokens.
+        self.tend_issuers().await?;
         self.reconcile_at_start().await?;
         self.keep_running("the reaper", self.clone().reap_for_ever());
+        self.keep_running("the keeper of keys", self.clone().tend_issuers_for_ever());
         self.keep_running("the reconciler", self.clone().reconcile_for_ever());
         for provider in self.inner.providers.values() {
             self.keep_running("the sweeper", self.clone().sweep_for_ever(Arc::clone(provider)));

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::raw::ConfigError;
 
 const FILE: &str = "grantd.toml";
-const PREFIX: &str = "credential:";
+/// What stands before the name of a credential.
+pub(super) const PREFIX: &str = "credential:";
 
 /// Puts the path of each credential that `table` names in its place.
 ///
@@ -19,12 +20,18 @@ pub fn resolve(cloud: &str, table: &mut toml::Table, directory: Option<&Path>) -
     Ok(())
 }
 
+/// One file: its path as it is, or that of the credential which is named.
+pub(super) fn resolve_one(key: &str, text: &str, directory: Option<&Path>) -> Result<String, ConfigError> {
+    match text.strip_prefix(PREFIX) {
+        Some(name) => path_of(key, name, directory),
+        None => Ok(text.to_owned()),
+    }
+}
+
 fn in_value(key: &str, value: &mut toml::Value, directory: Option<&Path>) -> Result<(), ConfigError> {
     match value {
         toml::Value::String(text) => {
-            if let Some(name) = text.strip_prefix(PREFIX) {
-                *text = path_of(key, name, directory)?;
-            }
+            *text = resolve_one(key, text, directory)?;
             Ok(())
         }
         toml::Value::Array(values) => values.iter_mut().try_for_each(|value| in_value(key, value, directory)),

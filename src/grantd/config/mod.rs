@@ -3,12 +3,14 @@
 
 mod catalog;
 mod credential;
+mod issuer;
 mod people;
 mod raw;
 mod settings;
 
 pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;
+pub use issuer::IssuerSettings;
 pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, UserLookup, seconds};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::issuer::{IssuerSettings, RawIssuer};
 use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
 
 const FILE: &str = "grantd.toml";
@@ -30,6 +31,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where the metrics are served over TCP, if anywhere: an address of the loopback interface.
     pub metrics: Option<SocketAddr>,
+    /// The issuer whose tokens clouds take in place of a secret, if there is one.
+    pub issuer: Option<IssuerSettings>,
     /// One table for each cloud, by `aws`, `azure`, `gcp`; each adapter parses its own.
     pub providers: BTreeMap<String, toml::Table>,
 }
@@ -119,6 +122,7 @@ impl Settings {
             roles: raw.roles.parse(lookup)?,
             log: LogSettings { format: raw.log.format, filter: raw.log.filter },
             metrics: raw.metrics.parse()?,
+            issuer: raw.issuer.map(|issuer| issuer.parse("issuer")).transpose()?,
             providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp)]
                 .into_iter()
                 .filter_map(|(cloud, table)| Some((cloud.to_owned(), table?)))
@@ -138,6 +142,7 @@ struct Raw {
     roles: RawRoles,
     log: RawLog,
     metrics: RawMetrics,
+    issuer: Option<RawIssuer>,
     aws: Option<toml::Table>,
     azure: Option<toml::Table>,
     gcp: Option<toml::Table>,
@@ -154,6 +159,7 @@ impl Default for Raw {
             roles: RawRoles::default(),
             log: RawLog::default(),
             metrics: RawMetrics::default(),
+            issuer: None,
             aws: None,
             azure: None,
             gcp: None,
