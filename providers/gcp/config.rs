@@ -131,10 +131,10 @@ impl Config {
         self.ca_bundle.iter().map(PathBuf::as_path)
     }
 
-    /// Whether an account cannot work without the daemon's own issuer.
-    #[must_use]
-    pub fn needs_assertions(&self) -> bool {
-        !self.accounts.is_empty()
+    /// The accounts that cannot work without the daemon's own issuer.
+    pub fn federated(&self) -> impl Iterator<Item = &str> {
+        let assertion = |account: &&AccountConfig| matches!(account.base, BaseConfig::Assertion { .. });
+        self.accounts.values().filter(assertion).map(|account| account.name.as_str())
     }
 }
 

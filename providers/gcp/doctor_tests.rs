@@ -60,7 +60,7 @@ async fn without_a_token_the_rest_is_told_as_not_looked_at() {
     let stage = Stage::new("");
     stage.fake.control(
         "setup",
-        &json!({ "faults": [{ "path": "sts.googleapis.com", "status": 400, "body": { "error": "invalid_grant" } }] }),
+        &json!({ "faults": [{ "path": "sts.googleapis.com", "times": 2, "status": 400, "body": { "error": "invalid_grant" } }] }),
     );
     let findings = found(&stage).await;
     assert_eq!(of(&findings, "base.exchange").standing, Standing::Problem);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantd_provider_api::Clock as _;
-use grantd_testkit::Signer;
+use grantd_testkit::{FakeGoogle, Signer};
 
 use super::*;
 use crate::testing::{TestClock, adapter};
@@ -40,4 +40,31 @@ fn p11_a_silent_account_is_not_asked_again_at_once() {
     account.admit().unwrap();
     assert_eq!(account.health().last_error, None);
     assert_eq!(clock.now().to_string(), "2026-11-22T12:00:05Z");
+}
+
+#[tokio::test]
+async fn our_requests_are_those_of_googles_own_clients() {
+    let stage = crate::testing::Stage::new("");
+    let native = "//secretmanager.googleapis.com/projects/acme-prod/secrets/db";
+    let roles = "[[capability.\"secret:read\".roles]]\nrole = \"roles/secretmanager.secretAccessor\"\n\
+                 title = \"t\"\npermissions = [\"secretmanager.versions.access\"]\non = \"{native}\"";
+    let map = crate::testing::map("secret:read", roles, "");
+    let secret = stage.gcp.plan(&crate::testing::entitlement("secret:read", native, None), &map).unwrap();
+    stage.issue(&secret, 300).await;
+    let carried = crate::testing::map("object-storage:read", crate::testing::READ, "carrier = \"service_account\"");
+    let wanted = crate::testing::entitlement("object-storage:read", crate::testing::ALPHA, None);
+    let carried = stage.gcp.plan(&wanted, &carried).unwrap();
+    stage.issue(&carried, 300).await;
+    stage.gcp.examine("prod", &[]).await.unwrap();
+    let recorded = FakeGoogle::recorded_shapes();
+    let sent = stage.fake.shapes();
+    let mut compared = 0;
+    for (method, shape) in &sent {
+        // The doctor asks STS for nothing, to see its clock.
+        if let Some(theirs) = recorded.get(method) {
+            compared += 1;
+            assert_eq!(shape, theirs, "{method}");
+        }
+    }
+    assert!(compared >= 8, "{:?}", sent.keys());
 }

@@ -96,7 +96,7 @@ async fn p2_what_fails_before_a_binding_is_written_made_nothing() {
     for (faults, kind) in [
         (json!([{ "path": "sts.googleapis.com", "status": 503, "times": 1 }]), ErrorKind::Unreachable),
         (json!([{ "path": "/b/alpha/iam", "verb": "GET", "drop": true }]), ErrorKind::Unreachable),
-        (json!([{ "path": "/b/alpha/iam", "verb": "PUT", "status": 429 }]), ErrorKind::Throttled),
+        (json!([{ "path": "/b/alpha/iam", "verb": "PUT", "times": 4, "status": 429 }]), ErrorKind::Throttled),
         (
             json!([{ "path": "/b/alpha/iam", "verb": "PUT", "status": 403, "body": { "error": { "status": "PERMISSION_DENIED" } } }]),
             ErrorKind::Refused,

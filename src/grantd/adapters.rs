@@ -34,7 +34,13 @@ pub fn providers(
             "gcp" => {
                 let config: grantd_provider_gcp::Config = parsed(table)?;
                 startup::check_files(config.files(), owners)?;
-                let gcp = GcpProvider::new(config, Arc::clone(clock), federation(issuers));
+                let federation = federation(issuers);
+                if let (true, Some(name)) = (federation.issuer().is_empty(), config.federated().next()) {
+                    return Err(format!(
+                        "grantd.toml: account \"{name}\" of [gcp] takes the daemon's own assertions: add [issuer]"
+                    ));
+                }
+                let gcp = GcpProvider::new(config, Arc::clone(clock), federation);
                 providers.insert(Cloud::Gcp, Arc::new(gcp.map_err(|error| error.to_string())?));
             }
             other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),

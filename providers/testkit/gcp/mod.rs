@@ -3,10 +3,12 @@
 //! The fake itself is `fakegoogle/`, in Python: Google's discovery documents, which it holds every request to, and an
 //! evaluator for the language of IAM conditions are there.
 
+mod shape;
 mod signer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -187,6 +189,18 @@ impl FakeGoogle {
     #[must_use]
     pub fn requests(&self) -> Vec<Value> {
         self.control("requests", &json!({}))["requests"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The shape of the requests so far, by method: what they have but for names, times and tokens.
+    #[must_use]
+    pub fn shapes(&self) -> BTreeMap<String, Value> {
+        shape::shapes(&self.requests())
+    }
+
+    /// The same of what Google's own clients send, as it was recorded.
+    #[must_use]
+    pub fn recorded_shapes() -> BTreeMap<String, Value> {
+        serde_json::from_str(include_str!("requests.json")).unwrap_or_default()
     }
 
     /// A token of anybody.

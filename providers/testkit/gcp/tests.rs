@@ -21,6 +21,9 @@ fn googles_own_clients_work_on_the_fake_and_read_its_refusals() {
     command.args([fake.url(), &FakeGoogle::audience()]);
     let finished = run(command, assertion.expose(), Duration::from_secs(60)).unwrap();
     assert_eq!(finished.stdout, "done\n", "{finished}");
+    // What is recorded of them is what they send. Our own requests are held to the same record.
+    let (sent, recorded) = (fake.shapes(), FakeGoogle::recorded_shapes());
+    assert_eq!(sent, recorded, "requests.json has to be\n{}", serde_json::to_string_pretty(&sent).unwrap());
 }
 
 #[test]
