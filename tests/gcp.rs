@@ -113,6 +113,11 @@ impl World {
     }
 
     fn vend(&self, user: User, seconds: u64) -> Answer {
+        let body = json!({ "grant": self.grant(user), "ttl_seconds": seconds });
+        self.scene.caller(user).curl("POST", "/v1/leases", Some(&body))
+    }
+
+    fn grant(&self, user: User) -> String {
         let caller = self.scene.caller(user);
         let body = json!({
             "resource": "alpha", "capability": "object-storage:read", "narrowing": { "prefix": "in/" },
@@ -120,7 +125,7 @@ impl World {
         });
         let grant = caller.curl("POST", "/v1/grants", Some(&body));
         assert_eq!(grant.status, 201, "{grant:?}");
-        caller.curl("POST", "/v1/leases", Some(&json!({ "grant": grant.body["id"], "ttl_seconds": seconds })))
+        grant.body["id"].as_str().unwrap().to_owned()
     }
 
     fn lease(&self, id: &str) -> Value {
@@ -189,8 +194,12 @@ fn p2_p13_a_daemon_killed_between_binding_and_record_leaves_no_principal() {
     let mut world = World::new();
     world.daemon.take().unwrap().kill9();
     world.start(&[("GRANTD_FAILPOINT", "issue.session_made")]);
-    let answer = world.vend(User::Alice, 300);
-    assert_ne!(answer.status, 200, "{answer:?}");
+    let body = json!({ "grant": world.grant(User::Alice), "ttl_seconds": 300 }).to_string();
+    let socket = world.scene.socket().display().to_string();
+    let arguments = ["--silent", "--unix-socket", &socket, "--data", &body, "http://localhost/v1/leases", "--header"];
+    let finished =
+        world.scene.caller(User::Alice).run("curl", &[&arguments[..], &["Content-Type: application/json"]].concat());
+    assert_eq!((finished.success(), finished.stdout.as_str()), (false, ""), "nobody has a credential");
     assert_eq!(world.principals().len(), 1, "it was killed after the binding and before the record");
     let mut dead = world.daemon.take().unwrap();
     dead.wait_end(Duration::from_secs(10));
