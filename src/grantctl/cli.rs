@@ -340,6 +340,8 @@ pub struct Doctor {
 pub enum CloudName {
     /// Amazon Web Services.
     Aws,
+    /// Google Cloud.
+    Gcp,
 }
 
 impl CloudName {
@@ -348,6 +350,7 @@ impl CloudName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Aws => "aws",
+            Self::Gcp => "gcp",
         }
     }
 }
