@@ -25,7 +25,7 @@ fn p11_a_silent_account_is_not_asked_again_at_once() {
     let signer: Arc<dyn Assertions> = Arc::new(Signer::new("https://issuer.example.com").unwrap());
     let config = crate::testing::config("");
     let http = Http::new(&config).unwrap();
-    let as_clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+    let as_clock: Arc<dyn Clock> = clock.clone();
     let account = Account::new(config.accounts["prod"].clone(), &config, &http, &as_clock, &signer);
     let silent: Result<(), _> = Err(ProviderError::new(ErrorKind::Unknown, "no answer"));
     for _ in 0..5 {

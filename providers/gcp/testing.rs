@@ -155,7 +155,7 @@ pub fn adapter(endpoint: &str, signer: &Arc<Signer>, more: &str, interval: &str)
     let text =
         config_text(endpoint, more).replacen("write_interval = \"0s\"", &format!("write_interval = \"{interval}\""), 1);
     let config: Config = toml::from_str(&text).unwrap();
-    GcpProvider::new(config, Arc::new(SystemClock::new()), Arc::clone(signer) as _).unwrap()
+    GcpProvider::new(config, Arc::new(SystemClock::new()), signer.clone()).unwrap()
 }
 
 /// A lease that was issued.

@@ -52,7 +52,7 @@ pub fn providers(
 /// What mints assertions for clouds: the issuer that they federate with, or nothing.
 fn federation(issuers: &[Arc<Issuer>]) -> Arc<dyn Assertions> {
     match issuers.iter().find(|issuer| issuer.name() == FEDERATION) {
-        Some(issuer) => Arc::clone(issuer) as Arc<dyn Assertions>,
+        Some(issuer) => issuer.clone(),
         None => Arc::new(NoAssertions),
     }
 }
