@@ -11,6 +11,7 @@ mod fakecloud;
 mod fakests;
 mod faultproxy;
 mod files;
+mod gcp;
 mod ministack;
 mod process;
 mod query;
@@ -30,6 +31,7 @@ pub use fakecloud::{FakeCloud, Flaw};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
 pub use files::FileServer;
+pub use gcp::{FakeGoogle, Signer, gcp_environment};
 pub use ministack::{
     MiniStack, aws_environment, azure_environment, catalog_environment, iam_packages, ministack_environment,
     repository_root,

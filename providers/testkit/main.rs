@@ -1,7 +1,7 @@
 //! The proxy and the fake as programs, for the demo, benchmarks and tests in other languages.
 //!
-//! `grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]]`, `grantd-testkit fakests [LISTEN]` and `grantd-testkit fakeazure
-//! [LISTEN]`, addresses as `127.0.0.1:PORT`. Prints one line of JSON with the URLs, and of Azure with whom to trust and the
+//! `grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]]`, `grantd-testkit fakests [LISTEN]`, `grantd-testkit fakeazure
+//! [LISTEN]` and `grantd-testkit fakegoogle`, addresses as `127.0.0.1:PORT`. Prints one line of JSON with the URLs, and of Azure with whom to trust and the
 //! key that its applications take the word of, then runs until its standard input ends.
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use grantd_testkit::{FakeAzure, FakeAzureSettings, FakeSts, FakeStsSettings, FaultProxy, TestIssuer};
+use grantd_testkit::{FakeAzure, FakeAzureSettings, FakeGoogle, FakeSts, FakeStsSettings, FaultProxy, TestIssuer};
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,13 +25,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             let fake = FakeSts::start_on(FakeStsSettings::default(), address(rest.first())?)?;
             announce(&json!({ "url": fake.url() }))
         }
+        ["fakegoogle"] => {
+            let fake = FakeGoogle::start()?;
+            announce(&json!({ "url": fake.url() }))
+        }
         ["fakeazure", rest @ ..] if rest.len() <= 1 => {
             let issuer = TestIssuer::new("https://issuer.test");
             let fake = FakeAzure::start_on(FakeAzureSettings::sample(&issuer), address(rest.first())?)?;
             announce(&json!({ "url": fake.url(), "ca": fake.authority_pem(), "issuer_key": issuer.key_pem() }))
         }
         _ => Err("usage: grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]] | grantd-testkit fakests [LISTEN] \
-                  | grantd-testkit fakeazure [LISTEN]"
+                  | grantd-testkit fakeazure [LISTEN] | grantd-testkit fakegoogle"
             .into()),
     }
 }

@@ -346,6 +346,8 @@ pub enum CloudName {
     Aws,
     /// Microsoft Azure.
     Azure,
+    /// Google Cloud.
+    Gcp,
 }
 
 impl CloudName {
@@ -355,6 +357,7 @@ impl CloudName {
         match self {
             Self::Aws => "aws",
             Self::Azure => "azure",
+            Self::Gcp => "gcp",
         }
     }
 }

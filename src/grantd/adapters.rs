@@ -10,6 +10,7 @@ use grantd::sys::files::Owners;
 use grantd_provider_api::{Assertions, Clock, Cloud, NoAssertions, Provider};
 use grantd_provider_aws::AwsProvider;
 use grantd_provider_azure::AzureProvider;
+use grantd_provider_gcp::GcpProvider;
 use serde::de::DeserializeOwned;
 
 /// An adapter for each cloud that has a table in `grantd.toml`.
@@ -37,6 +38,18 @@ pub fn providers(
                 startup::check_files(config.files(), owners)?;
                 let azure = AzureProvider::new(config, Arc::clone(clock), federation(issuers));
                 providers.insert(Cloud::Azure, Arc::new(azure.map_err(|error| error.to_string())?));
+            }
+            "gcp" => {
+                let config: grantd_provider_gcp::Config = parsed(table)?;
+                startup::check_files(config.files(), owners)?;
+                let federation = federation(issuers);
+                if let (true, Some(name)) = (federation.issuer().is_empty(), config.federated().next()) {
+                    return Err(format!(
+                        "grantd.toml: account \"{name}\" of [gcp] takes the daemon's own assertions: add [issuer]"
+                    ));
+                }
+                let gcp = GcpProvider::new(config, Arc::clone(clock), federation);
+                providers.insert(Cloud::Gcp, Arc::new(gcp.map_err(|error| error.to_string())?));
             }
             other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
         }

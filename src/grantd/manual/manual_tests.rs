@@ -160,16 +160,26 @@ fn every_metric_that_the_manual_names_is_measured() {
 
 #[test]
 fn every_setting_of_aws_is_in_the_example_or_in_the_manual() {
-    let (_, tables) = include_str!("operations.md").split_once("\n# Settings of AWS\n").unwrap();
+    every_setting_is_told("AWS", "providers/aws/raw.rs", 20);
+}
+
+#[test]
+fn every_setting_of_google_cloud_is_in_the_example_or_in_the_manual() {
+    every_setting_is_told("Google Cloud", "providers/gcp/raw.rs", 20);
+}
+
+fn every_setting_is_told(cloud: &str, raw: &str, least: usize) {
+    let (_, tables) = include_str!("operations.md").split_once(&format!("\n# Settings of {cloud}\n")).unwrap();
+    let (tables, _) = tables.split_once("\n# ").unwrap_or((tables, ""));
     let text = [&source("config/grantd.toml"), tables].concat();
-    let raw = source("providers/aws/raw.rs");
+    let raw = source(raw);
     let settings: BTreeSet<&str> =
         raw.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": ")).map(|(name, _)| name).collect();
-    assert!(settings.len() >= 20, "{settings:?}");
+    assert!(settings.len() >= least, "{settings:?}");
     for setting in settings {
         assert!(
             [" = ", "`", "]"].iter().any(|end| text.contains(&format!("{setting}{end}"))),
-            "nothing says what the setting {setting} of AWS is for"
+            "nothing says what the setting {setting} of {cloud} is for"
         );
     }
 }

@@ -1,0 +1,320 @@
+//! The `[gcp]` table of the configuration: read, checked once, and never doubted again. Pure: it opens no file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use grantd_provider_api::{ErrorKind, LeaseId, ProviderError};
+use jiff::SignedDuration;
+use serde::Deserialize;
+
+use crate::endpoint::Endpoint;
+use crate::limits::SUBJECT_BYTES;
+use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawTimeouts};
+
+/// Everything that the adapter was told. Deserialises from the `[gcp]` table and is valid once it exists.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "RawConfig")]
+pub struct Config {
+    pub(crate) accounts: BTreeMap<String, AccountConfig>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) batch_window: Duration,
+    pub(crate) write_interval: Duration,
+    pub(crate) clock_skew: Duration,
+    pub(crate) ca_bundle: Option<PathBuf>,
+}
+
+/// One account: the projects that one workload identity pool serves.
+#[derive(Debug, Clone)]
+pub(crate) struct AccountConfig {
+    pub name: String,
+    pub projects: Vec<String>,
+    pub number: String,
+    pub pool: String,
+    pub provider: String,
+    pub endpoint: Option<Endpoint>,
+    pub base: BaseConfig,
+    pub share_expiry: Duration,
+    pub ready_within: Duration,
+    pub asset_search: bool,
+    pub propagation: Propagation,
+    pub service_accounts: Vec<String>,
+}
+
+impl AccountConfig {
+    /// The pool's full resource name without its service.
+    fn pool_path(&self) -> String {
+        format!("projects/{}/locations/global/workloadIdentityPools/{}", self.number, self.pool)
+    }
+
+    /// What every principal of the pool starts with; also the name of the target that is a principal of the lease's own.
+    pub fn pool_principal(&self) -> String {
+        format!("principal://iam.googleapis.com/{}", self.pool_path())
+    }
+
+    /// What every principal of the pool starts with, subject excluded.
+    pub fn subject_prefix(&self) -> String {
+        format!("{}/subject/", self.pool_principal())
+    }
+
+    /// The principal of a lease.
+    pub fn principal_of(&self, lease: LeaseId) -> String {
+        format!("{}{lease}", self.subject_prefix())
+    }
+
+    /// For whom STS is asked for a token: the provider's full resource name.
+    pub fn sts_audience(&self) -> String {
+        format!("//iam.googleapis.com/{}/providers/{}", self.pool_path(), self.provider)
+    }
+
+    /// For whom our assertions are: what the provider accepts when it has no allowed audiences of its own (IAM,
+    /// `workloadIdentityPools.providers`: `oidc.allowedAudiences`).
+    pub fn assertion_audience(&self) -> String {
+        format!("https:{}", self.sts_audience())
+    }
+
+    /// Where a service is.
+    pub fn service(&self, host: &str) -> String {
+        match &self.endpoint {
+            Some(endpoint) => format!("{endpoint}/{host}"),
+            None => format!("https://{host}"),
+        }
+    }
+}
+
+/// Where the daemon's own tokens come from. Always named here, never found in the environment.
+#[derive(Debug, Clone)]
+pub(crate) enum BaseConfig {
+    Assertion { subject: String },
+    Metadata { endpoint: Endpoint },
+}
+
+/// How long a new allow policy takes to be felt (IAM, "Access change propagation": typically 2 minutes, potentially 7
+/// or more).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Propagation {
+    pub expected: Duration,
+    pub worst: Duration,
+}
+
+/// How long to wait for Google.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub connect: Duration,
+    pub attempt: Duration,
+    pub operation: Duration,
+}
+
+/// Something in the `[gcp]` table is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("gcp: {0}")]
+pub struct ConfigError(String);
+
+impl From<ConfigError> for ProviderError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ErrorKind::Config, error)
+    }
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError(what.into()))
+}
+
+impl Config {
+    /// The names of the configured accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.accounts.keys().map(String::as_str)
+    }
+
+    /// Every file that the adapter will read: whoever can write one can become the daemon's certificate authority.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.ca_bundle.iter().map(PathBuf::as_path)
+    }
+
+    /// The accounts that cannot work without the daemon's own issuer.
+    pub fn federated(&self) -> impl Iterator<Item = &str> {
+        let assertion = |account: &&AccountConfig| matches!(account.base, BaseConfig::Assertion { .. });
+        self.accounts.values().filter(assertion).map(|account| account.name.as_str())
+    }
+}
+
+impl TryFrom<RawConfig> for Config {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawConfig) -> Result<Self, Self::Error> {
+        let propagation = match &raw.propagation {
+            Some(raw) => propagation(raw)?,
+            None => Propagation { expected: secs(120), worst: secs(420) },
+        };
+        let mut accounts = BTreeMap::new();
+        let mut pools = BTreeSet::new();
+        for raw in raw.account {
+            let account = account(raw, propagation)?;
+            if !pools.insert((account.number.clone(), account.pool.clone())) {
+                return wrong(format!("pool {} is configured twice: each pool has one writer", account.pool_path()));
+            }
+            if let Some(twin) = accounts.insert(account.name.clone(), account) {
+                return wrong(format!("account name \"{}\" is used twice", twin.name));
+            }
+        }
+        let ca_bundle = raw.ca_bundle;
+        if let Some(path) = ca_bundle.as_deref().filter(|path| !path.is_absolute()) {
+            return wrong(format!("ca_bundle: {} is not an absolute path", path.display()));
+        }
+        Ok(Self {
+            accounts,
+            timeouts: timeouts(&raw.timeouts.unwrap_or_default())?,
+            batch_window: bounded("batch_window", raw.batch_window, "200ms", Duration::ZERO, secs(10))?,
+            write_interval: bounded("write_interval", raw.write_interval, "1s", Duration::ZERO, secs(60))?,
+            clock_skew: bounded("clock_skew", raw.clock_skew, "60s", secs(1), secs(300))?,
+            ca_bundle,
+        })
+    }
+}
+
+fn account(raw: RawAccount, default: Propagation) -> Result<AccountConfig, ConfigError> {
+    let name = raw.name.clone();
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return wrong(format!("account name {name:?} is 1 to 64 letters, digits, hyphens, underscores and full stops"));
+    }
+    checked_account(raw, default).map_err(|error| ConfigError(format!("account \"{name}\": {}", error.0)))
+}
+
+fn checked_account(raw: RawAccount, default: Propagation) -> Result<AccountConfig, ConfigError> {
+    if raw.projects.is_empty() {
+        return wrong("it has no projects, so nothing could ever be issued");
+    }
+    if let Some(bad) = raw.projects.iter().find(|id| !is_project_id(id)) {
+        return wrong(format!("project {bad:?} is no project id: 6 to 30 lowercase letters, digits and hyphens"));
+    }
+    if raw.number.is_empty() || raw.number.len() > 20 || !raw.number.bytes().all(|b| b.is_ascii_digit()) {
+        return wrong(format!(
+            "number {:?} is no project number: digits, as gcloud projects describe shows",
+            raw.number
+        ));
+    }
+    for (what, id) in [("pool", &raw.pool), ("provider", &raw.provider)] {
+        if !is_pool_id(id) {
+            let text = "is 4 to 32 lowercase letters, digits and hyphens, and does not start with gcp-";
+            return wrong(format!("{what} {id:?} {text}"));
+        }
+    }
+    let endpoint = raw.endpoint.map(|text| Endpoint::parse(&text, &[])).transpose().map_err(ConfigError)?;
+    let mut service_accounts = Vec::new();
+    for account in raw.service_account {
+        let email = account.email;
+        if !is_service_account(&email) {
+            return wrong(format!("service account {email:?} is not <name>@<project>.iam.gserviceaccount.com"));
+        }
+        if service_accounts.contains(&email) {
+            return wrong(format!("service account {email} is configured twice"));
+        }
+        service_accounts.push(email);
+    }
+    Ok(AccountConfig {
+        name: raw.name,
+        projects: raw.projects,
+        number: raw.number,
+        pool: raw.pool,
+        provider: raw.provider,
+        endpoint,
+        base: base(raw.base)?,
+        share_expiry: bounded("share_expiry", raw.share_expiry, "1s", secs(1), secs(60))?,
+        ready_within: bounded("ready_within", raw.ready_within, "5s", Duration::ZERO, secs(60))?,
+        asset_search: raw.asset_search.unwrap_or(true),
+        propagation: raw.propagation.as_ref().map_or(Ok(default), propagation)?,
+        service_accounts,
+    })
+}
+
+fn base(raw: RawBase) -> Result<BaseConfig, ConfigError> {
+    match raw {
+        RawBase::Assertion { subject } => {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+            if subject.is_empty() || subject.len() > SUBJECT_BYTES || !subject.bytes().all(plain) {
+                return wrong(format!("base.subject {subject:?} is 1 to {SUBJECT_BYTES} letters, digits and -_."));
+            }
+            if subject.parse::<LeaseId>().is_ok() {
+                return wrong(format!("base.subject {subject:?} could be a lease's"));
+            }
+            Ok(BaseConfig::Assertion { subject })
+        }
+        RawBase::Metadata { allow_metadata_reachable: false, .. } => wrong(
+            "base: metadata gives the machine's service account to any process that can reach 169.254.169.254, so every \
+             job could take what grantd exists to guard: use type = \"assertion\", or block it for all uids but the \
+             daemon's and then write allow_metadata_reachable = true",
+        ),
+        RawBase::Metadata { endpoint, .. } => {
+            let hosts = ["169.254.169.254", "metadata.google.internal"];
+            let text = endpoint.as_deref().unwrap_or("http://169.254.169.254");
+            Ok(BaseConfig::Metadata { endpoint: Endpoint::parse(text, &hosts).map_err(ConfigError)? })
+        }
+    }
+}
+
+/// A project id (Resource Manager, "Creating and managing projects"). Domain-scoped ones are not served.
+pub(crate) fn is_project_id(id: &str) -> bool {
+    (6..=30).contains(&id.len())
+        && id.starts_with(|c: char| c.is_ascii_lowercase())
+        && !id.ends_with('-')
+        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_pool_id(id: &str) -> bool {
+    (4..=32).contains(&id.len())
+        && !id.starts_with("gcp-")
+        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_service_account(email: &str) -> bool {
+    let Some((name, project)) = email.strip_suffix(".iam.gserviceaccount.com").and_then(|rest| rest.split_once('@'))
+    else {
+        return false;
+    };
+    is_project_id(name) && is_project_id(project)
+}
+
+fn propagation(raw: &RawPropagation) -> Result<Propagation, ConfigError> {
+    let expected = bounded("propagation.expected", Some(raw.expected), "", Duration::ZERO, secs(900))?;
+    let worst = bounded("propagation.worst", Some(raw.worst), "", expected, secs(3_600))?;
+    Ok(Propagation { expected, worst })
+}
+
+fn timeouts(raw: &RawTimeouts) -> Result<Timeouts, ConfigError> {
+    let (least, most) = (Duration::from_millis(50), secs(60));
+    let attempt = bounded("timeouts.attempt", raw.attempt, "6s", least, most)?;
+    Ok(Timeouts {
+        connect: bounded("timeouts.connect", raw.connect, "2s", least, most)?,
+        attempt,
+        operation: bounded("timeouts.operation", raw.operation, "20s", attempt, most)?,
+    })
+}
+
+fn bounded(
+    what: &str,
+    given: Option<SignedDuration>,
+    default: &str,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, ConfigError> {
+    let given = match given {
+        Some(given) => given,
+        None => default.parse().map_err(|error| ConfigError(format!("{what}: {error}")))?,
+    };
+    match Duration::try_from(given) {
+        Ok(duration) if duration >= least && duration <= most => Ok(duration),
+        _ => {
+            let (least, most) = (SignedDuration::try_from(least), SignedDuration::try_from(most));
+            let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+            wrong(format!("{what} = {given:#} is not between {least:#} and {most:#}"))
+        }
+    }
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;
