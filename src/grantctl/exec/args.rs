@@ -57,6 +57,12 @@ pub struct Exec {
     /// Leave the command your AWS configuration files.
     #[arg(long)]
     pub keep_aws_config: bool,
+    /// Leave the command your gcloud configuration, with whoever is logged in there.
+    #[arg(long)]
+    pub keep_gcloud_config: bool,
+    /// Leave the command your Azure CLI configuration, with whoever is logged in there.
+    #[arg(long)]
+    pub keep_azure_config: bool,
     /// How long to wait for a grant that is pending, or that begins later.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = patience)]
     pub wait: Duration,
@@ -107,7 +113,7 @@ pub enum ExecFormat {
     Env,
     /// As a JSON file, kept current.
     Json,
-    /// As an AWS credentials file, kept current.
+    /// As a file that the cloud's clients read, kept current: AWS and Google Cloud.
     File,
 }
 
