@@ -17,5 +17,5 @@ mod testing;
 pub use account::{Account, Keys, Prober, Sight, probe};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
-pub use ministack::{MiniStack, aws_environment, ministack_environment, repository_root};
+pub use ministack::{MiniStack, aws_environment, clouds_environment, ministack_environment, repository_root};
 pub use process::{Finished, guarded, run, spawn_on_keeper};

@@ -35,6 +35,14 @@ pub fn aws_environment() -> io::Result<PathBuf> {
     environment(".venv-aws")
 }
 
+/// The environment of Google's, Microsoft's and Kubernetes' own clients.
+///
+/// # Errors
+/// It is not there.
+pub fn clouds_environment() -> io::Result<PathBuf> {
+    environment(".venv-clouds")
+}
+
 /// An environment in the directory `GRANTD_TEST_VENVS`, by default the repository's root. Links are followed: the place
 /// behind them is the one that other users can reach.
 fn environment(name: &str) -> io::Result<PathBuf> {

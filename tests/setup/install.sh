@@ -115,5 +115,6 @@ packages
 users
 environment ministack
 environment aws
+environment clouds
 tool cargo-deny "$deny_version"
 tool cargo-nextest "$nextest_version"

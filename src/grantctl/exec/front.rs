@@ -188,6 +188,9 @@ async fn respond(
         }
     };
     let wanted = shape.asked(&Asking { head, body: &body, token: &door.token })?;
+    if let Some(reply) = Shape::here(&wanted) {
+        return Ok(reply);
+    }
     // In a task of its own: a client that gives up after two seconds finds the credential there at its next try.
     let asked = Arc::clone(keeper);
     match tokio::spawn(async move { asked.credential().await }).await {

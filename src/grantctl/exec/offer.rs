@@ -10,9 +10,7 @@ use super::environment::Environment;
 use super::front::Front;
 use super::keeper::Current;
 use super::place::Place;
-use super::shapes::{
-    AWS_PATH, AZURE_APP_SERVICE, AZURE_VIRTUAL_MACHINE, GCP_EXCHANGE, Shape, external_account,
-};
+use super::shapes::{AWS_PATH, AZURE_APP_SERVICE, AZURE_VIRTUAL_MACHINE, GCP_EXCHANGE, Shape, external_account};
 use crate::exit::{Exit, Failure};
 use crate::secret::{Cloud, OtherCloud, Secret};
 
@@ -78,9 +76,8 @@ pub(super) fn write_down(
 /// Opens a front and leads the cloud's clients to it.
 async fn front(environment: &mut Environment, place: &Place, secret: &Secret) -> Result<(Front, Shape), Failure> {
     let front = Front::open().await.map_err(|error| failed("cannot listen on 127.0.0.1", error))?;
-    let written = |name: &str, contents: &[u8]| {
-        place.write(name, contents).map_err(|error| failed("cannot write a file", error))
-    };
+    let written =
+        |name: &str, contents: &[u8]| place.write(name, contents).map_err(|error| failed("cannot write a file", error));
     match secret {
         Secret::Aws(_) => {
             environment.put("AWS_CONTAINER_CREDENTIALS_FULL_URI", front.uri(AWS_PATH));
@@ -120,7 +117,7 @@ async fn front(environment: &mut Environment, place: &Place, secret: &Secret) ->
 /// Sets a variable, unless a person chose otherwise.
 fn choose(environment: &mut Environment, name: &str, value: &str) {
     let chosen = |group: &&[&str]| group.contains(&name) && group.iter().any(|name| env::var_os(name).is_some());
-    if !CHOSEN.iter().any(|group| chosen(group)) {
+    if !CHOSEN.iter().any(chosen) {
         environment.put(name, value);
     }
 }

@@ -30,12 +30,13 @@ const OTHER_NAMES: [&str; 4] = ["object_id", "principal_id", "mi_res_id", "msi_r
 pub(super) fn asked(asking: &Asking<'_>) -> Result<Wanted, Problem> {
     let bad = |code, message: String| Problem::new(StatusCode::BAD_REQUEST, code, message);
     let (wanted_version, key) = match asking.head.uri.path() {
-        APP_SERVICE => {
-            ("2019-08-01", asking.has_token(HeaderName::from_static("x-identity-header")).then_some(()).ok_or_else(|| {
+        APP_SERVICE => (
+            "2019-08-01",
+            asking.has_token(HeaderName::from_static("x-identity-header")).then_some(()).ok_or_else(|| {
                 let message = "the X-IDENTITY-HEADER header is not IDENTITY_HEADER";
                 Problem::new(StatusCode::UNAUTHORIZED, "unauthorized_client", message)
-            }))
-        }
+            }),
+        ),
         VIRTUAL_MACHINE => {
             let metadata = asking.header(HeaderName::from_static("metadata"));
             let said = metadata.is_some_and(|value| value.eq_ignore_ascii_case(b"true"));
@@ -63,12 +64,7 @@ pub(super) fn asked(asking: &Asking<'_>) -> Result<Wanted, Problem> {
     Ok(Wanted::Azure { resource, client_id: asking.query("client_id").filter(|id| !id.is_empty()) })
 }
 
-pub(super) fn given(
-    azure: &Azure,
-    resource: &str,
-    client_id: Option<&str>,
-    now: Timestamp,
-) -> Result<Reply, Problem> {
+pub(super) fn given(azure: &Azure, resource: &str, client_id: Option<&str>, now: Timestamp) -> Result<Reply, Problem> {
     let bad = |code, message| Problem::new(StatusCode::BAD_REQUEST, code, message);
     if let Some(other) = client_id.filter(|id| !id.eq_ignore_ascii_case(&azure.client_id)) {
         let message = format!("identity {other} is not that of the lease, {}; name none", azure.client_id);
@@ -80,8 +76,11 @@ pub(super) fn given(
 
 pub(super) fn refused(path: &str, problem: &Problem) -> Reply {
     let Problem { status, code, message } = problem;
-    Reply::says(*status, &match path.starts_with(METADATA) {
-        true => json!({ "error": code, "error_description": message }),
-        false => json!({ "statusCode": status.as_u16(), "message": message }),
-    })
+    Reply::says(
+        *status,
+        &match path.starts_with(METADATA) {
+            true => json!({ "error": code, "error_description": message }),
+            false => json!({ "statusCode": status.as_u16(), "message": message }),
+        },
+    )
 }

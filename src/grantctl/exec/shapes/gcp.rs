@@ -65,7 +65,11 @@ pub(super) fn asked(asking: &Asking<'_>) -> Result<Wanted, Problem> {
     asking.only(&Method::GET)?;
     let recursive = asking.query("recursive").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let Some(below) = path.strip_prefix(ROOT) else {
-        return if matches!(path, "/" | "/computeMetadata" | "/computeMetadata/") { Ok(Wanted::Ping) } else { missing(path) };
+        return if matches!(path, "/" | "/computeMetadata" | "/computeMetadata/") {
+            Ok(Wanted::Ping)
+        } else {
+            missing(path)
+        };
     };
     let words: Vec<&str> = below.trim_end_matches('/').split('/').collect();
     match words.as_slice() {
@@ -111,6 +115,16 @@ fn exchange(asking: &Asking<'_>) -> Result<Wanted, Problem> {
     Ok(Wanted::Exchange)
 }
 
+/// What a client asks to find out whether it is on a virtual machine, and in which universe. If that were refused it would
+/// look for a credential elsewhere, and nobody would be told why there is none.
+pub(super) fn here(wanted: &Wanted) -> Option<Reply> {
+    match wanted {
+        Wanted::Ping => Some(Reply::text("computeMetadata/\n")),
+        Wanted::Universe => Some(Reply::text("googleapis.com")),
+        _ => None,
+    }
+}
+
 pub(super) fn given(gcp: &Gcp, wanted: &Wanted, now: Timestamp) -> Result<Reply, Problem> {
     let email = email(&gcp.principal);
     let ours = |account: &str| {
@@ -124,17 +138,16 @@ pub(super) fn given(gcp: &Gcp, wanted: &Wanted, now: Timestamp) -> Result<Reply,
     let json = |value: &Value| Ok(Reply::says(StatusCode::OK, value));
     let text = |text: &str| Ok(Reply::text(text));
     match wanted {
-        Wanted::Ping => text("computeMetadata/\n"),
-        Wanted::Token(account) => ours(account).and_then(|()| gcp.metadata_json(now).map(Reply::json).map_err(|_| Problem::internal())),
+        Wanted::Ping | Wanted::Universe => here(wanted).ok_or_else(Problem::internal),
+        Wanted::Token(account) => {
+            ours(account).and_then(|()| gcp.metadata_json(now).map(Reply::json).map_err(|_| Problem::internal()))
+        }
         Wanted::Exchange => exchanged(gcp, now),
         Wanted::Project => text(&gcp.project),
-        Wanted::Universe => text("googleapis.com"),
         Wanted::Accounts(true) => json(&json!({ "default": whole(), email: whole() })),
         Wanted::Accounts(false) => text(&format!("default/\n{email}/\n")),
         Wanted::Account(account, true) => ours(account).and_then(|()| json(&whole())),
-        Wanted::Account(account, false) => {
-            ours(account).and_then(|()| text("aliases\nemail\nscopes\ntoken\n"))
-        }
+        Wanted::Account(account, false) => ours(account).and_then(|()| text("aliases\nemail\nscopes\ntoken\n")),
         Wanted::Email(account) => ours(account).and_then(|()| text(email)),
         Wanted::Scopes(account) => ours(account).and_then(|()| text(&format!("{SCOPE}\n"))),
         Wanted::Aliases(account) => ours(account).and_then(|()| text("default\n")),

@@ -71,6 +71,14 @@ impl Shape {
         }
     }
 
+    /// What is answered whether there is a credential or not: that somebody is here.
+    pub(super) fn here(wanted: &Wanted) -> Option<Reply> {
+        match wanted {
+            Wanted::Gcp(wanted) => gcp::here(wanted),
+            Wanted::Aws | Wanted::Azure { .. } => None,
+        }
+    }
+
     /// Gives it.
     pub(super) fn given(wanted: &Wanted, secret: &Secret, now: Timestamp) -> Result<Reply, Problem> {
         match (wanted, secret) {
@@ -149,7 +157,11 @@ impl Asking<'_> {
     /// A proxy that passes on what strangers send marks it so; metadata servers answer none of it.
     fn direct(&self) -> Result<(), Problem> {
         if self.head.headers.contains_key("x-forwarded-for") {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "forwarded", "requests by way of a proxy are not answered"));
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "forwarded",
+                "requests by way of a proxy are not answered",
+            ));
         }
         Ok(())
     }

@@ -58,7 +58,10 @@ fn azure_wants_the_key_of_each_shape_and_says_no_in_its_words() {
     for (target, header) in [(site, key), (machine, metadata)] {
         let (status, said) = ask(&vended_azure(), "GET", target, &[header], "");
         let said = body(&said);
-        assert_eq!((status, said["expires_in"].as_str(), said["client_id"].as_str()), (200, Some("252"), Some("slot-1")));
+        assert_eq!(
+            (status, said["expires_in"].as_str(), said["client_id"].as_str()),
+            (200, Some("252"), Some("slot-1"))
+        );
         let (_, ours) = ask(&vended_azure(), "GET", &format!("{target}&client_id=SLOT-1"), &[header], "");
         assert_eq!(body(&ours)["access_token"], said["access_token"]);
     }
@@ -74,8 +77,12 @@ fn azure_wants_the_key_of_each_shape_and_says_no_in_its_words() {
         (400, "/msi/token?api-version=2019-08-01&resource=a&resource=b", &[key], "no resource"),
         (400, &format!("{site}&client_id=other"), &[key], "slot-1"),
         (400, &format!("{machine}&object_id=o"), &[metadata], "object_id"),
-        (400, "/msi/token?api-version=2019-08-01&resource=https://management.azure.com", &[key],
-            "it has https://storage.azure.com, https://vault.azure.net"),
+        (
+            400,
+            "/msi/token?api-version=2019-08-01&resource=https://management.azure.com",
+            &[key],
+            "it has https://storage.azure.com, https://vault.azure.net",
+        ),
         (400, "/elsewhere", &[key, metadata], "/msi/token"),
     ] {
         let (status, said) = ask(&vended_azure(), "GET", target, headers, "");
