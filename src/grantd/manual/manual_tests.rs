@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 const API: &str = include_str!("api.md");
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("architecture.md", include_str!("architecture.md")),
     ("threat_model.md", include_str!("threat_model.md")),
     ("operations.md", include_str!("operations.md")),
+    ("clients.md", include_str!("clients.md")),
     ("revocation.md", include_str!("revocation.md")),
     ("api.md", API),
 ];
