@@ -10,6 +10,7 @@
 )]
 
 mod command;
+mod configured;
 mod vendor;
 
 use std::fs;

@@ -46,10 +46,7 @@ fn a_token_for_eks_is_a_signed_question_for_one_cluster_that_holds_for_a_minute(
     assert!(!url.contains(SECRETS[0]), "the secret key is in it");
     // What botocore 1.44.5 signs for `aws eks get-token` with these keys at this moment.
     let signature = "4ef8c9fae35823ae9a50c3edf794e46750a407cecd0620614fc49fb865130d70";
-    assert!(
-        url.ends_with(&format!("X-Amz-Security-Token=IQoJb3JpZ2luX2Vj%3D%3D&X-Amz-Signature={signature}")),
-        "{url}"
-    );
+    assert!(url.ends_with(&format!("&X-Amz-Signature={signature}")), "{url}");
     let china = Cluster { region: Some("cn-north-1".to_owned()), ..eks() };
     let token = written(&vended(), &china, "2026-11-22T09:00:00Z").unwrap()["status"]["token"].clone();
     let url = BASE64URL_NOPAD.decode(token.as_str().unwrap().trim_start_matches("k8s-aws-v1.").as_bytes()).unwrap();
