@@ -238,8 +238,10 @@ async fn p12_nothing_is_approved_that_nobody_was_shown() {
 /// A person tries `vend` in a terminal: nothing is taken that could not be shown.
 #[tokio::test]
 async fn p9_no_credential_goes_to_a_terminal_unasked() {
-    let refused = ran(&["vend", "auto"], vec![], true).await;
-    assert_eq!((refused.exit, refused.out.as_str(), refused.asked.len()), (Exit::Usage, "", 0));
+    for line in [&["vend", "auto"][..], &["gcp-token"]] {
+        let refused = ran(line, vec![], true).await;
+        assert_eq!((refused.exit, refused.out.as_str(), refused.asked.len()), (Exit::Usage, "", 0), "{line:?}");
+    }
     let wanted = ran(&["vend", "auto", "--format", "env"], vec![Reply::Json(201, vended())], true).await;
     assert_eq!(wanted.exit, Exit::Ok);
     assert!(wanted.out.contains(&format!("export AWS_SECRET_ACCESS_KEY='{}'\n", SECRETS[0])), "{}", wanted.out);

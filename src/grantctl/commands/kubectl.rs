@@ -23,8 +23,13 @@ pub(super) async fn kubectl_token(context: &mut Context<'_>, wanted: KubectlToke
     hand_out(context, vended, |secret, _| exec_credential(secret, &cluster, version, now)).await
 }
 
-/// Takes a credential and prints the access token of Google Cloud in it, and a line break.
+/// Takes a credential and prints the access token of Google Cloud in it, and a line break; not to a terminal, in whose
+/// history it would stay.
 pub(super) async fn gcp_token(context: &mut Context<'_>, wanted: GcpToken) -> Result<(), Failure> {
+    if context.out_is_terminal {
+        let line = "standard output is a terminal, and a token would stay in its history: redirect it";
+        return Err(Failure::new(Exit::Usage, line));
+    }
     let request = request(wanted.what, AnchorChoice::Parent)?;
     let vended = context.client.post::<_, Vended>("/v1/leases", &request).await?.value;
     hand_out(context, vended, |secret, grant| match secret {
