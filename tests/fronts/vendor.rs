@@ -32,6 +32,7 @@ struct State {
     life: SignedDuration,
     leases: BTreeMap<String, Lease>,
     over: Option<String>,
+    out_of_order: Option<String>,
 }
 
 #[derive(Clone)]
@@ -47,7 +48,13 @@ impl Vendor {
         let listener = UnixListener::bind(socket).unwrap();
         let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         std::fs::set_permissions(socket, everyone).unwrap();
-        let state = State { cloud, life: SignedDuration::from_secs(life), leases: BTreeMap::new(), over: None };
+        let state = State {
+            cloud,
+            life: SignedDuration::from_secs(life),
+            leases: BTreeMap::new(),
+            over: None,
+            out_of_order: None,
+        };
         let state = Arc::new(Mutex::new(state));
         let serving = Arc::clone(&state);
         thread::spawn(move || {
@@ -81,6 +88,11 @@ impl Vendor {
     /// The states of the leases, oldest first.
     pub fn states(&self) -> Vec<&'static str> {
         self.state().leases.values().map(|lease| lease.state).collect()
+    }
+
+    /// From now on it cannot vend for this reason, or can again.
+    pub fn out_of_order(&self, reason: Option<&str>) {
+        self.state().out_of_order = reason.map(str::to_owned);
     }
 
     /// Takes the grant away.
@@ -155,6 +167,11 @@ impl State {
         }
         if let Some(reason) = &self.over {
             return (409, problem("state", 409, &format!("{GRANT} is revoked: {reason}")));
+        }
+        if let Some(reason) = &self.out_of_order {
+            let mut said = problem("store", 503, reason);
+            said["retryable"] = json!(true);
+            return (503, said);
         }
         let now = now();
         let fresh = |lease: &Lease| {
