@@ -195,7 +195,7 @@ async fn respond(
     let asked = Arc::clone(keeper);
     match tokio::spawn(async move { asked.credential().await }).await {
         Ok(Ok(current)) => Shape::given(&wanted, &current.secret, keeper.now()),
-        Ok(Err(Refusal { retryable, code, message })) => {
+        Ok(Err(Refusal { retryable, code, message, .. })) => {
             let status = if retryable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
             Err(Problem { status, code, message })
         }
