@@ -59,6 +59,14 @@ pub fn azure_environment() -> io::Result<PathBuf> {
     environment(".venv-azure")
 }
 
+/// The environment of Google's, Microsoft's and Kubernetes' own clients.
+///
+/// # Errors
+/// It is not there.
+pub fn clouds_environment() -> io::Result<PathBuf> {
+    environment(".venv-clouds")
+}
+
 /// An environment in the directory `GRANTD_TEST_VENVS`, by default the repository's root. Links are followed: the place
 /// behind them is the one that other users can reach.
 pub(crate) fn environment(name: &str) -> io::Result<PathBuf> {

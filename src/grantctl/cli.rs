@@ -8,6 +8,7 @@ use grantd_wire::AnchorChoice;
 use jiff::Timestamp;
 
 use crate::agent::args::{Agent, HELP as AGENT_HELP};
+use crate::client::USUAL_SOCKET;
 use crate::cover::{Cover, Freeze, FreezeName};
 use crate::detail::Detail;
 use crate::exec::args::{Exec, ExecChild, HELP as EXEC_HELP};
@@ -30,7 +31,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The daemon's socket.
-    #[arg(long, global = true, env = "GRANTD_SOCKET", value_name = "PATH", default_value = "/run/grantd/grantd.sock")]
+    #[arg(long, global = true, env = "GRANTD_SOCKET", value_name = "PATH", default_value = USUAL_SOCKET)]
     pub socket: PathBuf,
     /// Send nothing unless this user id opened the socket: the daemon's, or 0 when systemd opened it.
     #[arg(long, global = true, env = "GRANTD_OWNER", value_name = "UID")]
@@ -62,6 +63,13 @@ pub enum Command {
     Vend(Vend),
     /// Take a credential in the form that AWS clients read (`credential_process = grantctl credential-process auto`).
     CredentialProcess(CredentialProcess),
+    /// Take a token for a Kubernetes cluster in the form that kubectl reads from a credential plugin: EKS, GKE or AKS.
+    KubectlToken(KubectlToken),
+    /// Take a credential of Google Cloud and print its access token.
+    GcpToken(GcpToken),
+    /// Have a client fetch its credentials from here, as far as it can be configured to.
+    #[command(subcommand)]
+    Configure(Configure),
     /// Run a command with a credential that lives as long as the command.
     #[command(after_help = EXEC_HELP)]
     Exec(Box<Exec>),
@@ -268,6 +276,100 @@ pub struct CredentialProcess {
     /// Under which grant, and for how long.
     #[command(flatten)]
     pub what: Wanted,
+}
+
+/// Take a token for a Kubernetes cluster.
+#[derive(Debug, Args)]
+pub struct KubectlToken {
+    /// Under which grant, and for how long.
+    #[command(flatten)]
+    pub what: Wanted,
+    /// The name of the EKS cluster. GKE and AKS need none.
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// The region of the EKS cluster, where it is not that of the account.
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+}
+
+/// Take an access token of Google Cloud.
+#[derive(Debug, Args)]
+pub struct GcpToken {
+    /// Under which grant, and for how long.
+    #[command(flatten)]
+    pub what: Wanted,
+}
+
+/// Have a client fetch its credentials from here.
+#[derive(Debug, Subcommand)]
+pub enum Configure {
+    /// Write a profile for AWS clients: a section of ~/.aws/config, or of AWS_CONFIG_FILE.
+    Aws(ConfigureAws),
+    /// Print how to start the clients of Google Cloud.
+    Gcp(ConfigureExec),
+    /// Print how to start Azure's clients.
+    Azure(ConfigureExec),
+    /// Write a user for kubectl: a kubeconfig that is read beside that of the clusters.
+    Kubernetes(ConfigureKubernetes),
+}
+
+/// A profile for AWS clients.
+#[derive(Debug, Args)]
+pub struct ConfigureAws {
+    /// The profile's name.
+    #[arg(long, value_name = "NAME", default_value = "grantd")]
+    pub profile: String,
+    /// Write into this file.
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+    /// What to write.
+    #[command(flatten)]
+    pub what: Written,
+}
+
+/// How to start clients.
+#[derive(Debug, Args)]
+pub struct ConfigureExec {
+    /// What to write.
+    #[command(flatten)]
+    pub what: Written,
+}
+
+/// A user for kubectl.
+#[derive(Debug, Args)]
+pub struct ConfigureKubernetes {
+    /// The user's name in the kubeconfig.
+    #[arg(long, value_name = "NAME", default_value = "grantd")]
+    pub user: String,
+    /// The name of the EKS cluster. GKE and AKS need none.
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// The region of the EKS cluster, where it is not that of the account.
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// Write this file; ~/.kube/grantd-USER.yaml when left out.
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+    /// What to write.
+    #[command(flatten)]
+    pub what: Written,
+}
+
+/// What goes into a client's configuration.
+#[derive(Debug, Args)]
+pub struct Written {
+    /// The grant's id, or `auto`: then no id is written, and whichever grant is active at the time is used.
+    #[arg(long, value_name = "ID|auto", default_value = "auto")]
+    pub grant: GrantChoice,
+    /// With `auto`: only a grant on this resource.
+    #[arg(long)]
+    pub resource: Option<String>,
+    /// Print what would be written, and write nothing.
+    #[arg(long)]
+    pub print: bool,
+    /// Replace what somebody else wrote.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Under which grant, and for how long.

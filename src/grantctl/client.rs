@@ -19,6 +19,9 @@ use grantd_wire::{HoldEvent, LeaseView, NDJSON, Problem, ProblemKind, Vend, Vend
 
 use crate::transport::{connect, exchange};
 
+/// Where the daemon's socket is, if nobody says.
+pub const USUAL_SOCKET: &str = "/run/grantd/grantd.sock";
+
 /// The largest answer that is read, in bytes.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
 
@@ -122,6 +125,19 @@ impl Client {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// The global options that lead to the same daemon, where they are not the usual ones.
+    #[must_use]
+    pub fn chosen(&self) -> Vec<std::ffi::OsString> {
+        let mut words = Vec::new();
+        if self.socket != Path::new(USUAL_SOCKET) {
+            words.extend(["--socket".into(), self.socket.clone().into_os_string()]);
+        }
+        if let Some(owner) = self.owner {
+            words.extend(["--expect-owner".into(), owner.to_string().into()]);
+        }
+        words
     }
 
     /// Speaks only through a socket on which `owner` began to listen (`SO_PEERCRED`, unix(7)).

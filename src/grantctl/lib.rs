@@ -14,6 +14,7 @@ pub mod detail;
 mod exec;
 pub mod exit;
 mod forms;
+mod owned;
 pub mod paint;
 mod print;
 mod secret;

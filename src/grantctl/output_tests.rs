@@ -13,7 +13,7 @@ use grantd_wire::{Problem, ProblemKind};
 use crate::cli::Cli;
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::testserver::{Reply, SECRETS, TestServer, grant, lease, vended, vended_gcp};
+use crate::testserver::{Reply, SECRETS, TestServer, grant, lease, vended, vended_azure, vended_gcp};
 use crate::{Context, run};
 
 /// How one command line went.
@@ -111,6 +111,13 @@ transcripts! {
     credential_process_reused: ["credential-process", "grant-aaaa"] => [(200, reused())];
     credential_process_other_cloud: ["credential-process", "auto"] => [(201, vended_gcp()), (200, lease())];
     vend_gcp_env: ["vend", "auto", "--format", "env"] => [(201, vended_gcp())];
+    kubectl_token_gke: ["kubectl-token", "auto", "--ttl", "5m"] => [(201, vended_gcp())];
+    kubectl_token_eks: ["kubectl-token", "--grant", "auto", "--cluster", "prod-1"] => [(201, vended())];
+    kubectl_token_no_cluster: ["kubectl-token"] => [(201, vended()), (200, lease())];
+    kubectl_token_no_audience: ["kubectl-token", "auto"] => [(200, reused_azure())];
+    gcp_token: ["gcp-token", "grant-aaaa"] => [(201, vended_gcp())];
+    gcp_token_other_cloud: ["gcp-token"] => [(200, reused_azure())];
+    vend_azure_env: ["vend", "auto", "--format", "env"] => [(201, vended_azure())];
     credential_process_denied: ["credential-process", "auto"] => [(403, denied())];
     attach: ["attach", "--pid", "4312"]
         => [(201, json!({ "id": "anchor-dddd", "pid": 4312, "uid": 1001, "created_at": "2026-11-22T09:00:00Z" }))];
@@ -231,8 +238,10 @@ async fn p12_nothing_is_approved_that_nobody_was_shown() {
 /// A person tries `vend` in a terminal: nothing is taken that could not be shown.
 #[tokio::test]
 async fn p9_no_credential_goes_to_a_terminal_unasked() {
-    let refused = ran(&["vend", "auto"], vec![], true).await;
-    assert_eq!((refused.exit, refused.out.as_str(), refused.asked.len()), (Exit::Usage, "", 0));
+    for line in [&["vend", "auto"][..], &["gcp-token"]] {
+        let refused = ran(line, vec![], true).await;
+        assert_eq!((refused.exit, refused.out.as_str(), refused.asked.len()), (Exit::Usage, "", 0), "{line:?}");
+    }
     let wanted = ran(&["vend", "auto", "--format", "env"], vec![Reply::Json(201, vended())], true).await;
     assert_eq!(wanted.exit, Exit::Ok);
     assert!(wanted.out.contains(&format!("export AWS_SECRET_ACCESS_KEY='{}'\n", SECRETS[0])), "{}", wanted.out);
@@ -383,6 +392,12 @@ fn ended(state: &str, revocation: Option<&str>, worst: Option<&str>) -> Value {
         }
     }
     lease
+}
+
+fn reused_azure() -> Value {
+    let mut body = vended_azure();
+    body["reused"] = json!(true);
+    body
 }
 
 fn reused() -> Value {

@@ -138,6 +138,7 @@ environment ministack
 environment aws
 environment azure
 environment catalog
+environment clouds
 environment gcp
 environment seaweedfs
 node_packages iam

@@ -5,12 +5,14 @@ mod approvals;
 mod approve;
 mod audit;
 mod choose;
+mod configure;
 mod doctor;
 mod drain;
 mod end;
 mod freeze;
 mod grant;
 mod issuer;
+mod kubectl;
 mod lease;
 mod local;
 mod status;
@@ -101,6 +103,9 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::List(wanted) => grant::list(context, wanted).await,
         Command::Vend(wanted) => vend::vend(context, wanted).await,
         Command::CredentialProcess(wanted) => vend::credential_process(context, wanted).await,
+        Command::KubectlToken(wanted) => kubectl::kubectl_token(context, wanted).await,
+        Command::GcpToken(wanted) => kubectl::gcp_token(context, wanted).await,
+        Command::Configure(wanted) => configure::configure(context, wanted),
         Command::Exec(wanted) => exec::exec(context, *wanted).await,
         Command::Agent(wanted) => agent::agent(context, *wanted).await,
         Command::ExecChild(wanted) => exec::become_command(&wanted),

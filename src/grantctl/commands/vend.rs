@@ -67,7 +67,7 @@ pub(super) async fn credential_process(context: &mut Context<'_>, wanted: Creden
 }
 
 /// Ends a lease that nobody has use for. One that was handed out before is somebody's.
-async fn give_back(context: &Context<'_>, lease: &LeaseView, reused: bool) {
+pub(super) async fn give_back(context: &Context<'_>, lease: &LeaseView, reused: bool) {
     if !reused {
         let target = format!("/v1/leases/{}/complete", lease.id);
         // If it cannot be told so, its TTL ends it.
@@ -89,7 +89,8 @@ fn format(context: &Context<'_>, wanted: Option<Format>) -> Result<Format, Failu
     }
 }
 
-fn request(wanted: cli::Wanted, anchor: AnchorChoice) -> Result<grantd_wire::Vend, Failure> {
+/// What to ask of the daemon.
+pub(super) fn request(wanted: cli::Wanted, anchor: AnchorChoice) -> Result<grantd_wire::Vend, Failure> {
     let grant = match wanted.named.unwrap_or(wanted.grant) {
         GrantChoice::Auto => "auto".to_owned(),
         GrantChoice::Named(_) if wanted.resource.is_some() => {
@@ -116,7 +117,7 @@ fn deliver(context: &mut Context<'_>, answer: Answer<Vended>, format: Format) ->
 }
 
 /// Writes a credential. That nobody took it is a failure here, not a reader that went away: the lease lives.
-fn print(context: &mut Context<'_>, secret: &[u8], lease: &LeaseView) -> Result<(), Failure> {
+pub(super) fn print(context: &mut Context<'_>, secret: &[u8], lease: &LeaseView) -> Result<(), Failure> {
     context.out.write_all(secret).and_then(|()| context.out.flush()).map_err(|error| {
         let id = &lease.id;
         Failure::new(

@@ -13,20 +13,26 @@ use crate::words::{GrantChoice, patience, whole_seconds};
 pub(crate) const HELP: &str = "\
 The command gets its credential from a front on the loopback interface that is there for it alone: a random token, the
 kernel's word that the caller is of this user and was started by the command. AWS SDKs and command lines find it by
-AWS_CONTAINER_CREDENTIALS_FULL_URI. Short leases are renewed for as long as the command runs and the grant is active;
+AWS_CONTAINER_CREDENTIALS_FULL_URI, Azure's by IDENTITY_ENDPOINT and AZURE_POD_IDENTITY_AUTHORITY_HOST, Google's by
+GOOGLE_APPLICATION_CREDENTIALS and GCE_METADATA_HOST. Short leases are renewed for as long as the command runs and the grant is active;
 they end when the command does, also when grantctl itself is killed: the command is then sent SIGTERM.
 
 Cloud credentials that are already in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, AZURE_CLIENT_SECRET,
 GOOGLE_APPLICATION_CREDENTIALS, ...) are kept from the command. Because AWS clients prefer ~/.aws/credentials and
 ~/.aws/config to a container's credentials, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE and BOTO_CONFIG point to an
-empty file, unless --keep-aws-config says that yours hold nothing that would win.
+empty file, unless --keep-aws-config says that yours hold nothing that would win. Whoever is logged in to gcloud and to
+the Azure CLI is kept from it too: CLOUDSDK_CONFIG and AZURE_CONFIG_DIR point to empty directories, unless
+--keep-gcloud-config or --keep-azure-config is given. KUBECONFIG stays.
 
 Formats:
   front  as above: refreshed by itself, no key in the environment or in a file
-  env    AWS_ACCESS_KEY_ID and so on in the environment: never refreshed; standard error says until when it holds
-  file   AWS_SHARED_CREDENTIALS_FILE names a private file that is replaced at each renewal and removed at the end.
-         Most clients read it once: each program that the command starts sees the latest
-  json   GRANTD_CREDENTIALS_FILE names a private file with what credential-process prints, kept in the same way
+  env    AWS_ACCESS_KEY_ID, GOOGLE_OAUTH_ACCESS_TOKEN, AZURE_ACCESS_TOKEN and so on in the environment: never
+         refreshed; standard error says until when it holds
+  file   AWS_SHARED_CREDENTIALS_FILE, or for gcloud CLOUDSDK_AUTH_ACCESS_TOKEN_FILE beside the front, names a private
+         file that is replaced at each renewal and removed at the end. Most clients read it once: each program that the
+         command starts sees the latest. Azure's clients read none
+  json   GRANTD_CREDENTIALS_FILE names a private file with all there is (for AWS what credential-process prints), kept
+         in the same way
 
 With --resource, --can, --for and --why a grant is requested first; it is ended when the command ends. While it is
 pending, standard error says who can approve it. A grant named with --grant, or found by auto, stays as it is: only the
@@ -57,6 +63,12 @@ pub struct Exec {
     /// Leave the command your AWS configuration files.
     #[arg(long)]
     pub keep_aws_config: bool,
+    /// Leave the command your gcloud configuration, with whoever is logged in there.
+    #[arg(long)]
+    pub keep_gcloud_config: bool,
+    /// Leave the command your Azure CLI configuration, with whoever is logged in there.
+    #[arg(long)]
+    pub keep_azure_config: bool,
     /// How long to wait for a grant that is pending, or that begins later.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = patience)]
     pub wait: Duration,
@@ -107,7 +119,7 @@ pub enum ExecFormat {
     Env,
     /// As a JSON file, kept current.
     Json,
-    /// As an AWS credentials file, kept current.
+    /// As a file that the cloud's clients read, kept current: AWS and Google Cloud.
     File,
 }
 

@@ -1,8 +1,8 @@
-//! The container-credentials endpoint on the loopback interface, for one command: AWS clients ask it at every use
-//! (AWS SDKs and Tools Reference Guide, "Container credential provider").
+//! An endpoint on the loopback interface, for one command: its cloud's clients ask it whenever they need a credential.
 //!
 //! Three locks, each refusing by itself: the kernel's word on who is calling, a Host header that only a client with our
-//! URL sends, and a random token. Errors have the shape that the clients show: `{"code","message"}`.
+//! URL sends, and a random token wherever the cloud's protocol has a place for one; metadata servers have none, and want a
+//! header that a browser does not send. What is asked and answered is the matter of [`shapes`](super::shapes).
 
 use std::convert::Infallible;
 use std::io;
@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
-use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
@@ -28,9 +27,11 @@ use zeroize::Zeroizing;
 use super::keeper::{Keeper, News, Refusal};
 use super::peer::Family;
 use super::place::random;
+use super::shapes::{Asking, Problem, Reply, Shape, single};
+use crate::secret::Cloud;
 
-/// The one thing there is.
-const PATH: &str = "/credentials";
+/// The most that the body of a request has, in bytes.
+const BODY: usize = 16 * 1024;
 
 /// Connections that are served at once. Clients make one for each credential.
 const AT_ONCE: usize = 64;
@@ -72,18 +73,29 @@ impl Front {
         Ok(Self { listener, door: Arc::new(door) })
     }
 
-    /// For `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
-    pub(super) fn uri(&self) -> String {
-        format!("http://{}{PATH}", self.door.address)
+    /// Where it is to be asked for `path`.
+    pub(super) fn uri(&self, path: &str) -> String {
+        format!("http://{}{path}", self.door.address)
     }
 
-    /// For `AWS_CONTAINER_AUTHORIZATION_TOKEN`: sent as it is, without `Bearer`.
+    /// Host and port.
+    pub(super) fn authority(&self) -> String {
+        self.door.address.to_string()
+    }
+
+    /// What a client has to know, for the protocols that have a place for it.
     pub(super) fn token(&self) -> &str {
         &self.door.token
     }
 
     /// Serves until it is dropped.
-    pub(super) async fn serve(self, keeper: Arc<Keeper>, family: Arc<Family>, news: UnboundedSender<News>) {
+    pub(super) async fn serve(
+        self,
+        shape: Shape,
+        keeper: Arc<Keeper>,
+        family: Arc<Family>,
+        news: UnboundedSender<News>,
+    ) {
         let (places, strangers) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(STRANGERS)));
         let mut told = 0_usize;
         loop {
@@ -117,7 +129,7 @@ impl Front {
             let (door, keeper) = (Arc::clone(&self.door), Arc::clone(&keeper));
             tokio::spawn(async move {
                 // A client that hangs or hangs up harms nobody but itself.
-                let _ = tokio::time::timeout(WHOLE, converse(stream, &door, &keeper, refused)).await;
+                let _ = tokio::time::timeout(WHOLE, converse(stream, (shape, &door), &keeper, refused)).await;
                 drop(place);
             });
         }
@@ -126,17 +138,19 @@ impl Front {
 
 async fn converse(
     stream: TcpStream,
-    door: &Door,
+    (shape, door): (Shape, &Door),
     keeper: &Arc<Keeper>,
     refused: Option<String>,
 ) -> Result<(), hyper::Error> {
     let service = service_fn(|request: Request<Incoming>| {
         let refused = refused.clone();
         async move {
-            Ok::<_, Infallible>(match door.opens(&request, refused) {
-                Ok(()) => credential(keeper).await,
-                Err((status, code, message)) => problem(status, code, &message),
-            })
+            let (head, body) = request.into_parts();
+            let said = match door.admits(&head, refused) {
+                Ok(()) => respond((shape, door), &head, body, keeper).await,
+                Err(problem) => Err(problem),
+            };
+            Ok::<_, Infallible>(answer(shape, said.unwrap_or_else(|problem| shape.refused(head.uri.path(), &problem))))
         }
     });
     // One request for each connection: who is calling was asked of the kernel for this one.
@@ -146,67 +160,63 @@ async fn converse(
 }
 
 impl Door {
-    fn opens<B>(
-        &self,
-        request: &Request<B>,
-        refused: Option<String>,
-    ) -> Result<(), (StatusCode, &'static str, String)> {
-        let header = |name| {
-            let mut values = request.headers().get_all(name).iter();
-            values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
-        };
+    /// The locks that are the same for every cloud.
+    fn admits(&self, head: &Parts, refused: Option<String>) -> Result<(), Problem> {
+        let forbidden = |code, message| Err(Problem { status: StatusCode::FORBIDDEN, code, message });
         if let Some(why) = refused {
-            return Err((StatusCode::FORBIDDEN, "stranger", why));
+            return forbidden("stranger", why);
         }
         // A page in a browser that was led here by a name of its own sends that name.
-        if header(HOST) != Some(self.address.to_string().as_bytes()) || request.uri().authority().is_some() {
-            return Err((StatusCode::FORBIDDEN, "host", "the Host header is not that of this front".to_owned()));
-        }
-        let token = header(AUTHORIZATION).unwrap_or_default();
-        if !bool::from(token.ct_eq(self.token.as_bytes())) {
-            let message = "the Authorization header is not the content of AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-            return Err((StatusCode::UNAUTHORIZED, "token", message.to_owned()));
-        }
-        if request.uri().path() != PATH {
-            return Err((StatusCode::NOT_FOUND, "path", format!("there is only {PATH} here")));
-        }
-        if request.method() != Method::GET {
-            return Err((StatusCode::METHOD_NOT_ALLOWED, "method", "only GET is answered".to_owned()));
+        if single(head, HOST) != Some(self.address.to_string().as_bytes()) || head.uri.authority().is_some() {
+            return forbidden("host", "the Host header is not that of this front".to_owned());
         }
         Ok(())
     }
 }
 
-async fn credential(keeper: &Arc<Keeper>) -> Response<Full<Bytes>> {
+async fn respond(
+    (shape, door): (Shape, &Door),
+    head: &Parts,
+    body: Incoming,
+    keeper: &Arc<Keeper>,
+) -> Result<Reply, Problem> {
+    let body = match Limited::new(body, BODY).collect().await {
+        Ok(body) => Zeroizing::new(body.to_bytes().to_vec()),
+        Err(_) => {
+            let message = format!("a request has {BODY} bytes at most");
+            return Err(Problem { status: StatusCode::PAYLOAD_TOO_LARGE, code: "size", message });
+        }
+    };
+    let wanted = shape.asked(&Asking { head, body: &body, token: &door.token })?;
+    if let Some(reply) = Shape::here(&wanted) {
+        return Ok(reply);
+    }
     // In a task of its own: a client that gives up after two seconds finds the credential there at its next try.
     let asked = Arc::clone(keeper);
-    let asked = tokio::spawn(async move { asked.credential().await }).await;
-    let failed = || problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "grantctl could not make its answer");
-    match asked {
-        Ok(Ok(current)) => {
-            match current.secret.aws().map_err(drop).and_then(|aws| aws.container_json().map_err(drop)) {
-                Ok(mut body) => answer(StatusCode::OK, std::mem::take(&mut *body)),
-                Err(_) => failed(),
-            }
-        }
+    match tokio::spawn(async move { asked.credential().await }).await {
+        Ok(Ok(current)) => Shape::given(&wanted, &current.secret, keeper.now()),
         Ok(Err(Refusal { retryable, code, message, .. })) => {
             let status = if retryable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::FORBIDDEN };
-            problem(status, code, &message)
+            Err(Problem { status, code, message })
         }
-        Err(_) => failed(),
+        Err(_) => Err(Problem::internal()),
     }
 }
 
-fn problem(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>> {
-    answer(status, json!({ "code": code, "message": message }).to_string().into_bytes())
-}
-
-fn answer(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
+fn answer(shape: Shape, mut reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(std::mem::take(&mut *reply.body))));
+    *response.status_mut() = reply.status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if reply.status == StatusCode::SERVICE_UNAVAILABLE {
+        // Without it Azure's clients wait twice as long each time, for a quarter of an hour in all.
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    }
+    if shape == Shape(Cloud::Gcp) {
+        // By this Google's clients know that it is a metadata server.
+        headers.insert("metadata-flavor", HeaderValue::from_static("Google"));
+    }
     response
 }
 
@@ -218,39 +228,44 @@ mod tests {
         Door { address: SocketAddr::from(([127, 0, 0, 1], 4711)), token: Zeroizing::new("t0ken".to_owned()) }
     }
 
-    fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::builder().method(method).uri(target);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+    #[test]
+    fn only_the_command_and_only_by_the_fronts_own_name() {
+        let host = ("host", "127.0.0.1:4711");
+        let status = |target: &str, headers: &[(&str, &str)], refused: Option<&str>| {
+            let mut request = Request::builder().uri(target);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            door().admits(&head, refused.map(str::to_owned)).map_err(|problem| problem.code)
+        };
+        assert_eq!(status("/credentials", &[host], None), Ok(()));
+        assert_eq!(status("/credentials", &[host], Some("user 7 is not the user")), Err("stranger"));
+        for (target, headers) in [
+            ("/credentials", &[][..]),
+            ("/credentials", &[("host", "evil.example:4711")]),
+            ("/credentials", &[("host", "127.0.0.1")]),
+            ("/credentials", &[("host", "localhost:4711")]),
+            ("/credentials", &[host, ("host", "evil.example")]),
+            ("http://evil.example/credentials", &[host]),
+        ] {
+            assert_eq!(status(target, headers, None), Err("host"), "{target} {headers:?}");
         }
-        request.body(()).unwrap()
     }
 
     #[test]
-    fn only_the_whole_key_opens() {
-        let (host, token) = (("host", "127.0.0.1:4711"), ("authorization", "t0ken"));
-        let status = |request: &Request<()>, refused: Option<&str>| {
-            door().opens(request, refused.map(str::to_owned)).map_err(|(status, ..)| status.as_u16())
+    fn what_may_be_had_later_says_when_and_only_googles_shape_says_that_it_is_a_metadata_server() {
+        let said = |cloud, status, name: &str| {
+            let reply = Reply { status, kind: "text/plain", body: Zeroizing::default() };
+            let answer = answer(Shape(cloud), reply);
+            assert_eq!(answer.headers()[CACHE_CONTROL], "no-store");
+            answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
         };
-        let good = request("GET", "/credentials", &[host, token]);
-        assert_eq!(status(&good, None), Ok(()));
-        assert_eq!(status(&good, Some("user 7 is not the user of this front")), Err(403));
-        for (expected, method, target, headers) in [
-            (403, "GET", "/credentials", &[token][..]),
-            (403, "GET", "/credentials", &[("host", "evil.example:4711"), token]),
-            (403, "GET", "/credentials", &[("host", "127.0.0.1"), token]),
-            (403, "GET", "/credentials", &[host, ("host", "evil.example"), token]),
-            (403, "GET", "http://evil.example/credentials", &[host, token]),
-            (401, "GET", "/credentials", &[host]),
-            (401, "GET", "/credentials", &[host, ("authorization", "Bearer t0ken")]),
-            (401, "GET", "/credentials", &[host, ("authorization", "t0kem")]),
-            (401, "GET", "/credentials", &[host, ("authorization", "t0ken2")]),
-            (401, "GET", "/credentials", &[host, token, ("authorization", "t0ken")]),
-            (404, "GET", "/", &[host, token]),
-            (405, "POST", "/credentials", &[host, token]),
-        ] {
-            assert_eq!(status(&request(method, target, headers), None), Err(expected), "{method} {target} {headers:?}");
-        }
+        let (busy, refused) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::FORBIDDEN);
+        assert_eq!(said(Cloud::Azure, busy, "retry-after").as_deref(), Some("2"));
+        assert_eq!(said(Cloud::Azure, refused, "retry-after"), None);
+        assert_eq!(said(Cloud::Gcp, refused, "metadata-flavor").as_deref(), Some("Google"));
+        assert_eq!(said(Cloud::Aws, refused, "metadata-flavor"), None);
     }
 
     #[tokio::test]
@@ -258,6 +273,7 @@ mod tests {
         let (one, two) = (Front::open().await.unwrap(), Front::open().await.unwrap());
         assert_eq!(one.token().len(), 64);
         assert_ne!(one.token(), two.token());
-        assert!(one.uri().starts_with("http://127.0.0.1:") && one.uri().ends_with("/credentials"), "{}", one.uri());
+        let uri = one.uri("/credentials");
+        assert!(uri.starts_with("http://127.0.0.1:") && uri.ends_with("/credentials"), "{uri}");
     }
 }

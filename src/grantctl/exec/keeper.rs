@@ -135,6 +135,11 @@ impl Keeper {
         &self.grant
     }
 
+    /// The present moment.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
     /// A credential that lives now. One that is to be renewed is handed out while that is done.
     pub(super) async fn credential(self: &Arc<Self>) -> Result<Arc<Current>, Refusal> {
         let now = (self.now)();

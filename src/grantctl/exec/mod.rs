@@ -10,13 +10,14 @@ mod environment;
 mod front;
 pub(crate) mod keeper;
 pub(crate) mod notice;
+mod offer;
 mod peer;
 mod place;
+mod shapes;
 mod wait;
 
 use std::env;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +29,10 @@ use tokio::task::JoinSet;
 
 use self::args::{Exec, ExecFormat};
 use self::child::{Child, Signals, code_of};
-use self::environment::Environment;
-use self::front::Front;
+use self::environment::{Environment, Instead};
 use self::keeper::{Current, Keeper, News, Renewal};
 use self::notice::Notice;
+use self::offer::{offer, write_down};
 use self::peer::Family;
 use self::place::Place;
 use self::wait::Wait;
@@ -134,45 +135,26 @@ async fn attended(
         true => None,
         false => Some(place.write("empty", b"").map_err(|error| failed("cannot write a file", error))?),
     };
+    let home = |keep: bool, name: &str| match keep {
+        true => Ok(None),
+        false => place.directory(name).map(Some).map_err(|error| failed("cannot make a directory", error)),
+    };
+    let (gcloud, azure) = (home(wanted.keep_gcloud_config, "gcloud")?, home(wanted.keep_azure_config, "azure")?);
+    let instead = Instead { aws: empty.as_deref(), gcloud: gcloud.as_deref(), azure: azure.as_deref() };
     let names = env::vars_os().map(|(name, _)| name);
-    let mut environment = Environment::cleaned(names, empty.as_deref(), first.secret.region(), keeper.grant());
+    let mut environment = Environment::cleaned(names, instead, first.secret.region(), keeper.grant());
     if let Some(told) = environment.told() {
         context.note(&told);
     }
     let mut beside = JoinSet::new();
     // The command's children stay below this process even when their parents end, so that the front knows them.
     prctl::set_child_subreaper(true).map_err(|errno| failed("cannot gather the command's processes", errno.into()))?;
-    match wanted.format {
-        ExecFormat::Front => {
-            let front = Front::open().await.map_err(|error| failed("cannot listen on 127.0.0.1", error))?;
-            let family = Family::new(getpid().as_raw(), uid).map_err(|error| failed("cannot read /proc", error))?;
-            let file = place.write("token", front.token().as_bytes()).map_err(|e| failed("cannot write a file", e))?;
-            environment.put("AWS_CONTAINER_CREDENTIALS_FULL_URI", front.uri());
-            environment.put("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
-            // AWS CLI 2 before 2.13 and SDKs of its age read only this one.
-            environment.put("AWS_CONTAINER_AUTHORIZATION_TOKEN", front.token());
-            beside.spawn(front.serve(Arc::clone(keeper), Arc::new(family), say.clone()));
-        }
-        ExecFormat::Env => {
-            for (name, value) in first.secret.variables() {
-                let kept = name.ends_with("REGION")
-                    && (env::var_os("AWS_REGION").is_some() || env::var_os("AWS_DEFAULT_REGION").is_some());
-                if !kept {
-                    environment.put(&name, value);
-                }
-            }
-            environment.put("GRANTD_LEASE", &first.lease);
-            context.note(&format!("the credential holds until {} and is not renewed", first.secret.expiration()));
-        }
-        ExecFormat::File | ExecFormat::Json => {
-            let file = write_down(&place, wanted.format, (keeper.grant(), first))?;
-            let name = if wanted.format == ExecFormat::File {
-                "AWS_SHARED_CREDENTIALS_FILE"
-            } else {
-                "GRANTD_CREDENTIALS_FILE"
-            };
-            environment.put(name, file);
-        }
+    if let Some((front, shape)) = offer(&mut environment, &place, wanted.format, (keeper.grant(), first)).await? {
+        let family = Family::new(getpid().as_raw(), uid).map_err(|error| failed("cannot read /proc", error))?;
+        beside.spawn(front.serve(shape, Arc::clone(keeper), Arc::new(family), say.clone()));
+    }
+    if wanted.format == ExecFormat::Env {
+        context.note(&format!("the credential holds until {} and is not renewed", first.secret.expiration()));
     }
     let child = Child::start(&wanted.command, &environment, signals);
     let child = child.map_err(|error| failed("cannot start a process", error))?;
@@ -195,17 +177,4 @@ async fn attended(
             },
         }
     }
-}
-
-/// Puts a credential where the command reads it, for the formats that have such a place.
-fn write_down(place: &Place, format: ExecFormat, (grant, current): (&str, &Current)) -> Result<PathBuf, Failure> {
-    let written = match format {
-        ExecFormat::File => {
-            let aws = current.secret.aws().map_err(|other| other.failure(grant, "exec --format file"))?;
-            place.write("credentials", &aws.credentials_file())
-        }
-        ExecFormat::Json => place.write("credentials.json", &current.secret.document()?),
-        ExecFormat::Front | ExecFormat::Env => return Ok(PathBuf::new()),
-    };
-    written.map_err(|error| Failure::new(Exit::Unexpected, format!("cannot write the credential down: {error}")))
 }

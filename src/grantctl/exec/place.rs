@@ -46,6 +46,13 @@ impl Place {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Makes a directory of mode 0700 in it; gives its path.
+    pub(super) fn directory(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(path)
+    }
+
     /// Writes a file of mode 0600 and puts it in place of any of this name in one step; gives its path.
     pub(super) fn write(&self, name: &str, contents: &[u8]) -> io::Result<PathBuf> {
         let (path, fresh) = (self.path.join(name), self.path.join(format!("{name}.new")));

@@ -127,11 +127,15 @@ impl Azure {
     }
 }
 
-/// An audience without what clients write differently: a scope's `/.default`, a slash at the end, the case of an address.
-/// Application ids are kept apart from addresses: `api://ID` is not `ID`.
+/// An audience without what clients write differently: a scope's `/.default`, a slash at the end, the case of an address,
+/// and the older of the two names of Azure Resource Manager, which the Azure CLI asks for and either token of which it
+/// takes. Application ids are kept apart from addresses: `api://ID` is not `ID`.
 fn audience(text: &str) -> String {
     let text = text.strip_suffix("/.default").unwrap_or(text);
-    text.trim_end_matches('/').to_ascii_lowercase()
+    match text.trim_end_matches('/').to_ascii_lowercase() {
+        old if old == "https://management.core.windows.net" => "https://management.azure.com".to_owned(),
+        other => other,
+    }
 }
 
 /// `https://storage.azure.com` as `STORAGE_AZURE_COM`.

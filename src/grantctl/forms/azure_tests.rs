@@ -36,6 +36,16 @@ fn an_audience_is_the_same_however_a_client_writes_it() {
 }
 
 #[test]
+fn the_older_name_of_resource_manager_is_the_same_audience() {
+    let mut azure = azure();
+    assert!(azure.token_for("https://management.core.windows.net/").is_err());
+    azure.tokens[1].audience = "https://management.azure.com".to_owned();
+    for resource in ["https://management.core.windows.net/", "https://management.azure.com/.default"] {
+        assert_eq!(azure.token_for(resource).ok().unwrap().token.as_str(), "t-vault", "{resource}");
+    }
+}
+
+#[test]
 fn p3_what_a_client_is_told_of_the_end_is_the_end_of_the_lease() {
     let (azure, now) = (azure(), "2026-11-22T09:00:30.9Z".parse().unwrap());
     let json = azure.identity_json(&azure.tokens[0], "https://storage.azure.com/", now).unwrap();

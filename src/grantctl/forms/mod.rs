@@ -3,3 +3,5 @@
 pub(crate) mod aws;
 pub(crate) mod azure;
 pub(crate) mod gcp;
+pub(crate) mod kubernetes;
+mod sigv4;

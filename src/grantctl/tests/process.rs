@@ -280,3 +280,79 @@ fn tail_follows_a_daemon_through_its_restart() {
     let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
     assert!(said.contains("waiting for it to come back") && said.lines().count() == 1, "{said}");
 }
+
+/// Runs `configure` with a home of its own.
+fn configure(home: &std::path::Path, line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grantctl"));
+    command.env_clear().env("HOME", home).arg("configure").args(line.split(' ')).output().unwrap()
+}
+
+#[test]
+fn configure_aws_writes_a_profile_once_and_leaves_what_is_not_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join(".aws/config");
+    let read = || std::fs::read_to_string(&config).unwrap();
+    let printed = configure(home.path(), "aws --resource reports --print");
+    assert!(code(&printed) == 0 && !config.exists());
+    let done = configure(home.path(), "aws --resource reports");
+    assert_eq!((code(&done), done.stderr.len()), (0, 0), "{done:?}");
+    assert_eq!(read().as_bytes(), printed.stdout);
+    let program = env!("CARGO_BIN_EXE_grantctl");
+    let line = format!("credential_process = {program} credential-process --grant auto --resource reports\n");
+    assert!(read().ends_with(&line) && !read().contains("grant-"), "{}", read());
+    // Again, under another grant: in its place, beside what a person added.
+    std::fs::write(&config, format!("[default]\nregion = a\n\n{}region = b\n\n[profile c]\nregion = c\n", read()))
+        .unwrap();
+    let before = read();
+    let again = configure(home.path(), "aws --grant grant-aaaa");
+    assert_eq!(code(&again), 0, "{again:?}");
+    assert_eq!(read(), before.replace("--grant auto --resource reports", "--grant grant-aaaa"));
+    for (line, said) in [
+        ("aws --profile c", "[profile c]"),
+        ("aws --grant grant-aaaa --resource reports", "--resource chooses"),
+        ("aws --profile ]x", "a profile's name"),
+    ] {
+        let before = read();
+        let refused = configure(home.path(), line);
+        assert!(code(&refused) != 0 && one_line(&refused).contains(said), "{line}: {refused:?}");
+        assert_eq!(read(), before);
+    }
+    assert_eq!(code(&configure(home.path(), "aws --profile c --force")), 0);
+    // Keys under the same name come first in the clients' chain.
+    std::fs::write(home.path().join(".aws/credentials"), "[grantd]\naws_access_key_id = x\n").unwrap();
+    let hidden = configure(home.path(), "aws");
+    assert!(code(&hidden) == 5 && one_line(&hidden).contains("come first"), "{hidden:?}");
+}
+
+#[test]
+fn configure_kubernetes_writes_a_user_that_starts_this_command_again() {
+    let home = tempfile::tempdir().unwrap();
+    let done = configure(home.path(), "kubernetes --cluster prod-1 --user ops");
+    assert_eq!(code(&done), 0, "{done:?}");
+    let path = home.path().join(".kube/grantd-ops.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let config: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
+    let exec = &config["users"][0]["user"]["exec"];
+    assert_eq!(
+        (&config["users"][0]["name"], &exec["command"]),
+        (&json!("ops"), &json!(env!("CARGO_BIN_EXE_grantctl")))
+    );
+    assert_eq!(exec["args"], json!(["kubectl-token", "--grant", "auto", "--cluster", "prod-1"]));
+    assert_eq!(exec["apiVersion"], "client.authentication.k8s.io/v1");
+    std::fs::write(&path, "apiVersion: v1\n").unwrap();
+    let refused = configure(home.path(), "kubernetes --user ops");
+    assert!(code(&refused) == 5 && one_line(&refused).contains("somebody else"), "{refused:?}");
+    assert_eq!(code(&configure(home.path(), "kubernetes --user ops --force")), 0);
+}
+
+#[test]
+fn configure_says_how_to_start_clients_that_start_no_command() {
+    let home = tempfile::tempdir().unwrap();
+    for (cloud, alias) in [("gcp", "exec --grant auto --format file -- gcloud'"), ("azure", "exec --grant auto -- az'")]
+    {
+        let done = configure(home.path(), cloud);
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert!(done.status.success() && said.contains(alias), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}

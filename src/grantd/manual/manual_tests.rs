@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 const API: &str = include_str!("api.md");
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("architecture.md", include_str!("architecture.md")),
     ("threat_model.md", include_str!("threat_model.md")),
     ("operations.md", include_str!("operations.md")),
+    ("clients.md", include_str!("clients.md")),
     ("revocation.md", include_str!("revocation.md")),
     ("issuer.md", include_str!("issuer.md")),
     ("api.md", API),
@@ -257,5 +258,7 @@ fn the_example_of_a_cloud_in_the_settings_is_valid() {
     let mut tables: toml::Table = example.parse().unwrap_or_else(|error| panic!("{error}\n{example}"));
     let aws: grantd_provider_aws::Config = tables.remove("aws").unwrap().try_into().unwrap();
     assert_eq!(aws.files().count(), 1, "the base identity's");
+    let _: grantd_provider_azure::Config = tables.remove("azure").unwrap().try_into().unwrap();
+    let _: grantd_provider_gcp::Config = tables.remove("gcp").unwrap().try_into().unwrap();
     assert!(tables.is_empty(), "{tables:?}");
 }

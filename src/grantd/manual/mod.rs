@@ -5,6 +5,7 @@
 //! | [`architecture`] | whoever wants to know how it works, or changes it |
 //! | [`threat_model`] | security: what is promised, and what is not |
 //! | [`operations`] | whoever runs it: installation, backup, and what to do when something is wrong |
+//! | [`clients`] | whoever uses what was granted: how AWS's, Azure's, Google's and Kubernetes' own tools fetch it |
 //! | [`revocation`] | what "revoked" means, and what a deny does not stop |
 //! | [`issuer`] | whoever has clouds trust tokens of the daemon's own |
 //! | [`api`] | programs that speak to the socket themselves |
@@ -26,6 +27,10 @@ pub mod threat_model {
 
 pub mod operations {
     #![doc = include_str!("operations.md")]
+}
+
+pub mod clients {
+    #![doc = include_str!("clients.md")]
 }
 
 pub mod revocation {
