@@ -46,7 +46,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// `Config` when the account is no longer configured.
     fn targets(&self, plan: &Plan) -> Result<Vec<Target>, ProviderError>;
 
-    /// Every deny scope that is configured, whether or not it is in use.
+    /// Every deny scope that is configured, whether or not it is in use. Where revocations are written to the resources
+    /// themselves, those scopes come with the plans and are not among these.
     fn scopes(&self) -> Vec<DenyScope>;
 
     /// How many leases a deny scope has room for, live and revoked-unexpired together.

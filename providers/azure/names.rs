@@ -31,7 +31,8 @@ impl<'a> ResourceId<'a> {
     /// `Unsupported`, with what it should look like.
     pub fn parse(text: &'a str) -> Result<Self, ProviderError> {
         let wrong = |why: &str| {
-            let text = format!("{text:?} {why}: a resource ID is /subscriptions/ID/resourceGroups/NAME/providers/...");
+            let text =
+                format!("{text:?} {why}: a resource ID is /subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME");
             ProviderError::new(ErrorKind::Unsupported, text)
         };
         if text.len() > NATIVE_CHARACTERS {

@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may")]
 
 mod aws;
+mod azure;
 mod fake;
+mod gcp;
 
 grantd_testkit::conformance!(on_aws, aws::AwsStage::new());
 grantd_testkit::conformance!(on_a_cloud_in_memory, fake::FakeStage::new());
+grantd_testkit::conformance!(on_azure, azure::AzureStage::new());
+grantd_testkit::conformance!(on_google_cloud, gcp::GcpStage::new());

@@ -109,6 +109,8 @@ struct State {
     blobs: BTreeMap<String, String>,
     assignments: Vec<FakeAssignment>,
     faults: VecDeque<(String, String, FakeFault)>,
+    /// What one call meets, whichever it is, and how many come before it.
+    next_fault: Option<(usize, FakeFault)>,
     requests: Vec<FakeRequest>,
     effect_delay: f64,
     token_lifetime: i64,
@@ -169,6 +171,7 @@ impl FakeAzure {
             blobs: settings.blobs.clone(),
             assignments: standing.collect(),
             faults: VecDeque::new(),
+            next_fault: None,
             requests: Vec::new(),
             effect_delay: 0.0,
             token_lifetime: settings.token_lifetime,
@@ -226,6 +229,18 @@ impl FakeAzure {
     /// What the next call of `method` with `part` in its path meets; each of these once, in order.
     pub fn fault(&self, method: &str, part: &str, fault: FakeFault) {
         self.fake.state().faults.push_back((method.to_owned(), part.to_owned(), fault));
+    }
+
+    /// What one call meets, after `skip` others, whatever they are for.
+    pub fn fault_after(&self, skip: usize, fault: FakeFault) {
+        self.fake.state().next_fault = Some((skip, fault));
+    }
+
+    /// From now on, nothing goes wrong.
+    pub fn calm(&self) {
+        let mut state = self.fake.state();
+        state.faults.clear();
+        state.next_fault = None;
     }
 
     /// From now on, role assignments are felt so much later than they are made and removed.
@@ -328,6 +343,11 @@ impl Fake {
         let at =
             state.faults.iter().position(|(method, part, _)| *method == request.method && path.contains(part.as_str()));
         state.requests.push(request);
+        match &mut state.next_fault {
+            Some((0, _)) => return state.next_fault.take().map(|(_, fault)| fault),
+            Some((skip, _)) => *skip -= 1,
+            None => {}
+        }
         at.and_then(|at| state.faults.remove(at)).map(|(_, _, fault)| fault)
     }
 
