@@ -155,6 +155,10 @@ fn binding(words: &Words<'_>, role: &NativeRole, prefix: Option<&str>) -> Result
         .fill(&role.on, false)?
         .parse()
         .map_err(|error| ProviderError::new(ErrorKind::Config, format!("role {}: {error}", role.role)))?;
+    if !policy.has_policy() {
+        let text = format!("role {}: {policy} has no allow policy: bind it on the project", role.role);
+        return Err(ProviderError::new(ErrorKind::Config, text));
+    }
     let name = match role.role.strip_prefix("custom:") {
         Some(name) => format!("projects/{}/roles/{}", words.project()?, custom_role_id(name)),
         None => role.role.clone(),

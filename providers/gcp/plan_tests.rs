@@ -94,3 +94,34 @@ fn templates_take_project_and_location_from_the_name() {
     let binding = Native::of(&plan).unwrap().bindings.remove(0);
     assert_eq!((binding.policy.as_str(), binding.role.as_str()), (native, "projects/acme-prod/roles/grantd.decrypter"));
 }
+
+/// The kinds of the shipped map, each by a name as its comments say.
+#[test]
+fn every_capability_of_the_shipped_map_can_be_planned() {
+    let shipped: CapabilityMap = toml::from_str(include_str!("../../config/entitlements/gcp.toml")).unwrap();
+    for capability in shipped.capability.keys().map(|capability| capability.as_str().to_owned()) {
+        let native = match capability.as_str() {
+            "queue:write" => "//pubsub.googleapis.com/projects/acme-prod/topics/jobs",
+            other => match other.split(':').next().unwrap() {
+                "object-storage" => ALPHA,
+                "secret" => "//secretmanager.googleapis.com/projects/acme-prod/secrets/db",
+                "kms-key" => "//cloudkms.googleapis.com/projects/acme-prod/locations/eu/keyRings/r/cryptoKeys/k",
+                "database" | "database-user" => "//cloudsql.googleapis.com/projects/acme-prod/instances/main",
+                "queue" => "//pubsub.googleapis.com/projects/acme-prod/subscriptions/jobs",
+                "container-registry" => {
+                    "//artifactregistry.googleapis.com/projects/acme-prod/locations/eu/repositories/images"
+                }
+                "kubernetes-cluster" => "//container.googleapis.com/projects/acme-prod/locations/eu/clusters/main",
+                "virtual-machine" => "//compute.googleapis.com/projects/acme-prod/zones/eu-a/instances/vm",
+                "function" => "//cloudfunctions.googleapis.com/projects/acme-prod/locations/eu/functions/f",
+                "dns-zone" => "//dns.googleapis.com/projects/acme-prod/managedZones/z",
+                "iam-role" => {
+                    "//iam.googleapis.com/projects/acme-prod/serviceAccounts/x@acme-prod.iam.gserviceaccount.com"
+                }
+                kind => panic!("{kind}: which name?"),
+            },
+        };
+        let plan = planned(&capability, native, None, &shipped).unwrap_or_else(|error| panic!("{capability}: {error}"));
+        assert!(plan.words.len() > 1, "{capability}: {plan:?}");
+    }
+}

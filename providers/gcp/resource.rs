@@ -22,13 +22,15 @@ enum Style {
     PostQuery,
     /// `POST` with the version in the body.
     Post,
+    /// Not at all: what has no allow policy of its own is reached by its project's.
+    NoPolicy,
 }
 
 /// A service whose resources have allow policies: its host, the version in its paths, its style, and the collections that a
 /// name consists of. `*` stands for one id.
 struct Service(&'static str, &'static str, Style, &'static [&'static str]);
 
-const SERVICES: [Service; 12] = [
+const SERVICES: [Service; 14] = [
     Service("storage", "storage/v1", Style::Storage, &["projects/_/buckets/*"]),
     Service("cloudresourcemanager", "v3", Style::Post, &["projects/*"]),
     Service("secretmanager", "v1", Style::Get, &["projects/*/secrets/*", "projects/*/locations/*/secrets/*"]),
@@ -45,14 +47,14 @@ const SERVICES: [Service; 12] = [
     Service("cloudtasks", "v2", Style::Post, &["projects/*/locations/*/queues/*"]),
     Service("iam", "v1", Style::PostQuery, &["projects/*/serviceAccounts/*"]),
     Service("dns", "dns/v1", Style::Post, &["projects/*/managedZones/*"]),
+    Service("cloudsql", "v1", Style::NoPolicy, &["projects/*/instances/*"]),
+    Service("container", "v1", Style::NoPolicy, &["projects/*/locations/*/clusters/*"]),
     Service("compute", "compute/v1", Style::Compute, &["projects/*/zones/*/instances/*"]),
 ];
 
-/// The text is no full resource name that has an allow policy.
+/// The text is no full resource name of a kind that is known here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no full resource name that has an allow policy here, such as //storage.googleapis.com/projects/_/buckets/NAME"
-)]
+#[error("{0:?} is no full resource name that is known here, such as //storage.googleapis.com/projects/_/buckets/NAME")]
 pub(crate) struct ResourceError(String);
 
 /// One resource.
@@ -93,6 +95,11 @@ impl Resource {
         segments.next().filter(|id| *id != "_")
     }
 
+    /// Whether something can be bound on it.
+    pub fn has_policy(&self) -> bool {
+        self.entry().2 != Style::NoPolicy
+    }
+
     /// Whether it is a bucket.
     pub fn is_bucket(&self) -> bool {
         self.entry().2 == Style::Storage
@@ -126,7 +133,7 @@ impl Resource {
             }
             Style::Get => way(Method::GET, self.verb("getIamPolicy?options.requestedPolicyVersion=3"), None),
             Style::PostQuery => way(Method::POST, self.verb("getIamPolicy?options.requestedPolicyVersion=3"), None),
-            Style::Post => way(
+            Style::Post | Style::NoPolicy => way(
                 Method::POST,
                 self.verb("getIamPolicy"),
                 Some(json!({ "options": { "requestedPolicyVersion": 3 } })),
@@ -228,6 +235,8 @@ mod tests {
             "//secretmanager.googleapis.com/projects/acme-prod/secrets/db",
             "//cloudkms.googleapis.com/projects/acme-prod/locations/eu/keyRings/r/cryptoKeys/k",
             "//compute.googleapis.com/projects/acme-prod/zones/europe-west1-b/instances/vm",
+            "//cloudsql.googleapis.com/projects/acme-prod/instances/main",
+            "//container.googleapis.com/projects/acme-prod/locations/europe-west1/clusters/main",
         ] {
             assert_eq!(good.parse::<Resource>().unwrap().to_string(), good);
         }
