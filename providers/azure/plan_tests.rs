@@ -81,3 +81,31 @@ fn one_role_twice_at_one_place_cannot_be() {
     let asked = entitlement("object-storage:read", &container("logs"), None);
     assert_eq!(plan(&account(), &asked, &twice).unwrap_err().kind, ErrorKind::Config);
 }
+
+/// The kinds of the shipped map, each by a name as its comments say.
+#[test]
+fn every_capability_of_the_shipped_map_can_be_planned() {
+    let shipped: CapabilityMap = toml::from_str(include_str!("../../config/entitlements/azure.toml")).unwrap();
+    for capability in shipped.capability.keys() {
+        let below = match capability.resource_type() {
+            "object-storage" => "Microsoft.Storage/storageAccounts/a/blobServices/default/containers/c",
+            "secret" => "Microsoft.KeyVault/vaults/v/secrets/s",
+            "kms-key" => "Microsoft.KeyVault/vaults/v/keys/k",
+            "database" => "Microsoft.Sql/servers/s/databases/d",
+            "queue" => "Microsoft.Storage/storageAccounts/a/queueServices/default/queues/q",
+            "service-bus-queue" => "Microsoft.ServiceBus/namespaces/n/queues/q",
+            "container-registry" => "Microsoft.ContainerRegistry/registries/r",
+            "kubernetes-cluster" => "Microsoft.ContainerService/managedClusters/c",
+            "virtual-machine" => "Microsoft.Compute/virtualMachines/vm",
+            "function" => "Microsoft.Web/sites/f",
+            "dns-zone" => "Microsoft.Network/dnszones/example.com",
+            "iam-role" => "Microsoft.ManagedIdentity/userAssignedIdentities/i",
+            kind => panic!("{kind}: which name?"),
+        };
+        let native = format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/{below}");
+        let asked = entitlement(capability.as_str(), &native, None);
+        let planned = plan(&account(), &asked, &shipped);
+        let plan = planned.unwrap_or_else(|error| panic!("{capability}: {error}"));
+        assert!(plan.words.len() > 1, "{capability}: {plan:?}");
+    }
+}
