@@ -26,10 +26,10 @@ def trust(principal, *actions):
 ISSUER = "tokens.example.com"
 
 
-def token_trust(subject, *more):
+def token_trust(account, subject, *more):
     return document({
         "Effect": "Allow",
-        "Principal": {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"},
+        "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{ISSUER}"},
         "Action": ["sts:AssumeRoleWithWebIdentity", *more],
         "Condition": {"StringEquals": {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": subject}},
     })
@@ -62,9 +62,9 @@ def main(endpoint, may_put_role_policy=False, by_token=False):
             Url=f"https://{ISSUER}", ClientIDList=["sts.amazonaws.com"], ThumbprintList=["0" * 40]
         )
         trusts = {
-            "grantd-target-1": token_trust("grantd:main", "sts:TagSession", "sts:SetSourceIdentity"),
+            "grantd-target-1": token_trust(account, "grantd:main", "sts:TagSession", "sts:SetSourceIdentity"),
             # It trusts the issuer, and another subject of it.
-            "grantd-target-2": token_trust("grantd:other"),
+            "grantd-target-2": token_trust(account, "grantd:other"),
         }
     roles, boundaries = [], []
     for name, trusted in trusts.items():
@@ -99,7 +99,7 @@ def main(endpoint, may_put_role_policy=False, by_token=False):
         ),
     )
     if by_token:
-        iam.create_role(RoleName="grantd-revoker", AssumeRolePolicyDocument=token_trust("grantd:main:revoker"))
+        iam.create_role(RoleName="grantd-revoker", AssumeRolePolicyDocument=token_trust(account, "grantd:main:revoker"))
         reads = allow(["iam:GetRole", "iam:ListEntitiesForPolicy"], "*")
         iam.put_role_policy(
             RoleName="grantd-revoker",
