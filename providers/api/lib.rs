@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod assertion;
+mod breaker;
 mod clock;
 mod doctor;
 mod entitlement;
@@ -13,6 +14,7 @@ mod provider;
 mod secret;
 
 pub use assertion::{Assertion, Assertions, NoAssertions};
+pub use breaker::{BREAK_AFTER, Breaker, PAUSE, Purpose};
 pub use clock::{Clock, SystemClock};
 pub use doctor::{AccountNeeds, Finding, Need, Standing, Trial};
 pub use entitlement::{

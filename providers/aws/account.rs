@@ -9,8 +9,7 @@ use aws_sdk_iam::config::IdentityCache as IamIdentityCache;
 use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use grantd_provider_api::{AccountHealth, Assertions, Clock, Cloud, ErrorKind, ProviderError};
-use jiff::Timestamp;
+use grantd_provider_api::{AccountHealth, Assertions, Breaker, Clock, Cloud, ErrorKind, ProviderError, Purpose};
 
 use crate::arn::Arn;
 use crate::base::Base;
@@ -19,12 +18,6 @@ use crate::config::{AccountConfig, BaseConfig, Config, RevocationConfig};
 use crate::http::Http;
 use crate::inline::Inline;
 use crate::revoke::{Backend, Iam, Revoker};
-
-/// After so many calls in a row without a usable answer, issuing fails at once for [`PAUSE`].
-const BREAK_AFTER: u32 = 5;
-
-/// How long issuing pauses; then one call tries whether the cloud is back.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// One account at work.
 #[derive(Debug)]
@@ -42,22 +35,7 @@ pub(crate) struct Account {
     write_interval: Duration,
     clock_skew: Duration,
     revokers: Mutex<BTreeMap<String, Arc<Revoker>>>,
-    health: Mutex<Health>,
-}
-
-/// Which of the account's two services a call went to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Service {
-    Sts,
-    Iam,
-}
-
-#[derive(Debug, Default)]
-struct Health {
-    sts: Option<String>,
-    iam: Option<String>,
-    silent: u32,
-    paused_until: Option<Timestamp>,
+    breaker: Breaker,
 }
 
 impl Account {
@@ -125,7 +103,7 @@ impl Account {
             write_interval: all.write_interval,
             clock_skew: all.clock_skew,
             revokers: Mutex::default(),
-            health: Mutex::default(),
+            breaker: Breaker::default(),
             config,
         }
     }
@@ -173,64 +151,23 @@ impl Account {
         (&self.iam.client, &self.iam.credentials)
     }
 
-    /// Refuses at once while the account's STS is known to be silent. Revoking is never refused.
+    /// Refuses at once while the account is known to be silent. Revoking is never refused.
     ///
     /// # Errors
     /// `Unreachable`: nothing is sent.
     pub fn admit(&self) -> Result<(), ProviderError> {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        match health.paused_until {
-            Some(until) if now < until => Err(ProviderError::new(
-                ErrorKind::Unreachable,
-                format!(
-                    "account \"{}\": paused after {} calls without an answer, nothing was sent: {}",
-                    self.config.name,
-                    health.silent,
-                    health.sts.as_deref().unwrap_or("try again in a few seconds")
-                ),
-            )),
-            Some(_) => {
-                // This call tries; the others keep waiting.
-                health.paused_until = now.checked_add(PAUSE).ok();
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        self.breaker.admit(&self.config.name, self.clock.now())
     }
 
     /// Keeps what a call said about the account.
-    pub fn record<T>(&self, service: Service, outcome: &Result<T, ProviderError>) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = match outcome {
-            Ok(_) => None,
-            // These say something of the request, not of the account.
-            Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Capacity) => {
-                return;
-            }
-            Err(error) => Some(error),
-        };
-        match service {
-            Service::Iam => health.iam = error.map(|error| error.message.clone()),
-            Service::Sts => {
-                health.sts = error.map(|error| error.message.clone());
-                let silent = error.is_some_and(|e| matches!(e.kind, ErrorKind::Unknown | ErrorKind::Unreachable));
-                health.silent = if silent { health.silent.saturating_add(1) } else { 0 };
-                let pause = health.silent >= BREAK_AFTER;
-                health.paused_until = if pause { self.clock.now().checked_add(PAUSE).ok() } else { None };
-            }
-        }
+    pub fn record<T>(&self, purpose: Purpose, outcome: &Result<T, ProviderError>) {
+        self.breaker.record(purpose, outcome, self.clock.now());
     }
 
     /// How the account is doing.
     pub fn health(&self) -> AccountHealth {
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors: Vec<&str> = [&health.sts, &health.iam].into_iter().flatten().map(String::as_str).collect();
-        AccountHealth {
-            cloud: Cloud::Aws,
-            account: self.config.name.clone(),
-            last_error: (!errors.is_empty()).then(|| errors.join("; ")),
-        }
+        let (account, last_error) = (self.config.name.clone(), self.breaker.last_error());
+        AccountHealth { cloud: Cloud::Aws, account, last_error }
     }
 }
 
@@ -261,6 +198,8 @@ fn iam_endpoint(config: &AccountConfig) -> (String, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use grantd_provider_api::{BREAK_AFTER, PAUSE};
+
     use super::*;
     use crate::testing;
 
@@ -282,13 +221,13 @@ mod tests {
         let silent: Result<(), _> = Err(ProviderError::new(ErrorKind::Unknown, "no answer"));
         for _ in 0..BREAK_AFTER {
             account.admit().unwrap();
-            account.record(Service::Sts, &silent);
+            account.record(Purpose::Issue, &silent);
         }
         assert_eq!(account.admit().unwrap_err().kind, ErrorKind::Unreachable);
         clock.advance(PAUSE);
         account.admit().unwrap();
         assert!(account.admit().is_err(), "only one call may try");
-        account.record(Service::Sts, &Ok(()));
+        account.record(Purpose::Issue, &Ok(()));
         account.admit().unwrap();
         assert_eq!(account.health().last_error, None);
     }
@@ -296,10 +235,10 @@ mod tests {
     #[test]
     fn a_request_that_cannot_be_met_says_nothing_of_the_account() {
         let account = testing::account(&testing::config(""), &testing::TestClock::at("2026-11-21T12:00:00Z"));
-        account.record::<()>(Service::Iam, &Err(ProviderError::new(ErrorKind::Refused, "no")));
-        account.record::<()>(Service::Iam, &Err(ProviderError::new(ErrorKind::Capacity, "full")));
+        account.record::<()>(Purpose::Revoke, &Err(ProviderError::new(ErrorKind::Refused, "no")));
+        account.record::<()>(Purpose::Revoke, &Err(ProviderError::new(ErrorKind::Capacity, "full")));
         assert_eq!(account.health().last_error.as_deref(), Some("no"));
-        account.record(Service::Sts, &Ok(()));
+        account.record(Purpose::Issue, &Ok(()));
         assert_eq!(account.health().last_error.as_deref(), Some("no"));
     }
 

@@ -44,14 +44,14 @@ use async_trait::async_trait;
 use grantd_provider_api::{
     AccountHealth, AccountNeeds, Assertions, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential,
     DenyEntry, DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Mark, Placement, Plan, Provider,
-    ProviderError, ResourceRef, RevokeReceipt, Target, Trial,
+    ProviderError, Purpose, ResourceRef, RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
 
 pub use crate::arn::{Arn, ArnError};
 pub use crate::config::{Config, ConfigError};
 
-use crate::account::{Account, Service};
+use crate::account::Account;
 use crate::http::Http;
 use crate::limits::{ENTRY_GRACE, MIN_SESSION};
 
@@ -163,7 +163,7 @@ impl Provider for AwsProvider {
         let account = self.account(&request.plan.account)?;
         account.admit()?;
         let outcome = session::issue(&self.config, account, request).await;
-        account.record(Service::Sts, &outcome);
+        account.record(Purpose::Issue, &outcome);
         outcome
     }
 
@@ -175,14 +175,14 @@ impl Provider for AwsProvider {
     ) -> Result<RevokeReceipt, ProviderError> {
         let account = self.scope_account(scope)?;
         let outcome = account.revoker(&scope.name)?.deny(entries, as_of).await;
-        account.record(Service::Iam, &outcome);
+        account.record(Purpose::Revoke, &outcome);
         outcome
     }
 
     async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {
         let account = self.scope_account(scope)?;
         let outcome = account.revoker(&scope.name)?.confirm(entries).await;
-        account.record(Service::Iam, &outcome);
+        account.record(Purpose::Revoke, &outcome);
         outcome
     }
 

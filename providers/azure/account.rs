@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
-use grantd_provider_api::{AccountHealth, Assertions, Clock, Cloud, ErrorKind, ProviderError};
+use grantd_provider_api::{AccountHealth, Assertions, Breaker, Clock, Cloud, ProviderError, Purpose};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -14,12 +14,6 @@ use crate::arm::Arm;
 use crate::config::{AccountConfig, Config, SlotConfig, Timeouts};
 use crate::credential;
 use crate::http::Http;
-
-/// After so many calls in a row without a usable answer, issuing fails at once for [`PAUSE`].
-const BREAK_AFTER: u32 = 5;
-
-/// How long issuing pauses; then one call tries whether the cloud is back.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a slot on which something foreign was found is chosen last.
 const AVOID: Duration = Duration::from_secs(5 * 60);
@@ -37,23 +31,8 @@ pub(crate) struct Account {
     pub timeouts: Timeouts,
     pub readiness: Duration,
     pub cool_down: Duration,
-    health: Mutex<Health>,
+    breaker: Breaker,
     avoided: Mutex<BTreeMap<Uuid, Timestamp>>,
-}
-
-/// What a call was for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Service {
-    Issue,
-    Revoke,
-}
-
-#[derive(Debug, Default)]
-struct Health {
-    issue: Option<String>,
-    revoke: Option<String>,
-    silent: u32,
-    paused_until: Option<Timestamp>,
 }
 
 impl Account {
@@ -79,7 +58,7 @@ impl Account {
             timeouts: all.timeouts,
             readiness: all.readiness,
             cool_down: all.cool_down,
-            health: Mutex::default(),
+            breaker: Breaker::default(),
             avoided: Mutex::default(),
         })
     }
@@ -106,58 +85,17 @@ impl Account {
     /// # Errors
     /// `Unreachable`: nothing is sent.
     pub fn admit(&self) -> Result<(), ProviderError> {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        match health.paused_until {
-            Some(until) if now < until => Err(ProviderError::new(
-                ErrorKind::Unreachable,
-                format!(
-                    "account \"{}\": paused after {} calls without an answer, nothing was sent: {}",
-                    self.config.name,
-                    health.silent,
-                    health.issue.as_deref().unwrap_or("try again in a few seconds")
-                ),
-            )),
-            Some(_) => {
-                // This call tries; the others keep waiting.
-                health.paused_until = now.checked_add(PAUSE).ok();
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        self.breaker.admit(&self.config.name, self.clock.now())
     }
 
     /// Keeps what a call said about the account.
-    pub fn record<T>(&self, service: Service, outcome: &Result<T, ProviderError>) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = match outcome {
-            Ok(_) => None,
-            // These say something of the request, not of the account.
-            Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Capacity) => {
-                return;
-            }
-            Err(error) => Some(error),
-        };
-        match service {
-            Service::Revoke => health.revoke = error.map(|error| error.message.clone()),
-            Service::Issue => {
-                health.issue = error.map(|error| error.message.clone());
-                let silent = error.is_some_and(|e| matches!(e.kind, ErrorKind::Unknown | ErrorKind::Unreachable));
-                health.silent = if silent { health.silent.saturating_add(1) } else { 0 };
-                let pause = health.silent >= BREAK_AFTER;
-                health.paused_until = if pause { self.clock.now().checked_add(PAUSE).ok() } else { None };
-            }
-        }
+    pub fn record<T>(&self, purpose: Purpose, outcome: &Result<T, ProviderError>) {
+        self.breaker.record(purpose, outcome, self.clock.now());
     }
 
     /// How the account is doing.
     pub fn health(&self) -> AccountHealth {
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors: Vec<&str> = [&health.issue, &health.revoke].into_iter().flatten().map(String::as_str).collect();
-        AccountHealth {
-            cloud: Cloud::Azure,
-            account: self.config.name.clone(),
-            last_error: (!errors.is_empty()).then(|| errors.join("; ")),
-        }
+        let (account, last_error) = (self.config.name.clone(), self.breaker.last_error());
+        AccountHealth { cloud: Cloud::Azure, account, last_error }
     }
 }

@@ -39,13 +39,13 @@ use async_trait::async_trait;
 use grantd_provider_api::{
     AccountHealth, AccountNeeds, Assertions, Capabilities, CapabilityMap, Clock, Cloud, Confirmation, Credential,
     DenyEntry, DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Mark, Placement, Plan, Provider,
-    ProviderError, ResourceRef, RevokeReceipt, Target, Trial,
+    ProviderError, Purpose, ResourceRef, RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
 
 pub use crate::config::{Config, ConfigError};
 
-use crate::account::{Account, Service};
+use crate::account::Account;
 use crate::http::Http;
 use crate::plan::Native;
 use crate::revoke::{Gone, principal};
@@ -157,7 +157,7 @@ impl Provider for AzureProvider {
         let account = self.account(&request.plan.account)?;
         account.admit()?;
         let outcome = session::issue(account, request).await;
-        account.record(Service::Issue, &outcome);
+        account.record(Purpose::Issue, &outcome);
         outcome
     }
 
@@ -169,14 +169,14 @@ impl Provider for AzureProvider {
     ) -> Result<RevokeReceipt, ProviderError> {
         let account = self.scope_account(scope)?;
         let outcome = revoke::deny(account, &self.gone, &scope.name, entries).await;
-        account.record(Service::Revoke, &outcome);
+        account.record(Purpose::Revoke, &outcome);
         outcome
     }
 
     async fn confirm(&self, scope: &DenyScope, entries: &[DenyEntry]) -> Result<Vec<Confirmation>, ProviderError> {
         let account = self.scope_account(scope)?;
         let outcome = revoke::confirm(account, entries).await;
-        account.record(Service::Revoke, &outcome);
+        account.record(Purpose::Revoke, &outcome);
         outcome
     }
 

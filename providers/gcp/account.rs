@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use grantd_provider_api::{AccountHealth, Assertions, Clock, Cloud, ErrorKind, ProviderError};
-use jiff::Timestamp;
+use grantd_provider_api::{AccountHealth, Assertions, Breaker, Clock, Cloud, ErrorKind, ProviderError, Purpose};
 
 use crate::base::Base;
 use crate::config::{AccountConfig, Config};
@@ -14,12 +13,6 @@ use crate::http::Http;
 use crate::link::Link;
 use crate::resource::Resource;
 use crate::writer::{Change, Done, Pace, Writer};
-
-/// After so many issues in a row without a usable answer, issuing fails at once for [`PAUSE`].
-const BREAK_AFTER: u32 = 5;
-
-/// How long issuing pauses; then one issue tries whether Google is back.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// What the name of a scope stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,21 +25,6 @@ pub(crate) enum ScopeKind {
     Policies(Vec<Resource>),
 }
 
-/// What a call was for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Purpose {
-    Issue,
-    Revoke,
-}
-
-#[derive(Debug, Default)]
-struct Health {
-    issue: Option<String>,
-    revoke: Option<String>,
-    silent: u32,
-    paused_until: Option<Timestamp>,
-}
-
 /// One account at work.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -55,7 +33,7 @@ pub(crate) struct Account {
     operation: Duration,
     pace: Arc<Pace>,
     writers: Mutex<BTreeMap<Resource, Arc<Writer>>>,
-    health: Mutex<Health>,
+    breaker: Breaker,
 }
 
 impl Account {
@@ -76,7 +54,7 @@ impl Account {
             operation: all.timeouts.operation,
             pace: Arc::default(),
             writers: Mutex::default(),
-            health: Mutex::default(),
+            breaker: Breaker::default(),
         }
     }
 
@@ -136,59 +114,20 @@ impl Account {
     /// # Errors
     /// `Unreachable`: nothing is sent.
     pub fn admit(&self) -> Result<(), ProviderError> {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.link.clock.now();
-        match health.paused_until {
-            Some(until) if now < until => Err(ProviderError::new(
-                ErrorKind::Unreachable,
-                format!(
-                    "account \"{}\": paused after {} issues without an answer, nothing was sent: {}",
-                    self.config().name,
-                    health.silent,
-                    health.issue.as_deref().unwrap_or("try again in a few seconds")
-                ),
-            )),
-            Some(_) => {
-                // This issue tries; the others keep waiting.
-                health.paused_until = now.checked_add(PAUSE).ok();
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        self.breaker.admit(&self.config().name, self.link.clock.now())
     }
 
     /// Keeps what a call said about the account.
     pub fn record<T>(&self, purpose: Purpose, outcome: &Result<T, ProviderError>) {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = outcome.as_ref().err();
-        // These say something of the request, not of the account.
-        let of_request = |e: &ProviderError| {
-            matches!(e.kind, ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Capacity | ErrorKind::NotFound)
-        };
-        if error.is_some_and(of_request) {
-            return;
-        }
-        let message = error.map(|error| error.message.clone());
-        match purpose {
-            Purpose::Revoke => health.revoke = message,
-            Purpose::Issue => {
-                health.issue = message;
-                let silent = error.is_some_and(|e| matches!(e.kind, ErrorKind::Unknown | ErrorKind::Unreachable));
-                health.silent = if silent { health.silent.saturating_add(1) } else { 0 };
-                let pause = health.silent >= BREAK_AFTER;
-                health.paused_until = if pause { self.link.clock.now().checked_add(PAUSE).ok() } else { None };
-            }
+        // What is not there says nothing of the account.
+        if !matches!(outcome, Err(error) if error.kind == ErrorKind::NotFound) {
+            self.breaker.record(purpose, outcome, self.link.clock.now());
         }
     }
 
     /// How the account is doing.
     pub fn health(&self) -> AccountHealth {
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors: Vec<&str> = [&health.issue, &health.revoke].into_iter().flatten().map(String::as_str).collect();
-        AccountHealth {
-            cloud: Cloud::Gcp,
-            account: self.config().name.clone(),
-            last_error: (!errors.is_empty()).then(|| errors.join("; ")),
-        }
+        let (account, last_error) = (self.config().name.clone(), self.breaker.last_error());
+        AccountHealth { cloud: Cloud::Gcp, account, last_error }
     }
 }

@@ -37,13 +37,13 @@ use async_trait::async_trait;
 use grantd_provider_api::{
     AccountHealth, AccountNeeds, Assertions, Capabilities, CapabilityMap, Carrier, Clock, Cloud, Confirmation,
     Credential, DenyEntry, DenyScope, Entitlement, ErrorKind, Finding, IssueRequest, Issued, Mark, Placement, Plan,
-    Provider, ProviderError, ResourceRef, RevokeReceipt, Target, Trial,
+    Provider, ProviderError, Purpose, ResourceRef, RevokeReceipt, Target, Trial,
 };
 use jiff::Timestamp;
 
 pub use crate::config::{Config, ConfigError};
 
-use crate::account::{Account, Purpose, ScopeKind};
+use crate::account::{Account, ScopeKind};
 use crate::http::Http;
 use crate::limits::{ENTRY_GRACE, MAX_TOKEN, POLICY_PLACES};
 use crate::plan::Native;
