@@ -12,6 +12,7 @@ mod id;
 mod plan;
 mod provider;
 mod secret;
+pub mod setting;
 
 pub use assertion::{Assertion, Assertions, NoAssertions};
 pub use breaker::{BREAK_AFTER, Breaker, PAUSE, Purpose};

@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use grantd_provider_api::setting::{Propagation, absolute, account_name, bounded_or, propagation};
 use grantd_provider_api::{ErrorKind, ProviderError};
-use jiff::SignedDuration;
 use serde::Deserialize;
 
 use crate::arn::{Arn, is_account_id};
 use crate::endpoint::{Endpoint, container_uri};
 use crate::limits::{INLINE_POLICIES_CHARACTERS, MAX_CHAINED_SESSION, MAX_SESSION, MIN_SESSION};
 use crate::names::{valid_external_id, valid_session_name};
-use crate::raw::{
-    RawAccount, RawBase, RawConfig, RawIssue, RawPropagation, RawRevocation, RawRole, RawTimeouts, RawWebIdentity,
-};
+use crate::raw::{RawAccount, RawBase, RawConfig, RawIssue, RawRevocation, RawRole, RawTimeouts, RawWebIdentity};
 
 /// Characters that an inline policy may take when the configuration names no number: what is left of a role's inline
 /// policies is for those that grant it something.
@@ -22,6 +20,12 @@ const DEFAULT_INLINE_CHARACTERS: usize = 8_192;
 
 /// The least that is of any use.
 const LEAST_INLINE_CHARACTERS: usize = 1_024;
+
+/// How long a new version of a boundary takes to be felt. AWS documents no number.
+const PROPAGATION: Propagation = Propagation { expected: secs(10), worst: secs(120) };
+
+/// The longest that may be configured.
+const LONGEST_PROPAGATION: Propagation = Propagation { expected: secs(900), worst: secs(3_600) };
 
 /// Everything that the adapter was told. Deserialises from the `[aws]` table and is valid once it exists.
 #[derive(Debug, Clone, Deserialize)]
@@ -127,13 +131,6 @@ impl RoleConfig {
     }
 }
 
-/// How long a new version of a boundary takes to be felt. AWS documents no number.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Propagation {
-    pub expected: Duration,
-    pub worst: Duration,
-}
-
 /// How long to wait for AWS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
@@ -147,6 +144,12 @@ pub(crate) struct Timeouts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("aws: {0}")]
 pub struct ConfigError(String);
+
+impl From<String> for ConfigError {
+    fn from(what: String) -> Self {
+        Self(what)
+    }
+}
 
 impl From<ConfigError> for ProviderError {
     fn from(error: ConfigError) -> Self {
@@ -181,14 +184,11 @@ impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
 
     fn try_from(raw: RawConfig) -> Result<Self, Self::Error> {
-        let propagation = match &raw.propagation {
-            Some(raw) => propagation(raw)?,
-            None => Propagation { expected: Duration::from_secs(10), worst: Duration::from_secs(120) },
-        };
+        let default = propagation(raw.propagation.as_ref(), PROPAGATION, LONGEST_PROPAGATION)?;
         let mut accounts = BTreeMap::new();
         let mut ids = BTreeSet::new();
         for raw in raw.account {
-            let account = account(raw, propagation)?;
+            let account = account(raw, default)?;
             if !ids.insert((account.partition.clone(), account.id.clone())) {
                 return wrong(format!("account id {} is configured twice: each account has one writer", account.id));
             }
@@ -202,56 +202,64 @@ impl TryFrom<RawConfig> for Config {
         Ok(Self {
             accounts,
             timeouts: timeouts(raw.timeouts)?,
-            batch_window: bounded("batch_window", raw.batch_window, "200ms", Duration::ZERO, secs(10))?,
-            write_interval: bounded("write_interval", raw.write_interval, "1s", Duration::ZERO, secs(60))?,
-            clock_skew: bounded("clock_skew", raw.clock_skew, "60s", secs(1), secs(300))?,
+            batch_window: bounded_or(
+                "batch_window",
+                raw.batch_window,
+                Duration::from_millis(200),
+                Duration::ZERO,
+                secs(10),
+            )?,
+            write_interval: bounded_or("write_interval", raw.write_interval, secs(1), Duration::ZERO, secs(60))?,
+            clock_skew: bounded_or("clock_skew", raw.clock_skew, secs(60), secs(1), secs(300))?,
             ca_bundle: raw.ca_bundle,
         })
     }
 }
 
-fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountConfig, ConfigError> {
+fn account(raw: RawAccount, default: Propagation) -> Result<AccountConfig, ConfigError> {
+    let name = raw.name.clone();
+    account_name(&name)?;
+    checked_account(raw, default).map_err(|error| ConfigError(format!("account \"{name}\": {}", error.0)))
+}
+
+fn checked_account(raw: RawAccount, default: Propagation) -> Result<AccountConfig, ConfigError> {
     let name = raw.name;
-    let at = |error: ConfigError| ConfigError(format!("account \"{name}\": {}", error.0));
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        return wrong(format!("account name {name:?} is 1 to 64 letters, digits, hyphens, underscores and full stops"));
-    }
     if !is_account_id(&raw.id) {
-        return Err(at(ConfigError(format!("id {:?} is not twelve digits", raw.id))));
+        return wrong(format!("id {:?} is not twelve digits", raw.id));
     }
     let partition = raw.partition.unwrap_or_else(|| "aws".to_owned());
     if !matches!(partition.as_str(), "aws" | "aws-cn" | "aws-us-gov") {
-        return Err(at(ConfigError(format!("partition {partition:?} is none of aws, aws-cn, aws-us-gov"))));
+        return wrong(format!("partition {partition:?} is none of aws, aws-cn, aws-us-gov"));
     }
     let region_ok = raw.region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !region_ok || raw.region.split('-').count() < 3 || raw.region.len() > 32 {
-        return Err(at(ConfigError(format!("region {:?} does not look like eu-west-1", raw.region))));
+        return wrong(format!("region {:?} does not look like eu-west-1", raw.region));
     }
-    let endpoint = raw.endpoint.map(|text| Endpoint::parse(&text, &[])).transpose().map_err(ConfigError).map_err(at)?;
-    let web_identity = web_identity(raw.issue, raw.web_identity, &name).map_err(at)?;
+    let endpoint = raw.endpoint.map(|text| Endpoint::parse(&text, &[])).transpose()?;
+    let web_identity = web_identity(raw.issue, raw.web_identity, &name)?;
     let base = match (raw.base, &web_identity) {
-        (Some(raw), _) => base(raw, &partition).map_err(at)?,
+        (Some(raw), _) => base(raw, &partition)?,
         (None, Some(_)) => BaseConfig::Issuer,
         (None, None) => {
             let text =
                 "it has no base: say where the daemon's credentials come from, or write issue = \"web_identity\"";
-            return Err(at(ConfigError(text.to_owned())));
+            return wrong(text.to_owned());
         }
     };
     let chained = match (&base, raw.chained) {
         // A session that is made with a token is nobody's chain, and the base makes none.
         (_, None) if web_identity.is_some() => false,
         (_, Some(_)) if web_identity.is_some() => {
-            return Err(at(ConfigError("chained is not for issue = \"web_identity\"".to_owned())));
+            return wrong("chained is not for issue = \"web_identity\"".to_owned());
         }
         (BaseConfig::WebIdentity { .. }, Some(false)) => {
-            return Err(at(ConfigError("chained = false is not true of a web_identity base".to_owned())));
+            return wrong("chained = false is not true of a web_identity base");
         }
         (_, Some(chained)) => chained,
         // Containers and instances have role credentials too; only long-lived keys are certainly no role.
         (base, None) => !matches!(base, BaseConfig::Profile { .. }),
     };
-    let propagation = raw.propagation.as_ref().map_or(Ok(propagation_default), propagation).map_err(at)?;
+    let propagation = propagation(raw.propagation.as_ref(), default, LONGEST_PROPAGATION)?;
     let owned = |what: &str, text: &str, kind: &str| -> Result<Arn, ConfigError> {
         let arn = iam_arn(what, text, &partition, kind)?;
         if arn.account() == raw.id {
@@ -259,30 +267,29 @@ fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountC
         }
         wrong(format!("{what} {arn} is not in account {}", raw.id))
     };
-    let revoker =
-        raw.revoker.map(|revoker| owned("revoker.role_arn", &revoker.role_arn, "role/")).transpose().map_err(at)?;
+    let revoker = raw.revoker.map(|revoker| owned("revoker.role_arn", &revoker.role_arn, "role/")).transpose()?;
     if matches!(base, BaseConfig::Issuer) && revoker.is_none() {
         let text = "without a base it needs revoker = { role_arn = \"...\" }: nobody could revoke what is issued";
-        return Err(at(ConfigError(text.to_owned())));
+        return wrong(text.to_owned());
     }
     let mut roles: Vec<RoleConfig> = Vec::new();
     for raw in raw.role {
-        let role = role(&raw, &owned, chained).map_err(at)?;
+        let role = role(&raw, &owned, chained)?;
         if web_identity.is_some() && role.external_id.is_some() {
             let text =
                 format!("role {}: external_id is not for issue = \"web_identity\": AWS takes none there", role.arn);
-            return Err(at(ConfigError(text)));
+            return wrong(text);
         }
         if roles.iter().any(|other| other.arn == role.arn) {
-            return Err(at(ConfigError(format!("role {} is configured twice", role.arn))));
+            return wrong(format!("role {} is configured twice", role.arn));
         }
         if revoker.as_ref() == Some(&role.arn) {
-            return Err(at(ConfigError(format!("role {} cannot both carry sessions and revoke them", role.arn))));
+            return wrong(format!("role {} cannot both carry sessions and revoke them", role.arn));
         }
         roles.push(role);
     }
     if roles.is_empty() {
-        return Err(at(ConfigError("it has no [[aws.account.role]], so nothing could ever be issued".to_owned())));
+        return wrong("it has no [[aws.account.role]], so nothing could ever be issued");
     }
     let (id, region) = (raw.id, raw.region);
     Ok(AccountConfig {
@@ -336,7 +343,7 @@ fn role(
         return wrong(format!("role {arn} belongs to AWS: it takes no boundary, so its sessions could not be revoked"));
     }
     let revocation = revocation(raw, &arn, owned)?;
-    let asked = bounded("role.max_session", raw.max_session, "1h", MIN_SESSION, MAX_SESSION)?;
+    let asked = bounded_or("role.max_session", raw.max_session, secs(3_600), MIN_SESSION, MAX_SESSION)?;
     let max_session = if chained { asked.min(MAX_CHAINED_SESSION) } else { asked };
     if raw.external_id.as_deref().is_some_and(|id| !valid_external_id(id)) {
         return wrong(format!("role {arn}: external_id is 2 to 1224 letters, digits and +=,.@:/-_"));
@@ -419,48 +426,17 @@ fn iam_arn(what: &str, text: &str, partition: &str, kind: &str) -> Result<Arn, C
     if fits { Ok(arn) } else { wrong(format!("{what} {arn} is not arn:{partition}:iam::<account id>:{kind}<name>")) }
 }
 
-fn absolute(what: &str, path: &Path) -> Result<(), ConfigError> {
-    if path.is_absolute() { Ok(()) } else { wrong(format!("{what}: {} is not an absolute path", path.display())) }
-}
-
-fn propagation(raw: &RawPropagation) -> Result<Propagation, ConfigError> {
-    let expected = bounded("propagation.expected", Some(raw.expected), "", Duration::ZERO, secs(900))?;
-    let worst = bounded("propagation.worst", Some(raw.worst), "", expected, secs(3_600))?;
-    Ok(Propagation { expected, worst })
-}
-
 fn timeouts(raw: Option<RawTimeouts>) -> Result<Timeouts, ConfigError> {
     let raw = raw.unwrap_or(RawTimeouts { connect: None, read: None, attempt: None, operation: None });
     let most = secs(60);
     let least = Duration::from_millis(50);
-    let attempt = bounded("timeouts.attempt", raw.attempt, "6s", least, most)?;
+    let attempt = bounded_or("timeouts.attempt", raw.attempt, secs(6), least, most)?;
     Ok(Timeouts {
-        connect: bounded("timeouts.connect", raw.connect, "2s", least, most)?,
-        read: bounded("timeouts.read", raw.read, "5s", least, most)?,
+        connect: bounded_or("timeouts.connect", raw.connect, secs(2), least, most)?,
+        read: bounded_or("timeouts.read", raw.read, secs(5), least, most)?,
         attempt,
-        operation: bounded("timeouts.operation", raw.operation, "12s", attempt, most)?,
+        operation: bounded_or("timeouts.operation", raw.operation, secs(12).max(attempt), attempt, most)?,
     })
-}
-
-fn bounded(
-    what: &str,
-    given: Option<SignedDuration>,
-    default: &str,
-    least: Duration,
-    most: Duration,
-) -> Result<Duration, ConfigError> {
-    let given = match given {
-        Some(given) => given,
-        None => default.parse().map_err(|error| ConfigError(format!("{what}: {error}")))?,
-    };
-    match Duration::try_from(given) {
-        Ok(duration) if duration >= least && duration <= most => Ok(duration),
-        _ => {
-            let (least, most) = (SignedDuration::try_from(least), SignedDuration::try_from(most));
-            let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
-            wrong(format!("{what} = {given:#} is not between {least:#} and {most:#}"))
-        }
-    }
 }
 
 const fn secs(seconds: u64) -> Duration {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use grantd_provider_api::setting::RawPropagation;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -22,14 +23,6 @@ pub(crate) struct RawConfig {
     pub clock_skew: Option<SignedDuration>,
     /// A PEM file with the certificate authorities to trust; the distribution's file otherwise.
     pub ca_bundle: Option<PathBuf>,
-}
-
-/// `propagation = { expected = "10s", worst = "2m" }`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawPropagation {
-    pub expected: SignedDuration,
-    pub worst: SignedDuration,
 }
 
 /// `timeouts = { connect = "2s", read = "5s", attempt = "6s", operation = "12s" }`.

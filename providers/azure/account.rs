@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
+use grantd_provider_api::setting::Timeouts;
 use grantd_provider_api::{AccountHealth, Assertions, Breaker, Clock, Cloud, ProviderError, Purpose};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::arm::Arm;
-use crate::config::{AccountConfig, Config, SlotConfig, Timeouts};
+use crate::config::{AccountConfig, Config, SlotConfig};
 use crate::credential;
 use crate::http::Http;
 

@@ -12,13 +12,14 @@ use azure_core::http::headers::{CONTENT_TYPE, RETRY_AFTER};
 use azure_core::http::policies::Policy;
 use azure_core::http::policies::auth::BearerTokenAuthorizationPolicy;
 use azure_core::http::{Context, Method, Pipeline, PipelineSendOptions, RawResponse, Request, Url};
+use grantd_provider_api::setting::Timeouts;
 use grantd_provider_api::{Clock, ErrorKind, ProviderError};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::config::{AccountConfig, Timeouts};
+use crate::config::AccountConfig;
 use crate::credential::{base_words, client_options, scope_of};
 use crate::error::{Call, code_of};
 use crate::http::Http;

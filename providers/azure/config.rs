@@ -5,14 +5,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use azure_core::http::Url;
+use grantd_provider_api::setting::{Propagation, Timeouts, absolute, account_name, bounded_or, propagation};
 use grantd_provider_api::{ErrorKind, ProviderError};
-use jiff::SignedDuration;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::cloud::Endpoints;
 use crate::limits::{LONGEST_TOKEN, SUBJECT_CHARACTERS, TOKEN_LIFETIME};
-use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawSlot, RawTimeouts};
+use crate::raw::{RawAccount, RawBase, RawConfig, RawSlot};
+
+/// How long a change of role assignments takes to be felt: up to 10 minutes (Azure RBAC, "Troubleshoot Azure RBAC"); up to
+/// 30 with services that keep caches of their own, such as Event Hubs and Service Bus.
+const PROPAGATION: Propagation = Propagation { expected: secs(120), worst: secs(1_800) };
+
+/// The longest that may be configured.
+const LONGEST_PROPAGATION: Propagation = Propagation { expected: secs(3_600), worst: secs(86_400) };
 
 /// Everything that the adapter was told. Deserialises from the `[azure]` table and is valid once it exists.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,25 +62,16 @@ pub(crate) struct SlotConfig {
     pub subject: String,
 }
 
-/// How long a change of role assignments takes to be felt.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Propagation {
-    pub expected: Duration,
-    pub worst: Duration,
-}
-
-/// How long to wait for Azure.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timeouts {
-    pub connect: Duration,
-    pub attempt: Duration,
-    pub operation: Duration,
-}
-
 /// Something in the `[azure]` table is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("azure: {0}")]
 pub struct ConfigError(String);
+
+impl From<String> for ConfigError {
+    fn from(what: String) -> Self {
+        Self(what)
+    }
+}
 
 impl From<ConfigError> for ProviderError {
     fn from(error: ConfigError) -> Self {
@@ -106,16 +104,11 @@ impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
 
     fn try_from(raw: RawConfig) -> Result<Self, Self::Error> {
-        let propagation = match &raw.propagation {
-            Some(raw) => propagation(raw)?,
-            // Azure RBAC, "Troubleshoot Azure RBAC", tells of up to 10 minutes; services that keep their own caches, such
-            // as Event Hubs and Service Bus, of up to 30.
-            None => Propagation { expected: secs(120), worst: secs(1_800) },
-        };
+        let default = propagation(raw.propagation.as_ref(), PROPAGATION, LONGEST_PROPAGATION)?;
         let mut accounts = BTreeMap::new();
         let mut principals = BTreeSet::new();
         for raw in raw.account {
-            let account = account(raw, propagation)?;
+            let account = account(raw, default)?;
             for slot in &account.slots {
                 if !principals.insert(slot.client_id) || !principals.insert(slot.object_id) {
                     return wrong(format!(
@@ -145,50 +138,49 @@ impl TryFrom<RawConfig> for Config {
         }
         Ok(Self {
             accounts,
-            timeouts: timeouts(raw.timeouts.unwrap_or_default())?,
-            readiness: bounded("readiness", raw.readiness, "10s", Duration::ZERO, secs(300))?,
-            cool_down: bounded("cool_down", raw.cool_down, "5m", Duration::ZERO, secs(86_400))?,
+            timeouts: raw.timeouts.unwrap_or_default().checked(secs(15))?,
+            readiness: bounded_or("readiness", raw.readiness, secs(10), Duration::ZERO, secs(300))?,
+            cool_down: bounded_or("cool_down", raw.cool_down, secs(300), Duration::ZERO, secs(86_400))?,
             ca_bundle: raw.ca_bundle,
         })
     }
 }
 
-fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountConfig, ConfigError> {
+fn account(raw: RawAccount, default: Propagation) -> Result<AccountConfig, ConfigError> {
+    let name = raw.name.clone();
+    account_name(&name)?;
+    checked_account(raw, default).map_err(|error| ConfigError(format!("account \"{name}\": {}", error.0)))
+}
+
+fn checked_account(raw: RawAccount, default: Propagation) -> Result<AccountConfig, ConfigError> {
     let name = raw.name;
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        return wrong(format!("account name {name:?} is 1 to 64 letters, digits, hyphens, underscores and full stops"));
-    }
-    let at = |error: ConfigError| ConfigError(format!("account \"{name}\": {}", error.0));
-    let tenant = guid("tenant", &raw.tenant).map_err(at)?;
+    let tenant = guid("tenant", &raw.tenant)?;
     let mut subscriptions = Vec::new();
     for text in &raw.subscriptions {
-        let id = guid("subscriptions", text).map_err(at)?;
+        let id = guid("subscriptions", text)?;
         if subscriptions.contains(&id) {
-            return Err(at(ConfigError(format!("subscription {id} is named twice"))));
+            return wrong(format!("subscription {id} is named twice"));
         }
         subscriptions.push(id);
     }
     if subscriptions.is_empty() {
-        return Err(at(ConfigError("it has no subscriptions, so nothing could ever be issued".to_owned())));
+        return wrong("it has no subscriptions, so nothing could ever be issued");
     }
-    let endpoints = Endpoints::new(raw.cloud, raw.endpoints).map_err(ConfigError).map_err(at)?;
-    let base = base(raw.base).map_err(at)?;
-    let propagation = raw.propagation.as_ref().map_or(Ok(propagation_default), propagation).map_err(at)?;
-    let token_lifetime = bounded_in("token_lifetime", raw.token_lifetime, TOKEN_LIFETIME, secs(60), LONGEST_TOKEN);
-    let token_lifetime = token_lifetime.map_err(at)?;
+    let endpoints = Endpoints::new(raw.cloud, raw.endpoints)?;
+    let base = base(raw.base)?;
+    let propagation = propagation(raw.propagation.as_ref(), default, LONGEST_PROPAGATION)?;
+    let token_lifetime = bounded_or("token_lifetime", raw.token_lifetime, TOKEN_LIFETIME, secs(60), LONGEST_TOKEN)?;
     // Tokens live at least an hour; a lease is not to outlive the token that was handed out for it.
-    let max_session = bounded_in("max_session", raw.max_session, secs(55 * 60), secs(1), LONGEST_TOKEN).map_err(at)?;
+    let max_session = bounded_or("max_session", raw.max_session, secs(55 * 60), secs(1), LONGEST_TOKEN)?;
     if max_session > token_lifetime {
-        return Err(at(ConfigError(
-            "max_session is longer than token_lifetime: no lease outlives its token".to_owned(),
-        )));
+        return wrong("max_session is longer than token_lifetime: no lease outlives its token".to_owned());
     }
     let mut slots = Vec::new();
     for raw in raw.slot {
-        slots.push(slot(raw).map_err(at)?);
+        slots.push(slot(raw)?);
     }
     if slots.is_empty() {
-        return Err(at(ConfigError("it has no [[azure.account.slot]], so nothing could ever be issued".to_owned())));
+        return wrong("it has no [[azure.account.slot]], so nothing could ever be issued");
     }
     Ok(AccountConfig { name, tenant, subscriptions, endpoints, base, propagation, max_session, token_lifetime, slots })
 }
@@ -253,60 +245,6 @@ fn subject(what: &str, text: String) -> Result<String, ConfigError> {
         ));
     }
     Ok(text)
-}
-
-fn absolute(what: &str, path: &Path) -> Result<(), ConfigError> {
-    if path.is_absolute() { Ok(()) } else { wrong(format!("{what}: {} is not an absolute path", path.display())) }
-}
-
-fn propagation(raw: &RawPropagation) -> Result<Propagation, ConfigError> {
-    let expected = bounded("propagation.expected", Some(raw.expected), "", Duration::ZERO, secs(3_600))?;
-    let worst = bounded("propagation.worst", Some(raw.worst), "", expected, secs(86_400))?;
-    Ok(Propagation { expected, worst })
-}
-
-fn timeouts(raw: RawTimeouts) -> Result<Timeouts, ConfigError> {
-    let (least, most) = (Duration::from_millis(50), secs(60));
-    let attempt = bounded("timeouts.attempt", raw.attempt, "6s", least, most)?;
-    Ok(Timeouts {
-        connect: bounded("timeouts.connect", raw.connect, "2s", least, most)?,
-        attempt,
-        operation: bounded("timeouts.operation", raw.operation, "15s", attempt, most)?,
-    })
-}
-
-fn bounded_in(
-    what: &str,
-    given: Option<SignedDuration>,
-    default: Duration,
-    least: Duration,
-    most: Duration,
-) -> Result<Duration, ConfigError> {
-    match given {
-        None => Ok(default),
-        given => bounded(what, given, "", least, most),
-    }
-}
-
-fn bounded(
-    what: &str,
-    given: Option<SignedDuration>,
-    default: &str,
-    least: Duration,
-    most: Duration,
-) -> Result<Duration, ConfigError> {
-    let given = match given {
-        Some(given) => given,
-        None => default.parse().map_err(|error| ConfigError(format!("{what}: {error}")))?,
-    };
-    match Duration::try_from(given) {
-        Ok(duration) if duration >= least && duration <= most => Ok(duration),
-        _ => {
-            let (least, most) = (SignedDuration::try_from(least), SignedDuration::try_from(most));
-            let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
-            wrong(format!("{what} = {given:#} is not between {least:#} and {most:#}"))
-        }
-    }
 }
 
 const fn secs(seconds: u64) -> Duration {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use grantd_provider_api::setting::{RawPropagation, RawTimeouts};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -22,23 +23,6 @@ pub(crate) struct RawConfig {
     pub cool_down: Option<SignedDuration>,
     /// A PEM file with the certificate authorities to trust; the distribution's file otherwise.
     pub ca_bundle: Option<PathBuf>,
-}
-
-/// `propagation = { expected = "2m", worst = "30m" }`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawPropagation {
-    pub expected: SignedDuration,
-    pub worst: SignedDuration,
-}
-
-/// `timeouts = { connect = "2s", attempt = "6s", operation = "15s" }`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawTimeouts {
-    pub connect: Option<SignedDuration>,
-    pub attempt: Option<SignedDuration>,
-    pub operation: Option<SignedDuration>,
 }
 
 /// `[[azure.account]]`.

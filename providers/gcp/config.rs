@@ -1,16 +1,22 @@
 //! The `[gcp]` table of the configuration: read, checked once, and never doubted again. Pure: it opens no file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use grantd_provider_api::setting::{Propagation, Timeouts, account_name, bounded_or, propagation};
 use grantd_provider_api::{ErrorKind, LeaseId, ProviderError};
-use jiff::SignedDuration;
 use serde::Deserialize;
 
 use crate::endpoint::Endpoint;
 use crate::limits::SUBJECT_BYTES;
-use crate::raw::{RawAccount, RawBase, RawConfig, RawPropagation, RawTimeouts};
+use crate::raw::{RawAccount, RawBase, RawConfig};
+
+/// How long a new allow policy takes to be felt (IAM, "Access change propagation": typically 2 minutes, potentially 7
+/// or more).
+const PROPAGATION: Propagation = Propagation { expected: secs(120), worst: secs(420) };
+
+/// The longest that may be configured.
+const LONGEST_PROPAGATION: Propagation = Propagation { expected: secs(900), worst: secs(3_600) };
 
 /// Everything that the adapter was told. Deserialises from the `[gcp]` table and is valid once it exists.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,7 +27,6 @@ pub struct Config {
     pub(crate) batch_window: Duration,
     pub(crate) write_interval: Duration,
     pub(crate) clock_skew: Duration,
-    pub(crate) ca_bundle: Option<PathBuf>,
 }
 
 /// One account: the projects that one workload identity pool serves.
@@ -89,26 +94,16 @@ pub(crate) enum BaseConfig {
     Metadata { endpoint: Endpoint },
 }
 
-/// How long a new allow policy takes to be felt (IAM, "Access change propagation": typically 2 minutes, potentially 7
-/// or more).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Propagation {
-    pub expected: Duration,
-    pub worst: Duration,
-}
-
-/// How long to wait for Google.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timeouts {
-    pub connect: Duration,
-    pub attempt: Duration,
-    pub operation: Duration,
-}
-
 /// Something in the `[gcp]` table is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("gcp: {0}")]
 pub struct ConfigError(String);
+
+impl From<String> for ConfigError {
+    fn from(what: String) -> Self {
+        Self(what)
+    }
+}
 
 impl From<ConfigError> for ProviderError {
     fn from(error: ConfigError) -> Self {
@@ -126,11 +121,6 @@ impl Config {
         self.accounts.keys().map(String::as_str)
     }
 
-    /// Every file that the adapter will read: whoever can write one can become the daemon's certificate authority.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.ca_bundle.iter().map(PathBuf::as_path)
-    }
-
     /// The accounts that cannot work without the daemon's own issuer.
     pub fn federated(&self) -> impl Iterator<Item = &str> {
         let assertion = |account: &&AccountConfig| matches!(account.base, BaseConfig::Assertion { .. });
@@ -142,14 +132,11 @@ impl TryFrom<RawConfig> for Config {
     type Error = ConfigError;
 
     fn try_from(raw: RawConfig) -> Result<Self, Self::Error> {
-        let propagation = match &raw.propagation {
-            Some(raw) => propagation(raw)?,
-            None => Propagation { expected: secs(120), worst: secs(420) },
-        };
+        let default = propagation(raw.propagation.as_ref(), PROPAGATION, LONGEST_PROPAGATION)?;
         let mut accounts = BTreeMap::new();
         let mut pools = BTreeSet::new();
         for raw in raw.account {
-            let account = account(raw, propagation)?;
+            let account = account(raw, default)?;
             if !pools.insert((account.number.clone(), account.pool.clone())) {
                 return wrong(format!("pool {} is configured twice: each pool has one writer", account.pool_path()));
             }
@@ -157,26 +144,25 @@ impl TryFrom<RawConfig> for Config {
                 return wrong(format!("account name \"{}\" is used twice", twin.name));
             }
         }
-        let ca_bundle = raw.ca_bundle;
-        if let Some(path) = ca_bundle.as_deref().filter(|path| !path.is_absolute()) {
-            return wrong(format!("ca_bundle: {} is not an absolute path", path.display()));
-        }
         Ok(Self {
             accounts,
-            timeouts: timeouts(&raw.timeouts.unwrap_or_default())?,
-            batch_window: bounded("batch_window", raw.batch_window, "200ms", Duration::ZERO, secs(10))?,
-            write_interval: bounded("write_interval", raw.write_interval, "1s", Duration::ZERO, secs(60))?,
-            clock_skew: bounded("clock_skew", raw.clock_skew, "60s", secs(1), secs(300))?,
-            ca_bundle,
+            timeouts: raw.timeouts.unwrap_or_default().checked(secs(20))?,
+            batch_window: bounded_or(
+                "batch_window",
+                raw.batch_window,
+                Duration::from_millis(200),
+                Duration::ZERO,
+                secs(10),
+            )?,
+            write_interval: bounded_or("write_interval", raw.write_interval, secs(1), Duration::ZERO, secs(60))?,
+            clock_skew: bounded_or("clock_skew", raw.clock_skew, secs(60), secs(1), secs(300))?,
         })
     }
 }
 
 fn account(raw: RawAccount, default: Propagation) -> Result<AccountConfig, ConfigError> {
     let name = raw.name.clone();
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        return wrong(format!("account name {name:?} is 1 to 64 letters, digits, hyphens, underscores and full stops"));
-    }
+    account_name(&name)?;
     checked_account(raw, default).map_err(|error| ConfigError(format!("account \"{name}\": {}", error.0)))
 }
 
@@ -219,10 +205,10 @@ fn checked_account(raw: RawAccount, default: Propagation) -> Result<AccountConfi
         provider: raw.provider,
         endpoint,
         base: base(raw.base)?,
-        share_expiry: bounded("share_expiry", raw.share_expiry, "1s", secs(1), secs(60))?,
-        ready_within: bounded("ready_within", raw.ready_within, "5s", Duration::ZERO, secs(60))?,
+        share_expiry: bounded_or("share_expiry", raw.share_expiry, secs(1), secs(1), secs(60))?,
+        ready_within: bounded_or("ready_within", raw.ready_within, secs(5), Duration::ZERO, secs(60))?,
         asset_search: raw.asset_search.unwrap_or(true),
-        propagation: raw.propagation.as_ref().map_or(Ok(default), propagation)?,
+        propagation: propagation(raw.propagation.as_ref(), default, LONGEST_PROPAGATION)?,
         service_accounts,
     })
 }
@@ -272,43 +258,6 @@ fn is_service_account(email: &str) -> bool {
         return false;
     };
     is_project_id(name) && is_project_id(project)
-}
-
-fn propagation(raw: &RawPropagation) -> Result<Propagation, ConfigError> {
-    let expected = bounded("propagation.expected", Some(raw.expected), "", Duration::ZERO, secs(900))?;
-    let worst = bounded("propagation.worst", Some(raw.worst), "", expected, secs(3_600))?;
-    Ok(Propagation { expected, worst })
-}
-
-fn timeouts(raw: &RawTimeouts) -> Result<Timeouts, ConfigError> {
-    let (least, most) = (Duration::from_millis(50), secs(60));
-    let attempt = bounded("timeouts.attempt", raw.attempt, "6s", least, most)?;
-    Ok(Timeouts {
-        connect: bounded("timeouts.connect", raw.connect, "2s", least, most)?,
-        attempt,
-        operation: bounded("timeouts.operation", raw.operation, "20s", attempt, most)?,
-    })
-}
-
-fn bounded(
-    what: &str,
-    given: Option<SignedDuration>,
-    default: &str,
-    least: Duration,
-    most: Duration,
-) -> Result<Duration, ConfigError> {
-    let given = match given {
-        Some(given) => given,
-        None => default.parse().map_err(|error| ConfigError(format!("{what}: {error}")))?,
-    };
-    match Duration::try_from(given) {
-        Ok(duration) if duration >= least && duration <= most => Ok(duration),
-        _ => {
-            let (least, most) = (SignedDuration::try_from(least), SignedDuration::try_from(most));
-            let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
-            wrong(format!("{what} = {given:#} is not between {least:#} and {most:#}"))
-        }
-    }
 }
 
 const fn secs(seconds: u64) -> Duration {

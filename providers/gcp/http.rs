@@ -72,8 +72,9 @@ impl Http {
     pub fn new(config: &Config) -> Result<Self, ProviderError> {
         let wrong = |why: &str| ProviderError::new(ErrorKind::Config, format!("gcp: {why}"));
         let certificates = match authorities(config)? {
-            Some(pem) => Certificate::from_pem_bundle(&pem)
-                .map_err(|_| wrong("the certificate authorities cannot be used: check ca_bundle"))?,
+            Some(pem) => Certificate::from_pem_bundle(&pem).map_err(|_| {
+                wrong("the certificate authorities cannot be used: see the distribution's ca-certificates")
+            })?,
             None => Vec::new(),
         };
         let client = Client::builder()
@@ -85,7 +86,7 @@ impl Http {
             .pool_idle_timeout(Duration::from_secs(30))
             .user_agent(concat!("grantd/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|_| wrong("the HTTP client cannot be set up: check ca_bundle"))?;
+            .map_err(|_| wrong("the HTTP client cannot be set up: see the distribution's ca-certificates"))?;
         Ok(Self { client })
     }
 
@@ -142,16 +143,13 @@ fn authorities(config: &Config) -> Result<Option<Vec<u8>>, ProviderError> {
             ProviderError::new(ErrorKind::Config, text)
         })
     };
-    if let Some(path) = &config.ca_bundle {
-        return read(path).map(Some);
-    }
     let plain = |endpoint: &crate::endpoint::Endpoint| endpoint.as_str().starts_with("http://");
     match CA_BUNDLES.iter().map(PathBuf::from).find(|path| path.exists()) {
         Some(path) => read(&path).map(Some),
         None if config.accounts.values().all(|account| account.endpoint.as_ref().is_some_and(plain)) => Ok(None),
         None => Err(ProviderError::new(
             ErrorKind::Config,
-            format!("gcp: no certificate authorities at {}: install them or set ca_bundle", CA_BUNDLES.join(", ")),
+            format!("gcp: no certificate authorities at {}: install ca-certificates", CA_BUNDLES.join(", ")),
         )),
     }
 }

@@ -10,6 +10,7 @@ mod account;
 mod base;
 mod bootstrap;
 mod config;
+mod credential;
 mod doctor;
 mod endpoint;
 mod error;

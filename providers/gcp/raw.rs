@@ -1,7 +1,6 @@
 //! The `[gcp]` table as it is written. Every unknown field is an error; nothing here has been checked yet.
 
-use std::path::PathBuf;
-
+use grantd_provider_api::setting::{RawPropagation, RawTimeouts};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -20,25 +19,6 @@ pub(crate) struct RawConfig {
     pub write_interval: Option<SignedDuration>,
     /// How far the cloud's clock and ours may disagree.
     pub clock_skew: Option<SignedDuration>,
-    /// A PEM file with the certificate authorities to trust; the distribution's file otherwise.
-    pub ca_bundle: Option<PathBuf>,
-}
-
-/// `propagation = { expected = "2m", worst = "7m" }`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawPropagation {
-    pub expected: SignedDuration,
-    pub worst: SignedDuration,
-}
-
-/// `timeouts = { connect = "2s", attempt = "6s", operation = "20s" }`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawTimeouts {
-    pub connect: Option<SignedDuration>,
-    pub attempt: Option<SignedDuration>,
-    pub operation: Option<SignedDuration>,
 }
 
 /// `[[gcp.account]]`.

@@ -9,13 +9,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::base::SCOPE;
 use crate::error::Call;
 use crate::http::{Ask, Body};
 use crate::limits::MAX_TOKEN;
 use crate::link::Link;
-
-/// Everything that IAM allows, and nothing that it does not: bindings narrow, scopes do not.
-const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";

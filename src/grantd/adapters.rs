@@ -41,7 +41,6 @@ pub fn providers(
             }
             "gcp" => {
                 let config: grantd_provider_gcp::Config = parsed(table)?;
-                startup::check_files(config.files(), owners)?;
                 let federation = federation(issuers);
                 if let (true, Some(name)) = (federation.issuer().is_empty(), config.federated().next()) {
                     return Err(format!(

@@ -3,28 +3,20 @@
 //!
 //! Policies stand in it as literal JSON and names as literal ARNs, so that a reviewer reads what AWS will read.
 
+mod revoking;
+mod sessions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use grantd_provider_api::{AccountNeeds, ErrorKind, ProviderError};
 use serde_json::{Value, json};
 
-use crate::alarms;
 use crate::arn::Arn;
-use crate::base::REVOKER_SESSION;
 use crate::config::{AccountConfig, BaseConfig, RoleConfig, WebIdentity};
 use crate::federation;
 use crate::hcl::{heredoc, named, sorted, unused, word};
-use crate::limits::MIN_MAX_SESSION;
-use crate::resource_policy;
 use crate::rights::{Document, Rights, Statement};
-
-/// The four actions that write and read a boundary's versions.
-const VERSION_ACTIONS: [&str; 4] =
-    ["iam:CreatePolicyVersion", "iam:DeletePolicyVersion", "iam:GetPolicyVersion", "iam:ListPolicyVersions"];
-
-/// The three that write and read a role's inline policies.
-const INLINE_ACTIONS: [&str; 3] = ["iam:GetRolePolicy", "iam:ListRolePolicies", "iam:PutRolePolicy"];
 
 /// The revoker when the configuration names none.
 const REVOKER: &str = "grantd-revoker";
@@ -216,216 +208,6 @@ impl<'a> Account<'a> {
         self.resource(out, kind, "base", &format!("  name   = \"grantd\"\n  {who}\n  policy = {policy}"));
     }
 
-    fn boundaries(&self, out: &mut String) {
-        for (arn, label) in &self.boundaries {
-            out.push_str(
-                "\n# A permissions boundary, where revocations are written. It begins as Allow *, which grants nothing: \
-                 a boundary\n# only takes away. Never attach it as a permissions policy. grantd writes its versions, so \
-                 Terraform leaves them\n# alone; to remove it would bring every ended session back to life.\n",
-            );
-            let everything = Document::new(vec![Statement::allow(["*".to_owned()], ["*".to_owned()])]);
-            let body = format!(
-                "{}  policy = {}\n  lifecycle {{\n    ignore_changes  = [policy]\n    prevent_destroy = true\n  }}\n",
-                named(arn, "policy/"),
-                heredoc(&everything).trim_end()
-            );
-            self.resource(out, "aws_iam_policy", &format!("boundary_{label}"), &body);
-        }
-    }
-
-    /// The managed policies that every role of the account carries.
-    fn rights(&self, out: &mut String) {
-        if !self.rights.plain.is_empty() {
-            out.push_str(
-                "\n# What sessions can be made of: the union of everything that can be asked for, and no more. Each \
-                 session gets\n# a part of it. A * at the end of a name stands for what is inside that one resource: \
-                 the objects of a bucket,\n# the versions of a function.\n",
-            );
-        }
-        for (name, document) in self.policies("sessions", &self.rights.plain) {
-            let body = format!("  name   = \"{}\"\n  policy = {}", self.native_name(&name), heredoc(document));
-            self.resource(out, "aws_iam_policy", &name, &body);
-        }
-        if !self.rights.wide.is_empty() {
-            out.push_str(
-                "\n# What outlives a lease or reaches further than its resource, off until it is switched on:\n",
-            );
-            for why in &self.rights.wide_because {
-                let _ = writeln!(out, "#   {why}");
-            }
-        }
-        for (name, document) in self.policies("wide", &self.rights.wide) {
-            let body = format!(
-                "  count  = {}\n  name   = \"{}\"\n  policy = {}",
-                self.when_wide(),
-                self.native_name(&name),
-                heredoc(document)
-            );
-            self.resource(out, "aws_iam_policy", &name, &body);
-        }
-    }
-
-    fn roles(&self, out: &mut String) {
-        for (role, label) in &self.roles {
-            let mut actions = vec!["sts:AssumeRole"];
-            actions.extend(role.tags.then_some("sts:TagSession"));
-            actions.extend(role.source_identity.then_some("sts:SetSourceIdentity"));
-            let trust = match &self.config.web_identity {
-                Some(web) => {
-                    let more = actions.get(1..).unwrap_or_default();
-                    self.token_trust(web, &web.subject, more)
-                }
-                None => self.trust(&actions, role.external_id.as_deref()),
-            };
-            let seconds = role.max_session.max(MIN_MAX_SESSION).as_secs();
-            out.push_str("\n# A role that carries sessions.\n");
-            let boundary = match role.boundary().and_then(|boundary| self.boundaries.get(boundary)) {
-                Some(name) => format!("  permissions_boundary = aws_iam_policy.{}_boundary_{name}.arn\n", self.label),
-                None => {
-                    out.push_str("# It has no boundary: grantd.toml says revocation = \"inline\".\n");
-                    String::new()
-                }
-            };
-            let body = format!(
-                "{}  max_session_duration = {seconds}\n{boundary}  assume_role_policy   = {}{}",
-                named(&role.arn, "role/"),
-                heredoc(&trust),
-                self.after_base(),
-            );
-            self.resource(out, "aws_iam_role", &format!("role_{label}"), &body);
-            for (name, count, index) in self.attached() {
-                let body = format!(
-                    "{count}  role       = aws_iam_role.{me}_role_{label}.name\n  policy_arn = \
-                     aws_iam_policy.{me}_{name}{index}.arn\n",
-                    me = self.label
-                );
-                self.resource(out, "aws_iam_role_policy_attachment", &format!("role_{label}_{name}"), &body);
-            }
-        }
-    }
-
-    fn revoker(&self, out: &mut String) {
-        out.push_str("\n# The revoker: it writes the boundaries and can do nothing else.\n");
-        if self.config.revoker.is_none() {
-            let _ = write!(
-                out,
-                "# grantd.toml does not name it yet. Without this line under its [[aws.account]] nothing can be revoked:\n\
-                 #   revoker = {{ role_arn = \"{}\" }}\n",
-                self.revoker
-            );
-        }
-        let body = format!(
-            "{}  max_session_duration = {}\n  assume_role_policy   = {}{}",
-            named(&self.revoker, "role/"),
-            MIN_MAX_SESSION.as_secs(),
-            heredoc(&match (&self.base, &self.config.web_identity) {
-                (None, Some(web)) => self.token_trust(web, &federation::revoker_subject(web), &[]),
-                _ => self.trust(&["sts:AssumeRole"], None),
-            }),
-            self.after_base(),
-        );
-        self.resource(out, "aws_iam_role", "revoker", &body);
-        let boundaries = self.boundaries.keys().map(ToString::to_string);
-        let mut statements = Vec::new();
-        if !self.boundaries.is_empty() {
-            statements.push(Statement::allow(VERSION_ACTIONS.map(str::to_owned), boundaries));
-        }
-        let inline: Vec<String> =
-            self.roles.iter().filter(|(role, _)| role.boundary().is_none()).map(|(r, _)| r.arn.to_string()).collect();
-        if !inline.is_empty() {
-            out.push_str(
-                "# Beware: with iam:PutRolePolicy the revoker, and whoever steals it, can widen the roles whose\n\
-                 # revocation is \"inline\". A permissions boundary does not have that weakness.\n",
-            );
-            statements.push(Statement::allow(INLINE_ACTIONS.map(str::to_owned), inline));
-        }
-        let body = format!(
-            "  name   = \"grantd\"\n  role   = aws_iam_role.{}_revoker.name\n  policy = {}",
-            self.label,
-            heredoc(&Document::new(statements))
-        );
-        self.resource(out, "aws_iam_role_policy", "revoker", &body);
-    }
-
-    fn doctor(&self, out: &mut String) {
-        let roles = self.config.roles.iter().map(|role| role.arn.to_string());
-        let boundaries = self.boundaries.keys().map(ToString::to_string);
-        let mut statements = vec![Statement::allow(["iam:GetRole".to_owned()], roles)];
-        if !self.boundaries.is_empty() {
-            statements.push(Statement::allow(["iam:ListEntitiesForPolicy".to_owned()], boundaries));
-        }
-        let policies: Vec<String> =
-            self.rights.services().into_iter().filter_map(resource_policy::right).map(str::to_owned).collect();
-        if !policies.is_empty() {
-            statements.push(Statement::allow(policies, ["*".to_owned()]));
-        }
-        let document = Document::new(statements);
-        out.push_str(
-            "\n# The reads by which grantctl doctor sees that the boundaries are where they belong, and that no policy of a\n\
-             # resource shuts the sessions out. They show who may do what, and nothing of what is in a resource; sqs's shows\n\
-             # a queue's settings too. Take the second statement out, and the doctor says that it has not looked.\n",
-        );
-        let body = format!(
-            "  count  = var.{me}_doctor ? 1 : 0\n  name   = \"grantd-doctor\"\n  role   = aws_iam_role.{me}_revoker.name\n  \
-             policy = {}",
-            heredoc(&document),
-            me = self.label
-        );
-        self.resource(out, "aws_iam_role_policy", "doctor", &body);
-    }
-
-    /// IAM is global, and what CloudTrail sees of it arrives in one region of each partition
-    /// (AWS CloudTrail User Guide, "Global service events").
-    fn alarms(&self, out: &mut String) {
-        let revoker = format!(
-            "arn:{}:sts::{}:assumed-role/{}/{REVOKER_SESSION}",
-            self.config.partition,
-            self.config.id,
-            self.revoker.name()
-        );
-        let boundaries: Vec<&str> = self.boundaries.keys().map(|arn| arn.as_str()).collect();
-        let mut roles: Vec<&str> = self.config.roles.iter().map(|role| role.arn.name()).collect();
-        roles.push(self.revoker.name());
-        out.push_str(
-            "\n# The alarms. They see what a CloudTrail trail for management events sees, so the account needs one. \
-             Applying this\n# file sets the last one off, too.\n",
-        );
-        for (name, words, detail) in alarms::events(&revoker, &boundaries, &roles) {
-            let mut detail = detail;
-            if let Some(detail) = detail.as_object_mut() {
-                detail.insert("eventSource".to_owned(), json!(["iam.amazonaws.com"]));
-            }
-            let pattern = sorted(&json!({
-                "source": ["aws.iam"], "detail-type": ["AWS API Call via CloudTrail"], "detail": detail,
-            }));
-            let body = format!(
-                "  name          = \"{}\"\n  description   = \"grantd: {words}\"\n  event_pattern = {}",
-                self.native_name(name),
-                heredoc(&pattern)
-            );
-            self.resource_at(out, &self.iam_alias(), "aws_cloudwatch_event_rule", name, &body);
-            let body = format!(
-                "  rule = aws_cloudwatch_event_rule.{me}_{name}.name\n  arn  = var.{me}_alarm_topic\n",
-                me = self.label
-            );
-            self.resource_at(out, &self.iam_alias(), "aws_cloudwatch_event_target", name, &body);
-        }
-    }
-
-    /// Each rights policy as a role attaches it: its name, its condition, and how it is then referred to.
-    fn attached(&self) -> Vec<(String, String, &'static str)> {
-        let plain =
-            self.policies("sessions", &self.rights.plain).into_iter().map(|(name, _)| (name, String::new(), ""));
-        let count = format!("  count      = {}\n", self.when_wide());
-        let wide = self.policies("wide", &self.rights.wide).into_iter().map(|(name, _)| (name, count.clone(), "[0]"));
-        plain.chain(wide).collect()
-    }
-
-    fn policies<'d>(&self, kind: &str, documents: &'d [Document]) -> Vec<(String, &'d Document)> {
-        let name = |nth: usize| format!("{kind}_{}", nth.saturating_add(1));
-        documents.iter().enumerate().map(|(nth, document)| (name(nth), document)).collect()
-    }
-
     fn token_trust(&self, web: &WebIdentity, subject: &str, more: &[&str]) -> Value {
         let statement = federation::trust(self.config, self.issuer, web, subject, more);
         sorted(&json!({ "Version": "2012-10-17", "Statement": [statement] }))
@@ -515,5 +297,4 @@ fn base(config: &AccountConfig, given: Option<&str>) -> Result<BaseIdentity, Pro
 }
 
 #[cfg(test)]
-#[path = "bootstrap_tests.rs"]
 mod tests;

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use grantd_provider_api::{Capability, Need};
 use serde_json::Value;
 
+use super::revoking::VERSION_ACTIONS;
 use super::*;
 use crate::plan::plan;
 use crate::testing::{BOUNDARY, ROLE, entitlement, parse, shipped_map, toml_with};
