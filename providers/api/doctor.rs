@@ -77,11 +77,35 @@ impl Finding {
         found: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self { about: about.into(), check, standing, found: found.into(), fix: Some(fix.into()) }
+        let about = about.into();
+        let found = without(&about, found.into());
+        Self { about, check, standing, found, fix: Some(fix.into()) }
     }
 
     /// Nothing is known of it, and why.
     pub fn not_checked(about: impl Into<String>, check: &'static str, why: impl Into<String>) -> Self {
-        Self { about: about.into(), check, standing: Standing::NotChecked, found: why.into(), fix: None }
+        let about = about.into();
+        let found = without(&about, why.into());
+        Self { about, check, standing: Standing::NotChecked, found, fix: None }
+    }
+}
+
+/// What was found, without the name that stands before it anyway: errors begin with it.
+fn without(about: &str, found: String) -> String {
+    match found.strip_prefix(about).and_then(|rest| rest.strip_prefix(": ")) {
+        Some(rest) => rest.to_owned(),
+        None => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_does_not_say_twice_what_it_is_about() {
+        let finding = Finding::not_checked("account \"main\"", "clock", "account \"main\": no answer");
+        assert_eq!(finding.found, "no answer");
+        assert_eq!(Finding::not_checked("account \"main\"", "clock", "no answer").found, "no answer");
     }
 }

@@ -15,7 +15,7 @@ const MODIFIED: &str = "iam.googleapis.com/modifiedGrantsByRole";
 
 /// Everything that was found.
 pub(crate) async fn examine(account: &Account, resources: &[ResourceRef]) -> Vec<Finding> {
-    let about = format!("account {}", account.config().name);
+    let about = format!("account \"{}\"", account.config().name);
     let mut findings = Vec::new();
     let link = &account.link;
     findings.push(clock(account, &about).await);

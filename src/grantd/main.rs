@@ -61,7 +61,8 @@ fn start(cli: &Cli) -> Result<(), String> {
     let issuers = startup::issuers(&settings, &owners, &clock)?;
     let providers = adapters::providers(&settings, &owners, &clock, &issuers)?;
     if cli.check {
-        println!("ok: policy {} with {} clouds", bundle.version, providers.len());
+        let clouds: Vec<String> = providers.keys().map(ToString::to_string).collect();
+        println!("ok: policy {}, clouds: {}", bundle.version, clouds.join(", "));
         return Ok(());
     }
     startup::log(&settings.log)?;

@@ -230,6 +230,9 @@ pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
     let accounts: Vec<_> = if all { broker.accounts() } else { Vec::new() };
     for account in &accounts {
         if let Some(error) = &account.last_error {
+            // Errors of an account begin with its name.
+            let named = format!("account \"{}\": ", account.account);
+            let error = error.strip_prefix(&named).unwrap_or(error);
             alarms.push(format!("account \"{}\" of {}: {error}", account.account, account.cloud));
         }
     }

@@ -88,7 +88,7 @@ impl Broker {
             return Ok(grants);
         }
         let identity = if ask.all {
-            self.must_be_auditor(caller, "the grants of others")?;
+            self.must_be_auditor(caller, "reading the grants of others")?;
             None
         } else {
             let subject = Self::known_subject(caller)?;
@@ -129,7 +129,7 @@ impl Broker {
     /// When the caller asks for everybody's and may not, or the store cannot be read.
     pub async fn see_leases(&self, caller: &Caller, ask: LeasesAsk) -> Result<Vec<Lease>, BrokerError> {
         let uid = if ask.all {
-            self.must_be_auditor(caller, "the leases of others")?;
+            self.must_be_auditor(caller, "reading the leases of others")?;
             None
         } else {
             // Who may see a grant may see what is done under it.
