@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod issuer;
 pub mod manual;
 pub mod metrics;
+pub mod notify;
 pub mod policy;
 pub mod pulse;
 pub mod run;

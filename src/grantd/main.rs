@@ -14,6 +14,7 @@ use grantd::config::Settings;
 use grantd::doctor::Host;
 use grantd::issuer::Issuer;
 use grantd::metrics::Metrics;
+use grantd::notify::{Outbox, Target};
 use grantd::policy::Bundle;
 use grantd::pulse;
 use grantd::store::SqliteStore;
@@ -60,6 +61,7 @@ fn start(cli: &Cli) -> Result<(), String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let issuers = startup::issuers(&settings, &owners, &clock)?;
     let providers = adapters::providers(&settings, &owners, &clock, &issuers)?;
+    let targets = startup::notified(&settings, &owners)?;
     if cli.check {
         let clouds: Vec<String> = providers.keys().map(ToString::to_string).collect();
         println!("ok: policy {}, clouds: {}", bundle.version, clouds.join(", "));
@@ -71,7 +73,7 @@ fn start(cli: &Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
-    runtime.block_on(serve(Ready { settings, bundle, issuers, providers, clock, owners, hardening, fds }))
+    runtime.block_on(serve(Ready { settings, bundle, issuers, targets, providers, clock, owners, hardening, fds }))
 }
 
 /// Everything that was read and found good.
@@ -79,6 +81,7 @@ struct Ready {
     settings: Settings,
     bundle: Bundle,
     issuers: Vec<Arc<Issuer>>,
+    targets: Vec<Target>,
     providers: BTreeMap<Cloud, Arc<dyn Provider>>,
     clock: Arc<dyn Clock>,
     owners: Owners,
@@ -87,15 +90,17 @@ struct Ready {
 }
 
 async fn serve(ready: Ready) -> Result<(), String> {
-    let Ready { settings, bundle, issuers, providers, clock, owners, hardening, fds } = ready;
+    let Ready { settings, bundle, issuers, targets, providers, clock, owners, hardening, fds } = ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     issuers.iter().try_for_each(|issuer| issuer.open()).map_err(|error| error.to_string())?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
     let metrics = Metrics::new(Arc::clone(&clock));
     let notifier = Notifier::from_env();
     let (sockets, fd_store) = startup::fd_store(&notifier, fds)?;
+    let store = metrics.over_store(Arc::new(store));
+    let outbox = Outbox::new(Arc::clone(&store), Arc::clone(&clock), targets);
     let broker = Broker::new(broker::Parts {
-        store: metrics.over_store(Arc::new(store)),
+        store,
         providers: metrics.over_providers(providers),
         bundle: Arc::new(bundle),
         clock,
@@ -110,12 +115,13 @@ async fn serve(ready: Ready) -> Result<(), String> {
     });
     let mut signals = run::Signals::catch().map_err(|error| format!("signals cannot be caught: {error}"))?;
     broker.start().await.map_err(|error| format!("what an earlier run left cannot be put right: {error}"))?;
+    broker.keep_running("the outbox", outbox.clone().run(broker.stopping()));
     let listener = startup::listener(&settings.socket, sockets, &owners)?;
     let limits = api::Limits::from(&settings.limits);
     startup::serve_metrics(settings.metrics, &metrics, &broker).await?;
     let words = Arc::new(vec![hardening.to_string()]);
     let host = Arc::new(Host { state_dir: settings.state_dir.clone(), owners: owners.clone(), hardening });
-    let api = Api { broker: broker.clone(), hardening: words, host, limits, metrics };
+    let api = Api { broker: broker.clone(), hardening: words, host, limits, metrics, outbox };
     let (pulse, beats) = pulse::pulse();
     let mut server = tokio::spawn(api::serve(listener, api, broker.stopping(), beats));
     watchdog::start(&notifier, &broker, pulse);

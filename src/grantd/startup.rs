@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use grantd_provider_api::{Clock, RandomIds};
+use grantd_provider_api::{Clock, RandomIds, Secret};
 use tokio::net::{TcpListener, UnixListener};
 use tracing_subscriber::EnvFilter;
 
@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::config::{self, LogFormat, LogSettings, Settings, SocketGroup};
 use crate::issuer::{FEDERATION, Ground, Issuer, LONGEST_ASSERTION};
 use crate::metrics::{self, Metrics};
+use crate::notify::Target;
 use crate::policy::Bundle;
 use crate::sys::fdstore::{self, FdStore};
 use crate::sys::files::{self, Owners};
@@ -22,6 +23,9 @@ use crate::sys::users;
 
 /// The largest configuration or policy file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// The largest file with an address or a key, in bytes.
+const LARGEST_SECRET: u64 = 16 * 1024;
 
 /// The socket unit whose descriptor is the listening socket.
 const SOCKET: &str = "grantd.socket";
@@ -36,6 +40,9 @@ pub fn read_settings(path: &Path, owners: &Owners) -> Result<Settings, String> {
     let handed_over = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     for (cloud, table) in &mut settings.providers {
         config::resolve_credentials(cloud, table, handed_over.as_deref()).map_err(|error| error.to_string())?;
+    }
+    for target in &mut settings.notify {
+        target.resolve(handed_over.as_deref()).map_err(|error| error.to_string())?;
     }
     if let Some(issuer) = &mut settings.issuer {
         issuer.resolve("issuer", handed_over.as_deref()).map_err(|error| error.to_string())?;
@@ -57,6 +64,19 @@ pub fn issuers(settings: &Settings, owners: &Owners, clock: &Arc<dyn Clock>) -> 
     let federation = settings.issuer.as_ref().map(|issuer| (FEDERATION, issuer, LONGEST_ASSERTION));
     let made = federation.into_iter().map(|(name, issuer, longest)| Issuer::new(name, issuer, longest, ground.clone()));
     made.map(|issuer| issuer.map(Arc::new).map_err(|error| error.to_string())).collect()
+}
+
+/// Those who are told what happens, with the secrets that come from files.
+///
+/// # Errors
+/// In words: a file that is no address or no key, or that others could read or write.
+pub fn notified(settings: &Settings, owners: &Owners) -> Result<Vec<Target>, String> {
+    let read = |path: &Path| {
+        let bytes = files::read_secret_file(path, owners, LARGEST_SECRET).map_err(|error| error.to_string())?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| format!("{} is not text", path.display()))?;
+        Ok(Secret::new(text.to_owned()))
+    };
+    settings.notify.iter().map(|target| Target::new(target.clone(), &read)).collect()
 }
 
 /// Sets up what is told to standard error, and so to the journal.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::broker::Broker;
 use crate::doctor::Host;
 use crate::metrics::Metrics;
+use crate::notify::Outbox;
 use crate::sys::peer::Peer;
 
 pub use accept::serve;
@@ -35,6 +36,8 @@ pub struct Api {
     pub limits: Limits,
     /// Where it is counted.
     pub metrics: Metrics,
+    /// Who is told what happens.
+    pub outbox: Outbox,
 }
 
 /// A connection, as every request on it sees it.

@@ -1,5 +1,7 @@
 //! The model as the wire shows it.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use grantd_model::{Anchor, EndReason, Grant, GrantEnd, GrantState, Lease, LeaseState, RegisteredAnchor, Subject};
 use grantd_provider_api::{Credential, Persistence, Revocation};
@@ -204,6 +206,20 @@ pub fn vended(vended: &Vended) -> wire::Vended {
     wire::Vended { lease: lease(&vended.lease), reused: vended.reused, notes: vended.notes.clone(), credential }
 }
 
+/// Who is not told what should be told.
+fn untold(api: &Api) -> impl Iterator<Item = String> {
+    let failing = api.outbox.health().into_iter().filter_map(|target| {
+        let (since, why) = target.failing?;
+        Some(format!("\"{}\" has not been told since {since:.0}: {why}", target.name))
+    });
+    let known: BTreeSet<String> = api.outbox.names().map(str::to_owned).collect();
+    let named = api.broker.bundle().notified();
+    let unknown = named.into_iter().filter(move |name| !known.contains(name)).map(|name| {
+        format!("policy says @notify(\"{name}\"), and grantd.toml has no [[notify]] of that name: nobody is told")
+    });
+    failing.chain(unknown)
+}
+
 pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
     let broker = &api.broker;
     let all = broker.is_auditor(caller);
@@ -235,6 +251,9 @@ pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
             let error = error.strip_prefix(&named).unwrap_or(error);
             alarms.push(format!("account \"{}\" of {}: {error}", account.account, account.cloud));
         }
+    }
+    if all {
+        alarms.extend(untold(api));
     }
     let state = match (broker.stopping().is_cancelled(), broker.is_draining(), alarms.is_empty()) {
         (true, _, _) => "stopping",

@@ -133,7 +133,11 @@ impl Broker {
         });
         let asked = step(&grant, &GrantEvent::AskExtension { extension: extension.clone() })?;
         let about = (Some(id), None);
-        let detail = json!({ "extension": extension, "decision": decision });
+        let can_approve = match Matter::waiting(&asked) {
+            Some(matter) if !extension.needed.is_empty() => self.standing(&bundle, matter)?.who_can(&bundle),
+            _ => Vec::new(),
+        };
+        let detail = json!({ "extension": extension, "decision": decision, "can_approve": can_approve });
         let mut audit = vec![draft(now, "grant.extension_request", caller.actor(), about, detail)];
         let mut writes = vec![Write::UpdateGrant(asked.clone())];
         let last = if extension.needed.is_empty() {

@@ -252,7 +252,7 @@ impl Broker {
     /// Runs `work` for ever, beside everything else; it must end by itself when the broker stops. If it dies, nobody
     /// would reap, reconcile or revoke any more and nothing would show it: then the whole daemon dies, to be started
     /// again on its state.
-    fn keep_running(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn keep_running(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let work = tokio::spawn(work);
         self.inner.tasks.spawn(async move {
             // Cancelled is not dead: so it ends with the runtime.

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::approve::step;
 use super::extend::APPROVE_WITHIN;
+use super::matter::Matter;
 use super::quorum::{Requesters, out_of_reach};
 use super::{Broker, BrokerError, after, draft, facts};
 use crate::attest::Caller;
@@ -102,7 +103,12 @@ impl Broker {
             version: 0,
         };
         let about = (Some(asked.id), None);
+        let can_approve = match Matter::waiting(&asked) {
+            Some(matter) if waits => self.standing(&bundle, matter)?.who_can(&bundle),
+            _ => Vec::new(),
+        };
         let detail = json!({
+            "can_approve": can_approve,
             "request": asked.request,
             "plan": asked.plan,
             "tier": asked.tier,

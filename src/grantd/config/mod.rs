@@ -4,6 +4,7 @@
 mod catalog;
 mod credential;
 mod issuer;
+mod notify;
 mod people;
 mod raw;
 mod settings;
@@ -11,6 +12,7 @@ mod settings;
 pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;
 pub use issuer::IssuerSettings;
+pub use notify::{NotifySettings, NotifyWay, Place, address as notify_address};
 pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, UserLookup, seconds};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::issuer::{IssuerSettings, RawIssuer};
+use super::notify::{NotifySettings, RawNotify};
 use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
 
 const FILE: &str = "grantd.toml";
@@ -31,6 +32,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where the metrics are served over TCP, if anywhere: an address of the loopback interface.
     pub metrics: Option<SocketAddr>,
+    /// Who is told what happens.
+    pub notify: Vec<NotifySettings>,
     /// The issuer whose tokens clouds take in place of a secret, if there is one.
     pub issuer: Option<IssuerSettings>,
     /// One table for each cloud, by `aws`, `azure`, `gcp`; each adapter parses its own.
@@ -122,6 +125,7 @@ impl Settings {
             roles: raw.roles.parse(lookup)?,
             log: LogSettings { format: raw.log.format, filter: raw.log.filter },
             metrics: raw.metrics.parse()?,
+            notify: notified(raw.notify)?,
             issuer: raw.issuer.map(|issuer| issuer.parse("issuer")).transpose()?,
             providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp)]
                 .into_iter()
@@ -129,6 +133,18 @@ impl Settings {
                 .collect(),
         })
     }
+}
+
+fn notified(raw: Vec<RawNotify>) -> Result<Vec<NotifySettings>, ConfigError> {
+    let mut all: Vec<NotifySettings> = Vec::new();
+    for raw in raw {
+        let one = raw.parse()?;
+        if all.iter().any(|other| other.name == one.name) {
+            return Err(ConfigError::new(FILE, format!("notify {:?}", one.name), "the name stands twice"));
+        }
+        all.push(one);
+    }
+    Ok(all)
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,6 +158,7 @@ struct Raw {
     roles: RawRoles,
     log: RawLog,
     metrics: RawMetrics,
+    notify: Vec<RawNotify>,
     issuer: Option<RawIssuer>,
     aws: Option<toml::Table>,
     azure: Option<toml::Table>,
@@ -159,6 +176,7 @@ impl Default for Raw {
             roles: RawRoles::default(),
             log: RawLog::default(),
             metrics: RawMetrics::default(),
+            notify: Vec::new(),
             issuer: None,
             aws: None,
             azure: None,

@@ -173,7 +173,7 @@ fn every_setting_is_told(cloud: &str, raw: &str, least: usize) {
     let (_, tables) = include_str!("operations.md").split_once(&format!("\n# Settings of {cloud}\n")).unwrap();
     let (tables, _) = tables.split_once("\n# ").unwrap_or((tables, ""));
     let text = [&source("config/grantd.toml"), tables].concat();
-    let raw = source(raw);
+    let raw = [source(raw), source("providers/api/setting.rs")].concat();
     let settings: BTreeSet<&str> =
         raw.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": ")).map(|(name, _)| name).collect();
     assert!(settings.len() >= least, "{settings:?}");
@@ -206,7 +206,7 @@ fn every_setting_of_an_issuer_is_in_the_manual_with_its_default() {
 fn every_setting_of_azure_is_in_the_example_or_in_the_manual() {
     let (_, tables) = include_str!("operations.md").split_once("\n# Settings of Azure\n").unwrap();
     let text = [&source("config/grantd.toml"), tables].concat();
-    let raw = source("providers/azure/raw.rs");
+    let raw = [source("providers/azure/raw.rs"), source("providers/api/setting.rs")].concat();
     let fields = raw.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": ")).map(|(name, _)| name);
     // The members of the kinds of base stand in one line each.
     let members = raw.lines().filter(|line| line.starts_with("    ") && line.contains(" { ") && line.ends_with(" },"));
@@ -261,4 +261,17 @@ fn the_example_of_a_cloud_in_the_settings_is_valid() {
     let _: grantd_provider_azure::Config = tables.remove("azure").unwrap().try_into().unwrap();
     let _: grantd_provider_gcp::Config = tables.remove("gcp").unwrap().try_into().unwrap();
     assert!(tables.is_empty(), "{tables:?}");
+}
+
+#[test]
+fn every_setting_of_who_is_told_is_in_the_example() {
+    let raw = source("src/grantd/config/notify.rs");
+    let (_, table) = raw.split_once("pub(super) struct RawNotify {").unwrap();
+    let (table, _) = table.split_once("\n}").unwrap();
+    let settings = table.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": ")).map(|(name, _)| name);
+    let text = [&source("config/grantd.toml"), include_str!("operations.md")].concat();
+    for setting in settings.filter(|name| *name != "way") {
+        let told = [format!("#{setting} = "), format!("`{setting}`"), setting.replace("url_file", "url_file in place")];
+        assert!(told.iter().any(|told| text.contains(told)), "nothing says what the setting {setting} of notify is for");
+    }
 }

@@ -131,6 +131,10 @@ impl Store for Measured {
         self.inner.counted(counter).await
     }
 
+    async fn cursor(&self, cursor: &str) -> Result<Option<u64>, StoreError> {
+        self.inner.cursor(cursor).await
+    }
+
     async fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
         self.inner.audit(after, limit).await
     }

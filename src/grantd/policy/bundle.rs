@@ -99,6 +99,12 @@ impl Bundle {
         Ok(Self { version, bytes, catalog, people, maps, engine })
     }
 
+    /// Everybody whom some policy wants told, by the names that `@notify` has.
+    #[must_use]
+    pub fn notified(&self) -> BTreeSet<String> {
+        self.engine.notified()
+    }
+
     /// Decides `question`. Whatever cannot be evaluated is denied.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         self.engine.decide(question, &self.people, self.version)

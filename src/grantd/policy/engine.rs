@@ -1,6 +1,6 @@
 //! Cedar: parsed and validated once, evaluated for every question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use cedar_policy::{
@@ -35,6 +35,15 @@ struct Rule {
 }
 
 impl Engine {
+    /// Everybody named by an `@notify`.
+    pub(super) fn notified(&self) -> BTreeSet<String> {
+        let permits = self.rules.values().filter_map(|rule| match &rule.consequence {
+            Consequence::Permit(obligations) => Some(&obligations.notify),
+            Consequence::Forbid(_) => None,
+        });
+        permits.flatten().cloned().collect()
+    }
+
     /// Reads the schema and `files`, pairs of name and text.
     ///
     /// # Errors

@@ -128,6 +128,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When the store cannot be read.
     async fn counted(&self, counter: &str) -> Result<u64, StoreError>;
 
+    /// Where a cursor stands, if it was ever moved.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn cursor(&self, cursor: &str) -> Result<Option<u64>, StoreError>;
+
     /// Audit records of this node after `after`, oldest first, at most `limit`.
     ///
     /// # Errors
@@ -181,7 +187,7 @@ pub struct LeaseFilter {
 }
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 #[cfg(test)]
 mod postgres_tests;
 #[cfg(test)]

@@ -81,6 +81,11 @@ pub(super) fn counted(counter: &str) -> Sql {
     Sql::new("SELECT COUNT(*) FROM counters WHERE counter = $1", [counter.into()])
 }
 
+/// One more than where the cursor stands; 0 when there is none.
+pub(super) fn cursor(cursor: &str) -> Sql {
+    Sql::new("SELECT COALESCE(MAX(seq) + 1, 0) FROM cursors WHERE name = $1", [cursor.into()])
+}
+
 pub(super) fn bundle(version: PolicyVersion) -> Sql {
     Sql::new("SELECT bytes FROM bundles WHERE version = $1", [version.to_string().into()])
 }

@@ -92,6 +92,14 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
         Write::PutPropagation(measured) => {
             (put_propagation(measured)?, Some(format!("what was measured in account \"{}\"", measured.account)))
         }
+        Write::Advance { cursor, seq } => (
+            Sql::new(
+                "INSERT INTO cursors (name, seq) VALUES ($1, $2) \
+                 ON CONFLICT (name) DO UPDATE SET seq = excluded.seq WHERE cursors.seq < excluded.seq",
+                [cursor.as_str().into(), int(*seq)?],
+            ),
+            None,
+        ),
         Write::Count { counter, member } => (
             Sql::new(
                 "INSERT INTO counters (counter, member) VALUES ($1, $2) ON CONFLICT DO NOTHING",

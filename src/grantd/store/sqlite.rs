@@ -182,6 +182,10 @@ impl Store for SqliteStore {
         self.number(sql_read::counted(counter)).await
     }
 
+    async fn cursor(&self, cursor: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.number(sql_read::cursor(cursor)).await?.checked_sub(1))
+    }
+
     async fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
         sql_read::all(self.texts(sql_read::audit(&self.node, after, limit)?).await?)
     }

@@ -105,6 +105,13 @@ pub enum Write {
     UpdateFreeze(Freeze),
     /// What was measured in an account after one more measurement: nothing, or the version before, must be stored.
     PutPropagation(Propagation),
+    /// Moves a cursor on, to the audit record with this number. No error when it is there already, or further.
+    Advance {
+        /// Which cursor.
+        cursor: String,
+        /// The number of the record.
+        seq: u64,
+    },
     /// Makes `member` a member of a one-shot counter. No error when it is one already.
     Count {
         /// Which counter.

@@ -311,3 +311,17 @@ pub(in crate::store) async fn what_was_measured_is_kept_and_no_measurement_is_lo
     stage.restart().await;
     assert_eq!(stage.store().propagations().await.unwrap(), [next, other]);
 }
+
+pub(in crate::store) async fn p13_a_cursor_is_kept_and_never_goes_back(stage: &mut impl Stage) {
+    let store = stage.store();
+    let to = |seq| Write::Advance { cursor: "notify:n:siem".to_owned(), seq };
+    assert_eq!(store.cursor("notify:n:siem").await.unwrap(), None);
+    for (seq, stands) in [(0, 0), (7, 7), (3, 7), (7, 7)] {
+        store.commit(Transaction { writes: vec![to(seq)], ..Transaction::default() }).await.unwrap();
+        assert_eq!(store.cursor("notify:n:siem").await.unwrap(), Some(stands), "{seq}");
+    }
+    assert_eq!(store.cursor("notify:n:other").await.unwrap(), None);
+    drop(store);
+    stage.restart().await;
+    assert_eq!(stage.store().cursor("notify:n:siem").await.unwrap(), Some(7));
+}

@@ -1,7 +1,7 @@
 //! What every store has to keep: one suite, run over each of them.
 
 mod guards;
-mod samples;
+pub(crate) mod samples;
 mod state;
 mod views;
 
@@ -54,6 +54,7 @@ macro_rules! contract {
             an_anchor_that_is_gone_holds_nothing,
             nothing_is_written_on_an_old_view_of_the_freezes,
             what_was_measured_is_kept_and_no_measurement_is_lost,
+            p13_a_cursor_is_kept_and_never_goes_back,
             one_node_at_a_time_holds_a_claim,
             p4_what_must_be_denied_is_denied_until_the_token_is_dead,
             p10_scopes_do_not_mix,

@@ -13,12 +13,12 @@ use uuid::Uuid;
 use crate::store::{Store, Transaction, Write};
 
 /// A moment, in seconds from the one at which every sample was made.
-pub(in crate::store) fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
 /// An extension of a grant of [`grant`], asked for at 0.
-pub(in crate::store) fn extension(until: i64, lapses_at: i64) -> Extension {
+pub(crate) fn extension(until: i64, lapses_at: i64) -> Extension {
     Extension {
         asked_at: at(0),
         asked_by: grant(1).request.subject,
@@ -33,7 +33,7 @@ pub(in crate::store) fn extension(until: i64, lapses_at: i64) -> Extension {
 }
 
 /// An active grant, from 0 to 1800.
-pub(in crate::store) fn grant(nth: u128) -> Grant {
+pub(crate) fn grant(nth: u128) -> Grant {
     let subject = Subject {
         kind: SubjectKind::Pipeline,
         issuer: "unix".to_owned(),
@@ -88,7 +88,7 @@ pub(in crate::store) fn grant(nth: u128) -> Grant {
 }
 
 /// An issuing lease under that grant, held by a task of its own: access until 300, place until 1800.
-pub(in crate::store) fn lease(nth: u128, grant: &Grant) -> Lease {
+pub(crate) fn lease(nth: u128, grant: &Grant) -> Lease {
     Lease {
         id: Id::new(Uuid::from_u128(nth)),
         grant: grant.id,
@@ -116,7 +116,7 @@ pub(in crate::store) fn lease(nth: u128, grant: &Grant) -> Lease {
 }
 
 /// A record to write.
-pub(in crate::store) fn draft(kind: &str) -> AuditDraft {
+pub(crate) fn draft(kind: &str) -> AuditDraft {
     AuditDraft {
         at: at(0),
         kind: kind.to_owned(),
@@ -128,17 +128,17 @@ pub(in crate::store) fn draft(kind: &str) -> AuditDraft {
 }
 
 /// Writes with one record.
-pub(in crate::store) fn audited(kind: &str, writes: Vec<Write>) -> Transaction {
+pub(crate) fn audited(kind: &str, writes: Vec<Write>) -> Transaction {
     Transaction { guards: Vec::new(), writes, audit: vec![draft(kind)] }
 }
 
 /// Stores a grant.
-pub(in crate::store) async fn insert_grant(store: &dyn Store, grant: &Grant) {
+pub(crate) async fn insert_grant(store: &dyn Store, grant: &Grant) {
     store.commit(audited("grant.request", vec![Write::InsertGrant(grant.clone())])).await.unwrap();
 }
 
 /// A standing freeze of everything.
-pub(in crate::store) fn freeze(nth: u128) -> Freeze {
+pub(crate) fn freeze(nth: u128) -> Freeze {
     Freeze {
         id: Id::new(Uuid::from_u128(nth)),
         target: FreezeTarget::All,
@@ -152,7 +152,7 @@ pub(in crate::store) fn freeze(nth: u128) -> Freeze {
 }
 
 /// One person's thaw.
-pub(in crate::store) fn thaw(person: &str) -> Thaw {
+pub(crate) fn thaw(person: &str) -> Thaw {
     let subject = grant(1).request.subject;
     Thaw { person: person.to_owned(), subject, at: at(1), reason: "found it".to_owned() }
 }

@@ -1,0 +1,82 @@
+use std::collections::BTreeSet;
+
+use grantd_model::{AuditDraft, ChainHead, Digest, NodeId, Obligations, Quorum};
+
+use super::*;
+use crate::store::contract::samples;
+
+const ALL: Wanted<'static> = Wanted { name: "siem", events: &[], named_only: false };
+
+fn record(kind: &str, detail: Value) -> AuditRecord {
+    let draft = AuditDraft { detail, ..samples::draft(kind) };
+    AuditRecord::chain(&NodeId("node-1".to_owned()), ChainHead { seq: 41, hash: Digest::ZERO }, draft).unwrap()
+}
+
+/// A grant that somebody had to approve.
+fn approved() -> Grant {
+    let approvals = Quorum::from([(grantd_model::Capacity::Owner, 1)]);
+    Grant { obligations: Obligations { approvals, ..Obligations::default() }, ..samples::grant(1) }
+}
+
+#[test]
+fn an_event_is_a_cloud_event_that_says_who_wants_what_why_and_who_can_act() {
+    let record = record("grant.request", json!({ "can_approve": ["bruno", "carla"] }));
+    let event = of(&record, Some(&approved()), ALL).unwrap();
+    let sent = &event.cloud_event;
+    assert_eq!((sent["specversion"].as_str(), sent["id"].as_str()), (Some("1.0"), Some("node-1/42")));
+    assert_eq!(
+        (sent["type"].as_str(), sent["source"].as_str()),
+        (Some("dev.grantd.grant.request"), Some("urn:grantd:node-1"))
+    );
+    let id = approved().id.to_string();
+    assert_eq!(sent["subject"].as_str(), Some(id.as_str()));
+    assert_eq!(sent["data"]["grant"]["resource"], "reports");
+    assert_eq!(sent["data"]["can_approve"], json!(["bruno", "carla"]));
+    assert_eq!(sent["data"]["audit"]["seq"], 42);
+    for word in ["deploy", "object-storage:read on reports (low)", "30m", "needed", "bruno, carla can approve", &id] {
+        assert!(event.text.contains(word), "{word}: {}", event.text);
+    }
+}
+
+#[test]
+fn what_policy_gives_by_itself_is_told_only_to_whom_it_concerns() {
+    let record = record("grant.request", json!({}));
+    let mut grant = samples::grant(1);
+    assert_eq!(of(&record, Some(&grant), ALL), None);
+    let asked = ["grant.request".to_owned()];
+    assert!(of(&record, Some(&grant), Wanted { events: &asked, ..ALL }).is_some());
+    let named = Wanted { named_only: true, ..ALL };
+    assert_eq!(of(&record, Some(&grant), named), None);
+    grant.obligations.notify = BTreeSet::from(["siem".to_owned()]);
+    assert!(of(&record, Some(&grant), named).is_some());
+    assert!(of(&record, Some(&grant), ALL).is_some());
+}
+
+#[test]
+fn everybody_is_told_of_break_glass_whatever_they_chose() {
+    let record = record("break_glass.opened", json!({}));
+    let chosen = ["policy.change".to_owned()];
+    let event = of(&record, None, Wanted { name: "x", events: &chosen, named_only: true }).unwrap();
+    assert!(event.loud);
+}
+
+#[test]
+fn events_are_chosen_by_kind_and_by_pattern() {
+    let chosen = ["freeze.*".to_owned(), "grant.deny".to_owned()];
+    let wanted = Wanted { events: &chosen, ..ALL };
+    for (kind, told) in [("freeze.set", true), ("grant.deny", true), ("grant.lapse", false), ("lease.issued", false)] {
+        assert_eq!(of(&record(kind, json!({})), Some(&approved()), wanted).is_some(), told, "{kind}");
+    }
+    for (kind, told) in
+        [("freeze.set", true), ("policy.change", true), ("lease.issued", false), ("notify.passed_over", false)]
+    {
+        assert_eq!(of(&record(kind, json!({})), None, ALL).is_some(), told, "{kind}");
+    }
+}
+
+#[test]
+fn a_freeze_says_what_and_why() {
+    let detail = json!({ "target": { "kind": "resource", "name": "ledger" }, "reason": "odd reads" });
+    let event = of(&record("freeze.set", detail), None, ALL).unwrap();
+    assert_eq!(event.text, "resource ledger is frozen (by grantd (main)): odd reads");
+}

@@ -1,0 +1,6 @@
+-- How far somebody has come along an audit chain.
+
+CREATE TABLE cursors (
+    name TEXT PRIMARY KEY,
+    seq  BIGINT NOT NULL
+);
