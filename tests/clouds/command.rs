@@ -90,10 +90,19 @@ def said(work):
     except Exception as error:
         return {"error": type(error).__name__ + ": " + str(error)}
 
+def whose(token):
+    # As gcloud does, by what stands in the credential file, to have a name for the account.
+    import urllib.parse, urllib.request
+    asked = json.load(open(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]))["token_info_url"]
+    form = urllib.parse.urlencode({"token": token, "token_type_hint": "urn:ietf:params:oauth:token-type:access_token"})
+    with urllib.request.urlopen(asked, form.encode(), timeout=10) as answer:
+        return json.loads(answer.read())
+
 token, read = globals()[cloud]()
 known = {
     "token": lambda: said(lambda: {"token": token()}),
     "read": lambda place: said(lambda: read(place)),
+    "whose": lambda: said(lambda: whose(token())),
     "environment": lambda: dict(os.environ),
     "file": lambda path: open(path).read(),
     "leave": lambda: os._exit(0),

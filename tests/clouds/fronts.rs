@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grantd_testkit::FakeGoogle;
 use grantd_tests::eventually;
 use serde_json::{Value, json};
 
@@ -133,6 +134,14 @@ fn gclouds_file_holds_the_live_token_and_is_gone_with_the_command() {
     });
     eventually("the one before opens nothing", LONG, || !clouds.token_reads(Cloud::Gcp, &first, granted));
     let last = content(&mut command);
+    // gcloud asks whose its token is, and has the lease for an account.
+    let whose = command.asks(&json!(["whose"]));
+    let lease = clouds.leases_of(&grant).pop().unwrap();
+    assert_eq!(
+        (&whose["active"], &whose["username"]),
+        (&json!(true), &json!(FakeGoogle::principal(&lease))),
+        "{whose}"
+    );
     command.leave();
     assert!(!std::fs::exists(&file).unwrap());
     eventually("nor does the last", LONG, || !clouds.token_reads(Cloud::Gcp, &last, granted));
