@@ -156,11 +156,15 @@ fn what_no_daemon_gives_is_refused_with_the_daemons_words() {
 #[test]
 fn a_form_that_the_cloud_does_not_have_is_refused_and_the_lease_is_given_back() {
     for (given, arguments, expected) in [
-        (gcp as fn() -> _, &["--format", "aws"][..], said!("other_cloud")),
-        (azure, &["--format", "azure-token"], said!("which_audience")),
-        (azure, &["--format", "azure-token", "--audience", "https://graph.example"], said!("no_audience")),
+        (Given::Lease(900, gcp), &["--format", "aws"][..], said!("other_cloud")),
+        (Given::Lease(900, azure), &["--format", "azure-token"], said!("which_audience")),
+        (
+            Given::Lease(900, azure),
+            &["--format", "azure-token", "--audience", "https://graph.example"],
+            said!("no_audience"),
+        ),
     ] {
-        let stage = Stage::new(&[Given::Lease(900, given)]);
+        let stage = Stage::new(&[given]);
         let arguments: Vec<&str> = ["--file", "DIR/run/token"].iter().chain(arguments).copied().collect();
         stage.start(&arguments).ends(expected);
     }
