@@ -21,8 +21,16 @@ print(kubernetes.client.Configuration.get_default_copy().get_api_key_with_prefix
 /// A program under the name of a cloud's own tool: it reads an object with that cloud's own library.
 fn tool(clouds: &Clouds, cloud: Cloud, name: &str) {
     let read = match cloud {
+        // As az does, which does nothing before it is logged in, and remembers that in its directory.
         Cloud::Azure => {
-            "from azure.identity import DefaultAzureCredential\n\
+            "import os, sys\n\
+             login = os.path.join(os.environ['AZURE_CONFIG_DIR'], 'login')\n\
+             if sys.argv[1:3] == ['login', '--identity']:\n\
+             \x20   open(login, 'w').close()\n\
+             \x20   sys.exit()\n\
+             if not os.path.exists(login):\n\
+             \x20   sys.exit(\"Please run 'az login' to setup account.\")\n\
+             from azure.identity import DefaultAzureCredential\n\
              from azure.storage.blob import BlobClient\n\
              blob = BlobClient(storage, place, 'hello.txt', credential=DefaultAzureCredential(), retry_total=0)\n\
              print(blob.download_blob().readall().decode())\n"
