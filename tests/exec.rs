@@ -137,7 +137,7 @@ fn a_command_that_runs_longer_than_its_lease_goes_on_with_renewed_ones() {
     eventually("the credential is another one, twice", Duration::from_secs(40), || {
         assert_eq!(worker.read("alpha"), "hello from alpha\n");
         let key = worker.asks(&json!(["key"]));
-        if !keys.contains(&key) {
+        if key.is_string() && !keys.contains(&key) {
             keys.push(key);
         }
         keys.len() == 3
@@ -162,15 +162,17 @@ fn p13_a_daemon_that_dies_and_comes_back_is_found_again() {
     let mut world = World::prepared(&Setup::default());
     world.start();
     let grant = world.grant(&world.alice(), "alpha");
-    let mut worker = Worker::start(&world, &["--grant", &grant, "--ttl", "8s"], &[]);
+    let mut worker = Worker::start(&world, &["--grant", &grant, "--ttl", "15s"], &[]);
     let before = worker.asks(&json!(["key"]));
+    assert!(before.is_string(), "{}", worker.said());
     world.take_daemon().kill9();
     assert_eq!(worker.read("alpha"), "hello from alpha\n", "the live lease is served while the daemon is away");
-    eventually("the absence is told", Duration::from_secs(20), || worker.said().contains("cannot be renewed"));
+    eventually("the absence is told", Duration::from_secs(40), || worker.said().contains("cannot be renewed"));
     world.start();
-    eventually("the credential is renewed", Duration::from_secs(30), || {
-        let read = worker.read("alpha");
-        read == "hello from alpha\n" && worker.asks(&json!(["key"])) != before
+    eventually("the credential is renewed", Duration::from_secs(40), || {
+        // The old lease may die between the two, before there is a new one: then there is no key.
+        let key = worker.asks(&json!(["key"]));
+        key.is_string() && key != before && worker.read("alpha") == "hello from alpha\n"
     });
     worker.tell(&json!(["leave", 0]));
     assert_eq!(worker.ended(), 0);

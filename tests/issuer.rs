@@ -159,6 +159,8 @@ fn keys_change_for_administrators_alone_and_each_change_is_on_record() {
         lines.map(|line| line.to_string()).find(|line| line.contains("issuer.published")).unwrap()
     };
     assert!(doctor(&world).contains("\"problem\""), "{}", doctor(&world));
+    let status = world.root().grantctl(&["status"]);
+    assert!(status.stdout.contains("is degraded") && status.stdout.contains("was never published"), "{status}");
     let first = keys(&world, "signing");
     assert_eq!(first.len(), 1);
     publish(&world, &["--draft"]);
@@ -167,6 +169,7 @@ fn keys_change_for_administrators_alone_and_each_change_is_on_record() {
     publish(&world, &[]);
     assert_eq!(issuer(&world)["published"], true);
     assert!(doctor(&world).contains("\"ok\""), "{}", doctor(&world));
+    assert_eq!(world.status()["state"], "ready", "{}", world.status());
 
     let rotated = world.root().grantctl(&["issuer", "rotate"]);
     assert!(rotated.success() && rotated.stdout.contains("waits to be published"), "{rotated}");

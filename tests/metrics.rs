@@ -122,6 +122,77 @@ fn p9_the_figures_name_nobody_and_no_secret_and_are_not_for_everybody() {
 }
 
 #[test]
+fn the_issuer_tells_how_many_tokens_it_signed_and_how_its_keys_stand() {
+    let lines = "url = \"https://tokens.example.com\"\nalgorithm = \"ES256\"\npublish_ahead = \"1h\"".to_owned();
+    let mut world = World::prepared(&Setup { issuer: Some(lines), by_token: true, ..Setup::default() });
+    world.start();
+    let figures = |world: &World| {
+        let samples = scrape(world);
+        ["key_unpublished", "rotation_waits"]
+            .map(|name| value(&samples, &format!("grantd_issuer_{name}{{issuer=federation}}")))
+    };
+    let minted = |samples: &BTreeMap<String, f64>, audience: &str| {
+        value(samples, &format!("grantd_issuer_tokens_minted_total{{audience={audience},issuer=federation}}"))
+    };
+    let before = scrape(&world);
+    let grant = world.grant(&world.alice(), "alpha");
+    drop(World::vended(&world.vend(&world.alice(), &grant, json!({}))));
+    let after = scrape(&world);
+    // One for the session; the revoker may have taken one of its own meanwhile.
+    assert!(minted(&after, "aws") > minted(&before, "aws"), "{before:?} {after:?}");
+    assert_eq!(minted(&after, "other"), 0.0);
+    assert_eq!(value(&after, "grantd_issuer_signing_errors_total{issuer=federation}"), 0.0);
+    let age = value(&after, "grantd_issuer_key_age_seconds{issuer=federation}");
+    assert!((0.0..3_600.0).contains(&age), "{age}");
+
+    assert_eq!(figures(&world), [1.0, 0.0], "nobody was told of the first key");
+    let publish = |world: &World| {
+        let directory = world.scene.path().join("published").display().to_string();
+        let done = world.root().grantctl(&["issuer", "publish", &directory]);
+        assert!(done.success(), "{done}");
+    };
+    publish(&world);
+    assert_eq!(figures(&world), [0.0, 0.0]);
+    assert!(world.root().grantctl(&["issuer", "rotate"]).success());
+    assert_eq!(figures(&world), [0.0, 1.0], "the next one waits, and the first one signs on");
+    publish(&world);
+    assert_eq!(figures(&world), [0.0, 0.0]);
+    assert!(world.root().grantctl(&["issuer", "rotate", "--leaked"]).success());
+    assert_eq!(figures(&world), [0.0, 0.0], "the one that is published takes its place");
+    assert!(world.root().grantctl(&["issuer", "rotate", "--leaked"]).success());
+    assert_eq!(figures(&world), [1.0, 0.0], "it signs before anybody can know it");
+    publish(&world);
+
+    // A key that nobody replaced: as old as the state says.
+    world.take_daemon().stop();
+    let path = world.scene.state().join("federation-keys.json");
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let mut text = kept.to_string();
+    for key in kept["ring"]["keys"].as_array().unwrap() {
+        let since = key["phase"]["since"].as_str().unwrap();
+        text = text.replace(since, "2026-01-01T00:00:00Z");
+    }
+    std::fs::write(&path, text).unwrap();
+    world.start();
+    assert_eq!(figures(&world), [0.0, 1.0], "its successor is made and waits");
+    assert!(value(&scrape(&world), "grantd_issuer_key_age_seconds{issuer=federation}") > 100.0 * 86_400.0);
+    let status = world.root().grantctl(&["status"]);
+    let words =
+        ["is degraded", "signs", "since 2026-01-01", "was to be replaced by 2026-04-01", "waits to be published"];
+    assert!(words.iter().all(|word| status.stdout.contains(word)), "{status}");
+    publish(&world);
+    let named = text_of_issuer(&world);
+    for word in ["grantd:main", "sts.amazonaws.com", "tokens.example.com", "deploy"] {
+        assert!(!named.contains(word), "{word}: {named}");
+    }
+}
+
+/// The lines about issuers.
+fn text_of_issuer(world: &World) -> String {
+    text(world).lines().filter(|line| line.contains("grantd_issuer")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
 fn over_tcp_there_is_one_page_and_the_daemon_goes_on() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut world = World::prepared(&Setup { metrics: format!("listen = \"127.0.0.1:{port}\""), ..Setup::default() });

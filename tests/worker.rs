@@ -56,7 +56,11 @@ def stop_reading():
     return read_so_far()
 
 def key():
-    return session.get_credentials().get_frozen_credentials().access_key
+    # None while there is no credential: the lease is over, and the next one is not there yet.
+    try:
+        return session.get_credentials().get_frozen_credentials().access_key
+    except Exception:
+        return None
 
 def frozen():
     return list(session.get_credentials().get_frozen_credentials())[:3]

@@ -1,13 +1,18 @@
 //! The proxy and the fake as programs, for the demo, benchmarks and tests in other languages.
 //!
 //! `grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]]`, `grantd-testkit fakests [LISTEN]`, `grantd-testkit fakeazure
-//! [LISTEN]` and `grantd-testkit fakegoogle`, addresses as `127.0.0.1:PORT`. Prints one line of JSON with the URLs, and of Azure with whom to trust and the
-//! key that its applications take the word of, then runs until its standard input ends.
+//! [LISTEN]` and `grantd-testkit fakegoogle`, addresses as `127.0.0.1:PORT`. Prints one line of JSON with the URLs, and of
+//! Azure with whom to trust and the key that its applications take the word of, then runs until its standard input ends.
+//!
+//! `grantd-testkit fakeazure for URL DIRECTORY MAP` and `grantd-testkit fakegoogle for URL DIRECTORY` have a tenant and a
+//! project that trust the issuer at URL, and look up what it publishes in DIRECTORY, where `grantctl issuer publish` puts
+//! it. The tenant has the roles of the entitlement map MAP.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use grantd_testkit::{FakeAzure, FakeAzureSettings, FakeGoogle, FakeSts, FakeStsSettings, FaultProxy, TestIssuer};
 use serde_json::json;
@@ -25,6 +30,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             let fake = FakeSts::start_on(FakeStsSettings::default(), address(rest.first())?)?;
             announce(&json!({ "url": fake.url() }))
         }
+        ["fakegoogle", "for", issuer, directory] => {
+            let fake = FakeGoogle::with_account_of(issuer, Path::new(directory))?;
+            announce(&json!({ "url": fake.url() }))
+        }
+        ["fakeazure", "for", issuer, directory, map] => {
+            let map = toml::from_str(&std::fs::read_to_string(map)?)?;
+            let settings = FakeAzureSettings::sample(&TestIssuer::new(issuer)).granting(&map);
+            let fake = FakeAzure::start(settings)?;
+            fake.publish_from(issuer, Path::new(directory));
+            announce(&json!({ "url": fake.url(), "ca": fake.authority_pem() }))
+        }
         ["fakegoogle"] => {
             let fake = FakeGoogle::start()?;
             announce(&json!({ "url": fake.url() }))
@@ -35,7 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             announce(&json!({ "url": fake.url(), "ca": fake.authority_pem(), "issuer_key": issuer.key_pem() }))
         }
         _ => Err("usage: grantd-testkit proxy UPSTREAM [LISTEN [ADMIN]] | grantd-testkit fakests [LISTEN] \
-                  | grantd-testkit fakeazure [LISTEN] | grantd-testkit fakegoogle"
+                  | grantd-testkit fakeazure [LISTEN | for URL DIRECTORY MAP] \
+                  | grantd-testkit fakegoogle [for URL DIRECTORY]"
             .into()),
     }
 }

@@ -133,6 +133,7 @@ transcripts! {
     leases_empty: ["leases"] => [(200, json!({ "leases": [] }))];
     drain: ["drain"] => [(202, drained(3, 1)), (200, drained(0, 0))];
     status: ["status"] => [(200, status_body())];
+    status_issuer: ["status"] => [(200, status_of_issuer())];
     bootstrap_denied: ["bootstrap", "aws", "--account", "main", "--base", "arn:aws:iam::123456789012:role/a b"]
         => [(403, problem(ProblemKind::NotYours, "the set-up of accounts belongs to administrators, and you are uid 7"))];
     audit_verify: ["audit", "verify"] => [(200, page(&chain(3), 0..2)), (200, page(&chain(3), 2..3))];
@@ -436,6 +437,18 @@ fn status_body() -> Value {
         ],
         "hardening": ["memory is not dumpable", "memory is locked"]
     })
+}
+
+/// As it is when nobody published the keys of the issuer, and nobody replaced them either.
+fn status_of_issuer() -> Value {
+    let mut status = status_body();
+    status["alarms"] = json!([
+        "issuer federation: the key that signs was never published, so no cloud can take its tokens: grantctl issuer publish \
+         DIR --issuer federation",
+        "issuer federation: the key that signs does so since 2026-01-01 and was to be replaced by 2026-04-01: the next one \
+         waits to be published: grantctl issuer publish DIR --issuer federation",
+    ]);
+    status
 }
 
 /// A chain as the daemon would write it.

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// How long after its last token's end a key stays published, for verifiers whose clocks are late.
 const LEEWAY: Duration = Duration::from_secs(5 * 60);
 
+/// How long after a key should have been replaced that is worth waking somebody: publishing is done by people.
+const FORBEARANCE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// How tokens are signed (RFC 7518, section 3.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum KeyAlgorithm {
@@ -169,6 +172,22 @@ pub struct KeyLife {
     pub longest: Duration,
 }
 
+/// What is wrong with a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RingAlarm {
+    /// No key signs.
+    NoKey,
+    /// The key that signs was never published, so that nobody can verify what it signs.
+    Unknown,
+    /// The key that signs should have been replaced a week ago or longer.
+    Overdue {
+        /// Since when it signs.
+        since: Timestamp,
+        /// When it should have been replaced.
+        due: Timestamp,
+    },
+}
+
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RingDue {
@@ -215,6 +234,37 @@ impl KeyRing {
     #[must_use]
     pub fn is_published(&self) -> bool {
         self.unpublished().next().is_none() && self.published.iter().all(|id| self.key(id).is_some())
+    }
+
+    /// Since when the key that signs does.
+    #[must_use]
+    pub fn signs_since(&self) -> Option<Timestamp> {
+        self.keys.iter().find_map(|key| match key.phase {
+            KeyPhase::Signing { since, .. } => Some(since),
+            _ => None,
+        })
+    }
+
+    /// Whether the key that signs was never published.
+    #[must_use]
+    pub fn signs_unknown(&self) -> bool {
+        self.unpublished().any(|key| matches!(key.phase, KeyPhase::Signing { .. }))
+    }
+
+    /// Whether a key that is to sign waits for somebody to publish it.
+    #[must_use]
+    pub fn waits_for_publishing(&self) -> bool {
+        self.unpublished().any(|key| key.phase == KeyPhase::Next)
+    }
+
+    /// What is wrong at `now`.
+    #[must_use]
+    pub fn alarms(&self, now: Timestamp, life: &KeyLife) -> Vec<RingAlarm> {
+        let Some(since) = self.signs_since() else { return vec![RingAlarm::NoKey] };
+        let due = later(later(since, life.rotate_after), life.publish_ahead);
+        let overdue = later(due, FORBEARANCE) <= now;
+        let unknown = self.signs_unknown().then_some(RingAlarm::Unknown);
+        unknown.into_iter().chain(overdue.then_some(RingAlarm::Overdue { since, due })).collect()
     }
 
     /// When the next key may sign, if it is published.

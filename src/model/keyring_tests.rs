@@ -142,3 +142,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_key_that_nobody_can_know_and_one_that_is_too_old_raise_an_alarm() {
+    assert_eq!(KeyRing::default().alarms(start(), &life()), [RingAlarm::NoKey]);
+    let ring = first();
+    assert_eq!(ring.alarms(start(), &life()), [RingAlarm::Unknown]);
+    let ring = ring.after(&published(&ring), start()).unwrap();
+    assert_eq!((ring.alarms(start(), &life()), ring.signs_since()), (vec![], Some(start())));
+    // After 90 days the next one is made; it could sign a day later, and people have a week besides.
+    let due = later(start(), DAY * 91);
+    let ring = ring.after(&made("b"), later(start(), DAY * 90)).unwrap();
+    assert!(ring.waits_for_publishing() && !ring.signs_unknown());
+    assert_eq!(ring.alarms(later(due, DAY * 7 - Duration::from_secs(1)), &life()), []);
+    let overdue = RingAlarm::Overdue { since: start(), due };
+    assert_eq!(ring.alarms(later(due, DAY * 7), &life()), [overdue]);
+    let ring = ring.after(&published(&ring), due).unwrap();
+    assert!(!ring.waits_for_publishing());
+    let at = later(due, DAY * 8);
+    let ring = ring.after(&takes_over("b"), at).unwrap();
+    assert_eq!(ring.alarms(at, &life()), []);
+}

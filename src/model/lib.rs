@@ -28,7 +28,7 @@ pub use grant::{Grant, GrantEnd, GrantPhase, GrantState};
 pub use grant_event::GrantEvent;
 pub use grantd_provider_api::LeaseId;
 pub use ids::{AnchorId, FreezeId, GrantId, NodeId};
-pub use keyring::{KeyAlgorithm, KeyLife, KeyPhase, KeyRing, RingDue, RingError, RingEvent, RingKey};
+pub use keyring::{KeyAlgorithm, KeyLife, KeyPhase, KeyRing, RingAlarm, RingDue, RingError, RingEvent, RingKey};
 pub use lease::{Accepted, Collapsed, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
 pub use propagation::{Propagation, PropagationSample};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};

@@ -13,12 +13,13 @@ use crate::query::parse_form;
 use crate::serve::Reply;
 
 /// For whom Entra's tokens can be in the tenant.
-const AUDIENCES: [&str; 5] = [
+const AUDIENCES: [&str; 6] = [
     "https://management.azure.com",
     "https://management.core.windows.net",
     "https://storage.azure.com",
     "https://vault.azure.net",
     "https://database.windows.net",
+    super::cluster::SERVER,
 ];
 
 /// What an assertion has to be for (Microsoft Entra workload ID).
@@ -134,8 +135,7 @@ impl Fake {
         if !trusted.iter().any(|one| one.subject == subject) {
             return refuse(700_213, "No matching federated identity record found for presented assertion subject.");
         }
-        let keys: Option<JwkSet> =
-            self.state().key_sets.get(issuer).and_then(|keys| serde_json::from_value(keys.clone()).ok());
+        let keys: Option<JwkSet> = self.state().key_set(issuer).and_then(|keys| serde_json::from_value(keys).ok());
         let header = decode_header(assertion).ok();
         let key = keys.zip(header.as_ref()).and_then(|(keys, header)| {
             let key = keys.keys.iter().find(|key| key.common.key_id == header.kid)?;

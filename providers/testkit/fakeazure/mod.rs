@@ -2,6 +2,7 @@
 //! memory. It refuses what the vendor refuses by its published contract, and serves the vendor's own clients unmodified.
 
 mod arm;
+mod cluster;
 mod condition;
 mod data;
 mod entra;
@@ -13,6 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -116,9 +118,18 @@ struct State {
     token_lifetime: i64,
     wrong_principal: Option<Uuid>,
     key_sets: BTreeMap<String, Value>,
+    /// Where an issuer's documents are served, in place of a key set that is known.
+    served: BTreeMap<String, PathBuf>,
 }
 
 impl State {
+    /// What an issuer publishes now: read anew each time, as its documents are.
+    fn key_set(&self, issuer: &str) -> Option<Value> {
+        let Some(directory) = self.served.get(issuer) else { return self.key_sets.get(issuer).cloned() };
+        let text = std::fs::read(directory.join(".well-known/jwks.json")).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
     fn standing(&self, scope: &str, name: &str) -> Option<&FakeAssignment> {
         let id = format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}");
         self.assignments.iter().find(|one| one.id.eq_ignore_ascii_case(&id) && one.felt_until.is_none())
@@ -177,6 +188,7 @@ impl FakeAzure {
             token_lifetime: settings.token_lifetime,
             wrong_principal: None,
             key_sets: settings.key_sets.clone(),
+            served: BTreeMap::new(),
         };
         let fake = Arc::new(Fake {
             settings,
@@ -191,7 +203,8 @@ impl FakeAzure {
         Ok(Self { fake, server, authority })
     }
 
-    /// Authority and Resource Manager both; blobs are at `/blob/{name}`, vaults at `/vault/{name}`.
+    /// Authority and Resource Manager both; blobs are at `/blob/{name}`, vaults at `/vault/{name}`,
+    /// API servers at `/cluster/{name}`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{}", self.server.address())
@@ -256,6 +269,12 @@ impl FakeAzure {
     /// From now on, an issuer publishes this key set.
     pub fn publish(&self, issuer: &str, key_set: Value) {
         self.fake.state().key_sets.insert(issuer.to_owned(), key_set);
+    }
+
+    /// From now on, what an issuer publishes is looked up in this directory, as `grantctl issuer publish` writes it: Entra
+    /// asks the issuer's URL, and here that leads nowhere.
+    pub fn publish_from(&self, issuer: &str, directory: &Path) {
+        self.fake.state().served.insert(issuer.to_owned(), directory.to_owned());
     }
 
     /// From now on, tokens are another principal's.
@@ -326,6 +345,7 @@ impl Fake {
             }
             ["blob", ..] => self.blob(call, path.trim_start_matches("/blob/")),
             ["vault", ..] => self.secret(call, path.trim_start_matches("/vault/")),
+            ["cluster", name, below @ ..] => self.cluster(call, name, below),
             ["subscriptions", ..] => self.resource_manager(call, path),
             _ => Reply::of(StatusCode::NOT_FOUND, "text/plain", "there is nothing here"),
         }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use grantd_provider_api::Assertions;
+use grantd_provider_api::{Assertions, CapabilityMap};
 use uuid::Uuid;
 
-use super::{FakeApplication, FakeAzureSettings, FakeFederation};
+use super::{FakeApplication, FakeAzureSettings, FakeFederation, FakeRoleDefinition};
 use crate::testissuer::TestIssuer;
 
 const BLOB_READER: Uuid = Uuid::from_u128(0x2a2b_9908_6ea1_4ae2_8e65_a410_df84_e7d1);
+/// What the adapter computes the ids of its own roles in; its own tests hold it to that.
+const NAMESPACE: Uuid = Uuid::from_u128(0x5d0f_6a3b_41c7_4f0e_9a52_77c9_1f2e_8b64);
+
 const RBAC_ADMINISTRATOR: Uuid = Uuid::from_u128(0xf583_10d9_a9f6_439a_9e8d_f62e_7b41_a168);
 
 impl FakeAzureSettings {
@@ -63,5 +66,33 @@ impl FakeAzureSettings {
             )],
             token_lifetime: 3_600,
         }
+    }
+
+    /// The same tenant with what a map takes of roles of its own: they are defined in its subscription, and the daemon may
+    /// assign them to the slots too. `grantctl bootstrap azure` prints the same.
+    #[must_use]
+    pub fn granting(mut self, map: &CapabilityMap) -> Self {
+        let subscription = self.subscriptions.first().copied().unwrap_or_default();
+        for role in map.capability.values().flat_map(|permission| &permission.roles) {
+            let Some(name) = role.role.strip_prefix("custom:") else { continue };
+            let id = Uuid::new_v5(&NAMESPACE, format!("role {subscription} {name}").as_bytes());
+            if self.roles.iter().any(|known| known.id == id) {
+                continue;
+            }
+            let (actions, data_actions) = (role.permissions.clone(), role.data_permissions.clone());
+            self.roles.push(FakeRoleDefinition { id, name: role.title.clone(), actions, data_actions });
+            for (_, _, _, condition) in &mut self.assignments {
+                let among = format!("{{{BLOB_READER}");
+                *condition = condition.as_ref().map(|text| text.replace(&among, &format!("{among}, {id}")));
+            }
+        }
+        self
+    }
+
+    /// The same tenant with one more resource, such as a cluster.
+    #[must_use]
+    pub fn with_resource(mut self, id: String) -> Self {
+        self.resources.push(id);
+        self
     }
 }

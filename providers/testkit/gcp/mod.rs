@@ -12,7 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -82,7 +82,22 @@ impl FakeGoogle {
     /// # Errors
     /// As [`FakeGoogle::start`].
     pub fn with_account(signer: &Signer) -> io::Result<Self> {
+        Self::trusting(&json!({ "issuer": signer.issuer_url(), "jwks": signer.jwks() }))
+    }
+
+    /// The same with a pool that trusts the issuer `url`, and looks up what that publishes in `directory`, as `grantctl
+    /// issuer publish` writes it: Google asks the issuer's URL, and here that leads nowhere.
+    ///
+    /// # Errors
+    /// As [`FakeGoogle::start`].
+    pub fn with_account_of(url: &str, directory: &Path) -> io::Result<Self> {
+        Self::trusting(&json!({ "issuer": url, "jwks_file": directory.join(".well-known/jwks.json") }))
+    }
+
+    fn trusting(issuer: &Value) -> io::Result<Self> {
         let fake = Self::start()?;
+        let mut provider = issuer.clone();
+        provider["subjects"] = json!("grantd|lease-[a-z2-7]{26}");
         let bucket = |name: &str| format!("//storage.googleapis.com/projects/_/buckets/{name}");
         let role = format!("projects/{}/roles/grantd_admin", Self::PROJECT);
         let reader = format!("projects/{}/roles/grantd_reader", Self::PROJECT);
@@ -98,9 +113,7 @@ impl FakeGoogle {
         let only = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/storage.objectViewer', \
                     'roles/secretmanager.secretAccessor', 'roles/pubsub.subscriber'])";
         fake.control("setup", &json!({
-            "providers": { Self::audience(): {
-                "issuer": signer.issuer_url(), "jwks": signer.jwks(), "subjects": "grantd|lease-[a-z2-7]{26}",
-            } },
+            "providers": { Self::audience(): provider },
             "roles": {
                 role.as_str(): [
                     "storage.buckets.setIamPolicy", "secretmanager.secrets.setIamPolicy", "pubsub.subscriptions.setIamPolicy",

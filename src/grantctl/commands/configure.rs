@@ -15,6 +15,9 @@ use crate::forms::kubernetes::VERSIONS;
 use crate::owned::{MARK, has_section, quoted, replace, with_section};
 use crate::words::{AUTO, GrantChoice};
 
+/// The Azure CLI takes no managed identity without a login, and keeps that in a directory which is the command's own.
+const AZ: &str = "az login --identity --allow-no-subscriptions --output none && exec az \"$@\"";
+
 /// Writes or prints one client's configuration.
 pub(super) fn configure(context: &mut Context<'_>, wanted: Configure) -> Result<(), Failure> {
     match wanted {
@@ -112,7 +115,8 @@ fn by_exec(context: &mut Context<'_>, wanted: &ConfigureExec, programs: &[&str],
          # they run; for a shell's profile:\n",
     )?;
     for program in programs {
-        let line = format!("{}{format} -- {program}", words.join(" "));
+        let start = if *program == "az" { format!("sh -c {} az", quoted(AZ)) } else { (*program).to_owned() };
+        let line = format!("{}{format} -- {start}", words.join(" "));
         context.say(&format!("alias {program}={}\n", quoted(&line)))?;
     }
     Ok(())

@@ -10,7 +10,9 @@ use super::environment::Environment;
 use super::front::Front;
 use super::keeper::Current;
 use super::place::Place;
-use super::shapes::{AWS_PATH, AZURE_APP_SERVICE, AZURE_VIRTUAL_MACHINE, GCP_EXCHANGE, Shape, external_account};
+use super::shapes::{
+    AWS_PATH, AZURE_APP_SERVICE, AZURE_VIRTUAL_MACHINE, GCP_EXCHANGE, GCP_INTROSPECT, Shape, external_account,
+};
 use crate::exit::{Exit, Failure};
 use crate::secret::{Cloud, OtherCloud, Secret};
 
@@ -102,7 +104,7 @@ async fn front(environment: &mut Environment, place: &Place, secret: &Secret) ->
                 environment.put(name, front.authority());
             }
             let token = written("token", front.token().as_bytes())?;
-            let account = external_account(&front.uri(GCP_EXCHANGE), &token);
+            let account = external_account(&front.uri(GCP_EXCHANGE), &front.uri(GCP_INTROSPECT), &token);
             let file = written("external-account.json", account.as_bytes())?;
             environment.put("CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE", file.clone());
             environment.put("GOOGLE_APPLICATION_CREDENTIALS", file);

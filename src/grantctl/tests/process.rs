@@ -348,7 +348,8 @@ fn configure_kubernetes_writes_a_user_that_starts_this_command_again() {
 #[test]
 fn configure_says_how_to_start_clients_that_start_no_command() {
     let home = tempfile::tempdir().unwrap();
-    for (cloud, alias) in [("gcp", "exec --grant auto --format file -- gcloud'"), ("azure", "exec --grant auto -- az'")]
+    for (cloud, alias) in
+        [("gcp", "exec --grant auto --format file -- gcloud'"), ("azure", "exec --grant auto -- azcopy'")]
     {
         let done = configure(home.path(), cloud);
         let said = String::from_utf8(done.stdout).unwrap();

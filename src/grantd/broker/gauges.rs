@@ -7,6 +7,7 @@ use grantd_provider_api::{AccountHealth, DenyScope};
 use jiff::Timestamp;
 
 use super::{Broker, BrokerError, RevocationState};
+use crate::issuer::IssuerFigures;
 use crate::store::{GrantFilter, LeaseFilter};
 
 /// The phases of a grant that is not over.
@@ -33,6 +34,8 @@ pub struct Gauges {
     pub places: Vec<(DenyScope, u64, u64)>,
     /// How each account is doing.
     pub accounts: Vec<AccountHealth>,
+    /// How each issuer of tokens is doing.
+    pub issuers: Vec<IssuerFigures>,
     /// How many freezes stand.
     pub freezes: u64,
     /// How many records this node's chain has.
@@ -60,6 +63,7 @@ impl Broker {
             leases: LeasePhase::OPEN.iter().map(|phase| (phase.as_str(), 0)).collect(),
             grants: OPEN_GRANTS.iter().map(|phase| (phase.as_str(), 0)).collect(),
             accounts: self.accounts(),
+            issuers: self.inner.issuers.iter().map(|issuer| issuer.figures()).collect(),
             freezes: count(self.standing_freezes().len()),
             audit_seq: self.head().await?.seq,
             store_poisoned: self.store_alarm().is_some(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantd_model::{Actor, KeyPhase};
+use grantd_model::Actor;
 use grantd_provider_api::{Finding, Standing};
 
 use super::{Broker, BrokerError, daemon};
@@ -34,6 +34,12 @@ impl Broker {
                 tracing::error!(%error, "a key of an issuer that is due is not made, used or retired: tried again in a minute");
             }
         }
+    }
+
+    /// What is wrong with the issuers, in words.
+    #[must_use]
+    pub fn issuer_alarms(&self) -> Vec<String> {
+        self.inner.issuers.iter().flat_map(|issuer| issuer.alarms()).collect()
     }
 
     /// The issuers, for whoever may see everything.
@@ -157,8 +163,7 @@ fn look_over(issuer: &Issuer) -> Finding {
     let (about, ring) = (format!("issuer {}", issuer.name()), issuer.ring());
     let publish = format!("grantctl issuer publish DIR --issuer {}, into what {} serves", issuer.name(), issuer.url());
     let unpublished: Vec<&str> = ring.unpublished().map(|key| key.id.as_str()).collect();
-    let signs_unknown = ring.unpublished().any(|key| matches!(key.phase, KeyPhase::Signing { .. }));
-    if signs_unknown {
+    if ring.signs_unknown() {
         let found = "the key that signs was never published, so nobody can verify what it signs";
         return Finding::bad(about, CHECK, Standing::Problem, found, publish);
     }

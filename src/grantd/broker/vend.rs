@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantd_model::{Anchor, AnchorId, Grant, GrantId, GrantPhase, Lease, Subject};
+use grantd_model::{Anchor, AnchorId, Grant, GrantId, GrantPhase, GrantState, Lease, Subject};
 use grantd_provider_api::Credential;
 use jiff::Timestamp;
 
@@ -171,7 +171,12 @@ impl Broker {
         grant.state.usable_until(self.now()).ok_or_else(|| {
             let state = grant.state.phase().as_str();
             let state = if state == "active" { "over" } else { state };
-            BrokerError::State(format!("{} is {state}: request a new one with grantctl request", grant.id))
+            // Whoever has to do without it is told in the words of whoever took it away.
+            let state = match &grant.state {
+                GrantState::Revoked { reason, .. } => format!("{state}: {reason};"),
+                _ => format!("{state}:"),
+            };
+            BrokerError::State(format!("{} is {state} request a new one with grantctl request", grant.id))
         })
     }
 

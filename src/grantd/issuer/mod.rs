@@ -8,6 +8,7 @@ mod documents;
 mod file;
 mod key;
 mod source;
+mod tally;
 mod token;
 
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use grantd_model::{KeyLife, KeyPhase, KeyRing, RingDue, RingError, RingEvent, RingKey};
+use grantd_model::{KeyLife, KeyPhase, KeyRing, RingAlarm, RingDue, RingError, RingEvent, RingKey};
 use grantd_provider_api::{Assertion, Assertions, Clock, ErrorKind, IdSource, ProviderError, Secret};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -24,10 +25,12 @@ use serde_json::{Value, json};
 use self::file::PrivateKeys;
 use self::key::PrivateKey;
 use self::source::Source;
+use self::tally::Tally;
 use crate::config::IssuerSettings;
 use crate::sys::files::Owners;
 
 pub use documents::Document;
+pub use tally::IssuerFigures;
 
 /// The issuer whose tokens clouds take in place of a secret.
 pub const FEDERATION: &str = "federation";
@@ -57,6 +60,7 @@ pub struct Issuer {
     source: Source,
     ground: Ground,
     held: RwLock<Held>,
+    tally: Tally,
 }
 
 #[derive(Default)]
@@ -162,6 +166,7 @@ impl Issuer {
             source: source.map_err(|why| IssuerError::Keys { issuer: name, why })?,
             ground,
             held: RwLock::default(),
+            tally: Tally::default(),
         })
     }
 
@@ -205,6 +210,42 @@ impl Issuer {
     #[must_use]
     pub fn ring(&self) -> KeyRing {
         self.held.read().unwrap_or_else(PoisonError::into_inner).ring.clone()
+    }
+
+    /// How it stands, in numbers.
+    #[must_use]
+    pub fn figures(&self) -> IssuerFigures {
+        self.tally.figures(self.name, &self.ring())
+    }
+
+    /// What is wrong with it, in words, with what mends it.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<String> {
+        let ring = self.ring();
+        let publish = format!("grantctl issuer publish DIR --issuer {}", self.name);
+        let told = |alarm: &RingAlarm| match alarm {
+            RingAlarm::NoKey => format!("issuer {}: no key signs: see grantctl issuer show", self.name),
+            RingAlarm::Unknown => format!(
+                "issuer {}: the key that signs was never published, so no cloud can take its tokens: {publish}",
+                self.name
+            ),
+            RingAlarm::Overdue { since, due } => {
+                let mend = match (&self.source, ring.waits_for_publishing()) {
+                    (_, true) => format!("the next one waits to be published: {publish}"),
+                    (Source::Files(_), false) => {
+                        "its keys come from files: put a new one behind the first, publish, then put it first"
+                            .to_owned()
+                    }
+                    (Source::Made, false) => "see grantctl issuer show".to_owned(),
+                };
+                let (since, due) = (since.strftime("%F"), due.strftime("%F"));
+                format!(
+                    "issuer {}: the key that signs does so since {since} and was to be replaced by {due}: {mend}",
+                    self.name
+                )
+            }
+        };
+        ring.alarms(self.ground.clock.now(), &self.life).iter().map(told).collect()
     }
 
     /// What is to be served at its URL.
@@ -324,6 +365,17 @@ impl Issuer {
         }
     }
 
+    fn sign(&self, assertion: &Assertion<'_>) -> Result<Secret, ProviderError> {
+        let config = |why: String| ProviderError::new(ErrorKind::Config, format!("issuer {}: {why}", self.name));
+        let claims = token::claims(&self.url, assertion, &self.life, self.ground.clock.now(), self.ground.ids.fresh())?;
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let id = held.ring.signing().map(|key| key.id.as_str());
+        let key = id.and_then(|id| held.private.get(id).or_else(|| self.source.key(id)));
+        key.ok_or_else(|| config("it has no key that signs: see grantctl issuer show".to_owned()))?
+            .sign(&claims)
+            .map_err(config)
+    }
+
     fn refuse<T>(&self, why: impl Into<String>) -> Result<T, IssuerError> {
         Err(IssuerError::State { issuer: self.name, why: why.into() })
     }
@@ -335,14 +387,9 @@ impl Assertions for Issuer {
     }
 
     fn mint(&self, assertion: &Assertion<'_>) -> Result<Secret, ProviderError> {
-        let config = |why: String| ProviderError::new(ErrorKind::Config, format!("issuer {}: {why}", self.name));
-        let claims = token::claims(&self.url, assertion, &self.life, self.ground.clock.now(), self.ground.ids.fresh())?;
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let id = held.ring.signing().map(|key| key.id.as_str());
-        let key = id.and_then(|id| held.private.get(id).or_else(|| self.source.key(id)));
-        key.ok_or_else(|| config("it has no key that signs: see grantctl issuer show".to_owned()))?
-            .sign(&claims)
-            .map_err(config)
+        let signed = self.sign(assertion);
+        self.tally.count(assertion.audience, signed.is_ok());
+        signed
     }
 }
 

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::issuer::IssuerFamilies;
 use super::seconds;
 use crate::broker::Gauges;
 
@@ -113,6 +114,7 @@ pub(super) struct Families {
     policy_alarm: Gauge,
     started: FloatGauge,
     info: Family<Build, Gauge>,
+    issuers: IssuerFamilies,
 }
 
 fn histogram() -> Histogram {
@@ -122,6 +124,7 @@ fn histogram() -> Histogram {
 impl Families {
     /// Each under its name and with its meaning.
     pub(super) fn registered(registry: &mut Registry) -> Self {
+        let mut add = Adder(registry);
         let all = Self {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(histogram),
@@ -152,8 +155,8 @@ impl Families {
             policy_alarm: Gauge::default(),
             started: FloatGauge::default(),
             info: Family::default(),
+            issuers: IssuerFamilies::registered(&mut add),
         };
-        let mut add = Adder(registry);
         add.one("requests", "Requests answered on the socket, by route and HTTP status", &all.requests);
         add.time("request", "From the head of a request to its answer", &all.request_seconds);
         add.one("connections", "Open connections", &all.connections);
@@ -235,6 +238,7 @@ impl Families {
             let label = Account { cloud: health.cloud.to_string(), account: health.account.clone() };
             self.account_failing.get_or_create(&label).set(i64::from(health.last_error.is_some()));
         }
+        self.issuers.stand(&gauges.issuers, now);
         self.freezes.set(number(gauges.freezes));
         self.audit_records.set(number(gauges.audit_seq));
         self.store_poisoned.set(i64::from(gauges.store_poisoned));
@@ -251,14 +255,14 @@ impl Families {
 }
 
 /// Registers metrics of one registry.
-struct Adder<'a>(&'a mut Registry);
+pub(super) struct Adder<'a>(&'a mut Registry);
 
 impl Adder<'_> {
-    fn one<M: prometheus_client::registry::Metric + Clone>(&mut self, name: &str, help: &str, metric: &M) {
+    pub(super) fn one<M: prometheus_client::registry::Metric + Clone>(&mut self, name: &str, help: &str, metric: &M) {
         self.0.register(name, help, metric.clone());
     }
 
-    fn time<M: prometheus_client::registry::Metric + Clone>(&mut self, name: &str, help: &str, metric: &M) {
+    pub(super) fn time<M: prometheus_client::registry::Metric + Clone>(&mut self, name: &str, help: &str, metric: &M) {
         self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
     }
 }

@@ -2,6 +2,7 @@
 //! anything else from a request: whoever may read the metrics learns how the daemon is, not what it does for whom.
 
 mod families;
+mod issuer;
 mod listen;
 mod provider;
 mod store;

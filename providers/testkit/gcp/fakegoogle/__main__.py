@@ -32,6 +32,7 @@ class World:
         self.catalogue, self.iam = Catalogue(), None
         self.iam = Iam(self.clock)
         self.tokens = Tokens(self.clock, self.iam)
+        self.url = ""
         self.objects, self.faults, self.races, self.requests, self.metadata = {}, [], [], [], None
 
     def clock(self):
@@ -141,7 +142,9 @@ class World:
                 raise Refusal(404, f"No such object: {bucket}/{key}")
             if query.get("alt") == ["media"]:
                 return objects[key].encode()
-            return {"kind": "storage#object", "name": key, "bucket": bucket, "size": str(len(objects[key]))}
+            media = f"{self.url}/storage.googleapis.com/download/storage/v1/b/{bucket}/o/{urllib.parse.quote(key, safe='')}"
+            return {"kind": "storage#object", "name": key, "bucket": bucket, "size": str(len(objects[key])),
+                    "generation": "1", "metageneration": "1", "mediaLink": f"{media}?generation=1&alt=media"}
         raise Refusal(404, f"storage.objects.{verb} is not played here")
 
     def search(self, caller, parts, query):
@@ -274,7 +277,8 @@ class Server(ThreadingHTTPServer):
 def main():
     Handler.world = World()
     server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
-    print(json.dumps({"url": f"http://127.0.0.1:{server.server_port}"}), flush=True)
+    Handler.world.url = f"http://127.0.0.1:{server.server_port}"
+    print(json.dumps({"url": Handler.world.url}), flush=True)
     server.serve_forever()
 
 

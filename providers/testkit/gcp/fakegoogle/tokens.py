@@ -24,6 +24,17 @@ def number(text):
     return int.from_bytes(unpadded(text), "big")
 
 
+def published(provider):
+    """The key set of a provider's issuer: as it was uploaded, or as it is served now."""
+    if "jwks_file" not in provider:
+        return provider["jwks"]
+    try:
+        with open(provider["jwks_file"]) as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise Refusal(400, "Error connecting to the given credential's issuer.", oauth="invalid_grant") from error
+
+
 def verified(token, jwks):
     """The claims of a JWT whose signature one of the keys made."""
     try:
@@ -88,7 +99,7 @@ class Tokens:
             raise Refusal(400, f"Invalid value for audience: {audience}", oauth="invalid_target")
         if not body.get("scope"):
             raise Refusal(400, "Missing scope.", oauth="invalid_scope")
-        claims = verified(body["subjectToken"], provider["jwks"])
+        claims = verified(body["subjectToken"], published(provider))
         now = self.clock()
         accepted = provider.get("audiences") or ["https:" + audience, audience]
 

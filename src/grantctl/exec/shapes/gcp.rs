@@ -7,8 +7,10 @@
 //! The exchange (RFC 8693) is there because a credential file comes before the metadata server wherever a client looks for
 //! application default credentials, and some find one of the user's in the home directory: `GOOGLE_APPLICATION_CREDENTIALS`
 //! names one that leads here. What is exchanged is the front's own token, worth nothing anywhere else; so nothing that
-//! could be exchanged at Google's token service is ever handed out.
+//! could be exchanged at Google's token service is ever handed out. gcloud asks besides whose the token is that it was given
+//! (RFC 7662), to have a name for the account; that is answered here too, so that no token is sent anywhere for it.
 
+use std::fmt;
 use std::path::Path;
 
 use hyper::header::HeaderName;
@@ -16,6 +18,8 @@ use hyper::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::{Asking, Problem, Reply, member};
 use crate::forms::gcp::Gcp;
@@ -23,6 +27,9 @@ use crate::secret;
 
 /// Where an external account's token is exchanged.
 pub(in crate::exec) const EXCHANGE: &str = "/v1/token";
+
+/// Where an external account asks whose its token is.
+pub(in crate::exec) const INTROSPECT: &str = "/v1/introspect";
 
 /// Below this is what the metadata server knows.
 const ROOT: &str = "/computeMetadata/v1/";
@@ -39,6 +46,8 @@ pub(in crate::exec) enum Wanted {
     Token(String),
     /// The token for the front's own.
     Exchange,
+    /// Whose a token is.
+    Whose(Held),
     Project,
     Universe,
     /// The directory of accounts; the flag is for all that is below.
@@ -51,12 +60,38 @@ pub(in crate::exec) enum Wanted {
     Aliases(String),
 }
 
+/// A token that somebody has.
+#[derive(Clone)]
+pub(in crate::exec) struct Held(Zeroizing<String>);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token")
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Held {}
+
 pub(super) fn asked(asking: &Asking<'_>) -> Result<Wanted, Problem> {
     let path = asking.head.uri.path();
     asking.direct()?;
     if path == EXCHANGE {
         asking.only(&Method::POST)?;
         return exchange(asking);
+    }
+    if path == INTROSPECT {
+        asking.only(&Method::POST)?;
+        let form = std::str::from_utf8(asking.body).unwrap_or_default();
+        let Some(token) = member(form, "token") else {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "the form has no token"));
+        };
+        return Ok(Wanted::Whose(Held(Zeroizing::new(token))));
     }
     if asking.header(HeaderName::from_static("metadata-flavor")) != Some(b"Google".as_slice()) {
         let message = "the header Metadata-Flavor: Google is missing";
@@ -108,7 +143,7 @@ fn exchange(asking: &Asking<'_>) -> Result<Wanted, Problem> {
     if member(form, "grant_type").as_deref() != Some("urn:ietf:params:oauth:grant-type:token-exchange") {
         return bad("unsupported_grant_type", "only a token exchange is answered");
     }
-    let token = zeroize::Zeroizing::new(member(form, "subject_token").unwrap_or_default());
+    let token = Zeroizing::new(member(form, "subject_token").unwrap_or_default());
     if !asking.is_token(token.as_bytes()) {
         return bad("invalid_grant", "the subject token is not the one of this grantctl exec");
     }
@@ -143,6 +178,11 @@ pub(super) fn given(gcp: &Gcp, wanted: &Wanted, now: Timestamp) -> Result<Reply,
             ours(account).and_then(|()| gcp.metadata_json(now).map(Reply::json).map_err(|_| Problem::internal()))
         }
         Wanted::Exchange => exchanged(gcp, now),
+        // RFC 7662, 2.2: of a token that it does not know it tells no more than that.
+        Wanted::Whose(held) if *held != Held(gcp.access_token.clone()) => json(&json!({ "active": false })),
+        Wanted::Whose(_) => json(&json!({
+            "active": true, "username": gcp.principal, "scope": SCOPE, "token_type": "Bearer",
+        })),
         Wanted::Project => text(&gcp.project),
         Wanted::Accounts(true) => json(&json!({ "default": whole(), email: whole() })),
         Wanted::Accounts(false) => text(&format!("default/\n{email}/\n")),
@@ -173,11 +213,11 @@ fn exchanged(gcp: &Gcp, now: Timestamp) -> Result<Reply, Problem> {
 
 pub(super) fn refused(path: &str, problem: &Problem) -> Reply {
     let Problem { status, code, message } = problem;
-    if path == EXCHANGE {
+    if path == EXCHANGE || path == INTROSPECT {
         // RFC 6749, 5.2. Clients show both.
         return Reply::says(*status, &json!({ "error": code, "error_description": message }));
     }
-    let body = zeroize::Zeroizing::new(format!("grantctl: {message}\n").into_bytes());
+    let body = Zeroizing::new(format!("grantctl: {message}\n").into_bytes());
     Reply { status: *status, kind: "text/plain", body }
 }
 
@@ -189,12 +229,13 @@ fn email(principal: &str) -> &str {
 
 /// A credential file that leads to the exchange ("Workload identity federation", credential configuration). Nothing of it
 /// is secret: the token stands in the file at `token`.
-pub(in crate::exec) fn external_account(exchange: &str, token: &Path) -> String {
+pub(in crate::exec) fn external_account(exchange: &str, introspect: &str, token: &Path) -> String {
     json!({
         "type": "external_account",
         "audience": "//grantd/exec",
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
         "token_url": exchange,
+        "token_info_url": introspect,
         "credential_source": { "file": token, "format": { "type": "text" } },
     })
     .to_string()

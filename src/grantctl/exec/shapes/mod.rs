@@ -16,7 +16,7 @@ use crate::secret::{Cloud, Secret};
 
 pub(super) use self::aws::PATH as AWS_PATH;
 pub(super) use self::azure::{APP_SERVICE as AZURE_APP_SERVICE, VIRTUAL_MACHINE as AZURE_VIRTUAL_MACHINE};
-pub(super) use self::gcp::{EXCHANGE as GCP_EXCHANGE, external_account};
+pub(super) use self::gcp::{EXCHANGE as GCP_EXCHANGE, INTROSPECT as GCP_INTROSPECT, external_account};
 
 /// Which cloud's clients are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -156,6 +156,22 @@ fn p9_only_the_fronts_own_token_is_exchanged() {
 }
 
 #[test]
+fn p9_whose_a_token_is_is_told_of_the_leases_own_alone() {
+    let whose = |form: &str| ask(&vended_gcp(), "POST", "/v1/introspect", &[], form);
+    let own = vended_gcp()["credential"]["access_token"].as_str().unwrap().replace('=', "%3D");
+    let (status, said) = whose(&format!("token_type_hint=x&token={own}"));
+    let known = body(&said);
+    assert_eq!((status, &known["active"]), (200, &true.into()));
+    assert!(known["username"].as_str().unwrap().ends_with("/subject/lease-bbbb"), "{said}");
+    assert!(!said.contains(vended_gcp()["credential"]["access_token"].as_str().unwrap()), "{said}");
+    for other in ["token=other", "token="] {
+        assert_eq!(whose(other), (200, r#"{"active":false}"#.to_owned()));
+    }
+    assert_eq!(whose("").0, 400);
+    assert_eq!(ask(&vended_gcp(), "GET", "/v1/introspect", &[("metadata-flavor", "Google")], "").0, 405);
+}
+
+#[test]
 fn a_query_is_decoded_and_a_member_that_stands_twice_is_none() {
     assert_eq!(member("a=1&b=%2F+x", "b").as_deref(), Some("/ x"));
     assert_eq!(member("%61=1", "a").as_deref(), Some("1"));
