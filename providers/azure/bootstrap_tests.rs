@@ -19,7 +19,8 @@ async fn what_is_printed_lets_the_daemon_assign_what_is_needed_and_nothing_else(
     let stage = Stage::new();
     let text = stage.provider.bootstrap(&[needs(&stage)]).unwrap();
     let condition = text.lines().find_map(|line| line.trim().strip_prefix("condition          = \"")).unwrap();
-    let roles = delegation::judge(condition.trim_end_matches('"'), &SLOTS.map(|(_, object)| object).into()).unwrap();
+    let slots = SLOTS.map(|(_, object)| object).into();
+    let roles = delegation::judge(condition.trim_end_matches('"'), &slots, &slots).unwrap().unwrap();
     let power = custom_role(SUBSCRIPTION, "machine-power");
     assert!(roles.len() == 3 && roles.contains(&power), "{roles:?}");
     assert!(PRIVILEGED.iter().all(|(_, id)| !text.contains(&id.to_string())), "{text}");

@@ -229,8 +229,10 @@ async fn delegated(account: &Account, base: Uuid, findings: &mut Vec<Finding>) {
                 continue;
             }
             let title = shown_title(&role.properties.role_name);
-            match delegation::judge(one.properties.condition.as_deref().unwrap_or_default(), &slots) {
-                Ok(roles) => {
+            let condition = one.properties.condition.as_deref().unwrap_or_default();
+            match delegation::judge(condition, &slots, &account.config.of_base) {
+                Ok(None) => {}
+                Ok(Some(roles)) => {
                     bounded = true;
                     let text = format!("by {title} on {scope} it assigns {} roles to the slots alone", roles.len());
                     findings.push(Finding::ok(about.clone(), check, text));

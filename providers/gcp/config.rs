@@ -147,11 +147,14 @@ impl TryFrom<RawConfig> for Config {
             None => Propagation { expected: secs(120), worst: secs(420) },
         };
         let mut accounts = BTreeMap::new();
-        let mut pools = BTreeSet::new();
+        let (mut pools, mut carriers) = (BTreeSet::new(), BTreeSet::new());
         for raw in raw.account {
             let account = account(raw, propagation)?;
             if !pools.insert((account.number.clone(), account.pool.clone())) {
                 return wrong(format!("pool {} is configured twice: each pool has one writer", account.pool_path()));
+            }
+            if let Some(email) = account.service_accounts.iter().find(|email| !carriers.insert((*email).clone())) {
+                return wrong(format!("service account {email} is used twice: it carries one session at a time"));
             }
             if let Some(twin) = accounts.insert(account.name.clone(), account) {
                 return wrong(format!("account name \"{}\" is used twice", twin.name));

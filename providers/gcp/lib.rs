@@ -19,6 +19,7 @@ mod link;
 mod map;
 mod plan;
 mod policy;
+mod pool;
 mod probe;
 mod raw;
 mod resource;
@@ -200,7 +201,7 @@ impl Provider for GcpProvider {
         for needs in accounts {
             configured.push((self.account(&needs.account)?, needs));
         }
-        bootstrap::terraform(&configured)
+        bootstrap::terraform(&configured, self.accounts.values().map(Account::config))
     }
 
     async fn examine(&self, account: &str, resources: &[ResourceRef]) -> Result<Vec<Finding>, ProviderError> {

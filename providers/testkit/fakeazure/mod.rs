@@ -116,6 +116,8 @@ struct State {
     token_lifetime: i64,
     wrong_principal: Option<Uuid>,
     key_sets: BTreeMap<String, Value>,
+    /// The federated credentials of each application, by its id.
+    federated: BTreeMap<Uuid, Vec<FakeFederation>>,
 }
 
 impl State {
@@ -177,6 +179,7 @@ impl FakeAzure {
             token_lifetime: settings.token_lifetime,
             wrong_principal: None,
             key_sets: settings.key_sets.clone(),
+            federated: settings.applications.iter().map(|one| (one.client_id, one.federated.clone())).collect(),
         };
         let fake = Arc::new(Fake {
             settings,
@@ -219,6 +222,61 @@ impl FakeAzure {
         let id = made.id.clone();
         state.assignments.push(made);
         id
+    }
+
+    /// Assigns a role on a condition by another hand.
+    ///
+    /// # Errors
+    /// The condition is not in the language, the role or the principal does not exist, or it is assigned already.
+    pub fn assign_on(&self, scope: &str, role: Uuid, principal: Uuid, condition: Option<&str>) -> Result<(), String> {
+        condition.map(condition::Condition::parse).transpose()?;
+        let mut state = self.fake.state();
+        if !state.roles.iter().any(|one| one.id == role) {
+            return Err(format!("there is no role {role}"));
+        }
+        if !self.fake.settings.applications.iter().any(|one| one.object_id == principal) {
+            return Err(format!("there is no principal {principal}"));
+        }
+        let twin = |one: &FakeAssignment| one.scope == scope && one.role == role && one.principal == principal;
+        if state.assignments.iter().any(|one| one.felt_until.is_none() && twin(one)) {
+            return Err(format!("{role} is assigned to {principal} on {scope} already"));
+        }
+        let name = Uuid::from_u128(0xf0e + u128::try_from(state.assignments.len()).unwrap_or_default());
+        state.assignments.push(assignment(scope, role, principal, condition.map(str::to_owned), name));
+        Ok(())
+    }
+
+    /// Takes every right of a principal away.
+    pub fn strip(&self, principal: Uuid) {
+        self.fake.state().assignments.retain(|one| one.principal != principal);
+    }
+
+    /// Defines a role of the tenant's own.
+    ///
+    /// # Errors
+    /// It exists already, by its id or its name.
+    pub fn define(&self, role: FakeRoleDefinition) -> Result<(), String> {
+        let mut state = self.fake.state();
+        if state.roles.iter().any(|one| one.id == role.id || one.name == role.name) {
+            return Err(format!("role {} or {} is defined already", role.id, role.name));
+        }
+        state.roles.push(role);
+        Ok(())
+    }
+
+    /// From now on, an application takes the word of these and of nobody else.
+    ///
+    /// # Errors
+    /// There is no such application, or it would have more than 20 federated credentials.
+    pub fn trust(&self, client_id: Uuid, federated: &[FakeFederation]) -> Result<(), String> {
+        let mut state = self.fake.state();
+        let known =
+            state.federated.get_mut(&client_id).ok_or_else(|| format!("there is no application {client_id}"))?;
+        if federated.len() > 20 {
+            return Err("an application has at most 20 federated credentials".to_owned());
+        }
+        *known = federated.to_vec();
+        Ok(())
     }
 
     /// Removes an assignment by another hand.

@@ -98,9 +98,8 @@ impl FakeGoogle {
         let only = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/storage.objectViewer', \
                     'roles/secretmanager.secretAccessor', 'roles/pubsub.subscriber'])";
         fake.control("setup", &json!({
-            "providers": { Self::audience(): {
-                "issuer": signer.issuer_url(), "jwks": signer.jwks(), "subjects": "grantd|lease-[a-z2-7]{26}",
-            } },
+            "providers": { Self::audience(): Self::provider(signer.issuer_url(), &signer.jwks()) },
+            "numbers": { Self::NUMBER: Self::PROJECT },
             "roles": {
                 role.as_str(): [
                     "storage.buckets.setIamPolicy", "secretmanager.secrets.setIamPolicy", "pubsub.subscriptions.setIamPolicy",
@@ -109,7 +108,8 @@ impl FakeGoogle {
                 reader.as_str(): [
                     "storage.buckets.getIamPolicy", "secretmanager.secrets.getIamPolicy",
                     "pubsub.subscriptions.getIamPolicy", "resourcemanager.projects.getIamPolicy",
-                    "cloudasset.assets.searchAllIamPolicies",
+                    "cloudasset.assets.searchAllIamPolicies", "iam.workloadIdentityPoolProviders.get",
+                    "iam.workloadIdentityPoolProviders.list",
                 ],
             },
             "policies": {
@@ -146,6 +146,19 @@ impl FakeGoogle {
     pub fn audience() -> String {
         let number = Self::NUMBER;
         format!("//iam.googleapis.com/projects/{number}/locations/global/workloadIdentityPools/grantd/providers/grantd")
+    }
+
+    /// A provider that takes an issuer's word for the daemon and for leases, in the words of the IAM API.
+    #[must_use]
+    pub fn provider(issuer: &str, jwks: &Value) -> Value {
+        json!({
+            "issuer": issuer,
+            "jwks": jwks,
+            "attributeMapping": { "google.subject": "assertion.sub" },
+            "attributeCondition": format!(
+                "assertion.sub == '{}' || assertion.sub.matches('^lease-[a-z2-7]{{26}}$')", Self::SUBJECT
+            ),
+        })
     }
 
     /// A principal of the pool.
