@@ -50,6 +50,15 @@ impl Ending {
         *self == Self::Cloud
     }
 
+    /// The same where it was measured that a removal can take so many seconds to be felt.
+    #[must_use]
+    pub fn at_least(mut self, seconds: u64) -> Self {
+        if let Self::Daemon { outlives } = &mut self {
+            *outlives = seconds.max(*outlives);
+        }
+        self
+    }
+
     /// How long after its time access may still be felt while the daemon runs, in seconds.
     #[must_use]
     pub fn outlives(&self) -> u64 {

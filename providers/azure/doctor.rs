@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
 use azure_core::http::Method;
-use grantd_provider_api::{Finding, ProviderError, Secret, Standing};
+use grantd_provider_api::{ErrorKind, Finding, ProviderError, Secret, Standing};
 use jiff::fmt::rfc2822;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -86,7 +86,7 @@ async fn claims_of(
     let scope = scope_of(audience);
     let scopes = [scope.as_str()];
     let asked = tokio::time::timeout(account.timeouts.operation, credential.get_token(&scopes, None)).await;
-    let late = || call.error(grantd_provider_api::ErrorKind::Unreachable, "no answer in time");
+    let late = || call.error(ErrorKind::Unreachable, "no answer in time");
     let made = asked.map_err(|_| late())?.map_err(|error| call.no_token(&error))?;
     Ok(claims(&Secret::new(made.token.secret().to_owned())))
 }
@@ -209,6 +209,12 @@ async fn delegated(account: &Account, base: Uuid, findings: &mut Vec<Finding>) {
     for subscription in &account.config.subscriptions {
         let found = match account.arm.assignments(*subscription, base).await {
             Ok(found) => found,
+            // It needs that right for each vend, so this is no mere want of sight.
+            Err(error) if error.kind == ErrorKind::Refused => {
+                let fix = "apply what grantctl bootstrap azure prints";
+                findings.push(Finding::bad(about.clone(), check, Standing::Problem, error.message, fix));
+                continue;
+            }
             Err(error) => {
                 findings.push(Finding::not_checked(about.clone(), check, error.message));
                 continue;
@@ -257,14 +263,14 @@ async fn delegated(account: &Account, base: Uuid, findings: &mut Vec<Finding>) {
 async fn definition(account: &Account, id: &str) -> Result<Definition, ProviderError> {
     let call = account.arm.call("read the role definition", shown(id));
     if shown(id) != id {
-        return Err(call.error(grantd_provider_api::ErrorKind::Unknown, "its name makes no sense"));
+        return Err(call.error(ErrorKind::Unknown, "its name makes no sense"));
     }
     let answer = account.arm.send(&call, Method::Get, id, &[], None).await?;
     if u16::from(answer.status()) != 200 {
         return Err(call.refused(answer.status().into(), answer.body().as_ref()));
     }
     serde_json::from_slice(answer.body().as_ref())
-        .map_err(|_| call.error(grantd_provider_api::ErrorKind::Unknown, "the answer makes no sense"))
+        .map_err(|_| call.error(ErrorKind::Unknown, "the answer makes no sense"))
 }
 
 /// Whether an action with wildcards covers handing out roles.

@@ -22,7 +22,7 @@ const PRIVILEGED: [&str; 3] = [
 ];
 
 /// The ids of the example: `id(3)` is the base's application, `id(4)` and `id(5)` are a slot.
-fn id(last: u128) -> Uuid {
+pub fn id(last: u128) -> Uuid {
     Uuid::from_u128(last)
 }
 
@@ -36,7 +36,7 @@ fn container(name: &str) -> String {
 }
 
 /// A tenant with the applications and nothing that they are trusted with.
-fn tenant() -> FakeAzure {
+pub fn tenant() -> FakeAzure {
     let application = |(client_id, object_id)| FakeApplication { client_id, object_id, federated: Vec::new() };
     FakeAzure::start(FakeAzureSettings {
         tenant: id(1),
@@ -77,7 +77,7 @@ fn catalog(second: bool) -> String {
 }
 
 /// The commented example, in front of the fake; with further accounts that share its base and its subscription.
-fn stage(fake: &FakeAzure, second: bool) -> Stage {
+pub fn stage(fake: &FakeAzure, second: bool) -> Stage {
     let scene = Scene::new();
     let ca = scene.write("config/azure-ca.pem", fake.authority_pem(), User::Root, 0o644);
     let url = fake.url();
@@ -108,7 +108,7 @@ fn stage(fake: &FakeAzure, second: bool) -> Stage {
 }
 
 /// Makes in the fake exactly what is printed.
-fn apply(fake: &FakeAzure, printed: &Printed) {
+pub fn apply(fake: &FakeAzure, printed: &Printed) {
     for (_, body) in printed.resources("azurerm_role_definition") {
         let permissions = &body["permissions"][0];
         let (actions, data_actions) = (texts(&permissions["actions"]), texts(&permissions["data_actions"]));

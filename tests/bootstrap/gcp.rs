@@ -16,7 +16,7 @@ fn bucket(name: &str) -> String {
 }
 
 /// Buckets without any binding, and nobody who may do anything.
-fn cloud() -> FakeGoogle {
+pub fn cloud() -> FakeGoogle {
     let fake = FakeGoogle::start().unwrap();
     let email = "//iam.googleapis.com/projects/acme-prod/serviceAccounts/grantd-1@acme-prod.iam.gserviceaccount.com";
     fake.control(
@@ -33,7 +33,7 @@ fn cloud() -> FakeGoogle {
 }
 
 /// The commented example, in front of the fake; with a second account that serves the same project by another pool.
-fn stage(fake: &FakeGoogle, second: bool) -> Stage {
+pub fn stage(fake: &FakeGoogle, second: bool) -> Stage {
     let endpoint = format!("endpoint = \"{}\"\n", fake.url());
     let mut table = "[gcp]\npropagation = { expected = \"0s\", worst = \"0s\" }\n".to_owned() + &example("gcp");
     table = table.replace("name = \"prod\"\n", &format!("name = \"prod\"\n{endpoint}"));
@@ -57,7 +57,7 @@ fn stage(fake: &FakeGoogle, second: bool) -> Stage {
 }
 
 /// Makes in the fake exactly what is printed.
-fn apply(fake: &FakeGoogle, printed: &Printed, jwks: &Value) {
+pub fn apply(fake: &FakeGoogle, printed: &Printed, jwks: &Value) {
     let mut providers = Map::new();
     for (_, body) in printed.resources("google_iam_workload_identity_pool_provider") {
         let pool = referred(&body["workload_identity_pool_id"], "google_iam_workload_identity_pool");

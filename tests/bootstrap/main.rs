@@ -16,4 +16,6 @@ mod abac;
 mod azure;
 mod gcp;
 mod printed;
+mod proved;
+mod sabotaged;
 mod stage;

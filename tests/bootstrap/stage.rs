@@ -39,7 +39,8 @@ pub fn resource(cloud: &str, account: &str, kind: &str, name: &str, native: &str
 
 /// A daemon and who uses it.
 pub struct Stage {
-    _daemon: Daemon,
+    // First, so that it goes first and its output is still there to be shown.
+    daemon: Option<Daemon>,
     pub scene: Scene,
 }
 
@@ -69,7 +70,15 @@ impl Stage {
         // Nothing of it exists in the cloud yet, and the daemon starts all the same.
         let mut daemon = Daemon::start(&scene, &config);
         daemon.wait_ready();
-        Self { _daemon: daemon, scene }
+        Self { daemon: Some(daemon), scene }
+    }
+
+    /// Kills the daemon and starts it anew.
+    pub fn restart(&mut self) {
+        self.daemon.take().unwrap().kill9();
+        let mut daemon = Daemon::start(&self.scene, &self.scene.config().join("grantd.toml"));
+        daemon.wait_ready();
+        self.daemon = Some(daemon);
     }
 
     pub fn root(&self) -> Caller<'_> {
@@ -105,8 +114,41 @@ impl Stage {
         found
     }
 
+    /// Waits, but not for ever.
+    #[expect(clippy::unused_self, reason = "it reads as what it is: a wait on this stage")]
+    pub fn eventually(&self, what: &str, holds: impl FnMut() -> bool) {
+        eventually(what, Duration::from_secs(30), holds);
+    }
+
+    /// How many records of a kind there are.
+    pub fn audited(&self, kind: &str) -> usize {
+        let page = self.root().curl("GET", "/v1/audit?after=0&limit=5000", None);
+        page.body["records"].as_array().unwrap().iter().filter(|record| record["kind"] == kind).count()
+    }
+
+    /// Waits until a lease is in `state`.
+    pub fn wait_for(&self, lease: &str, state: &str) {
+        self.eventually(&format!("{lease} is {state}"), || {
+            self.root().curl("GET", &format!("/v1/leases/{lease}"), None).body["state"] == state
+        });
+    }
+
+    /// Vends for so many seconds and gives up at once: the lease, and how it stands then.
+    pub fn vend_and_end(&self, resource: &str, seconds: u64) -> (String, String) {
+        let answer = self.vend_for(resource, seconds);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let id = answer.body["lease"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/v1/leases/{id}/complete");
+        let ended = self.scene.caller(User::Alice).curl("POST", &path, None);
+        (id, ended.body["state"].as_str().unwrap_or_else(|| panic!("{ended:?}")).to_owned())
+    }
+
     /// Vends `object-storage:read` on a resource to gt-alice.
     pub fn vend(&self, resource: &str) -> Answer {
+        self.vend_for(resource, 300)
+    }
+
+    fn vend_for(&self, resource: &str, seconds: u64) -> Answer {
         let alice = self.scene.caller(User::Alice);
         let ask = json!({
             "resource": resource, "capability": "object-storage:read", "duration_seconds": 1800,
@@ -114,7 +156,7 @@ impl Stage {
         });
         let grant = alice.curl("POST", "/v1/grants", Some(&ask));
         assert_eq!(grant.status, 201, "{grant:?}");
-        alice.curl("POST", "/v1/leases", Some(&json!({ "grant": grant.body["id"], "ttl_seconds": 300 })))
+        alice.curl("POST", "/v1/leases", Some(&json!({ "grant": grant.body["id"], "ttl_seconds": seconds })))
     }
 
     /// Ends a lease and waits until the cloud was seen not to know it any more.

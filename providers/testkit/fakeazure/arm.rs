@@ -101,7 +101,8 @@ impl Fake {
         scope: &str,
         attributes: &[(&str, &str, String)],
     ) -> Result<(), Refusal> {
-        let question = Question { principal: caller, action, data: false, scope, attributes, now: self.elapsed() };
+        let (now, suboperation) = (self.elapsed(), None);
+        let question = Question { principal: caller, action, data: false, suboperation, scope, attributes, now };
         if allowed(&question, &state.roles, &state.assignments) {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use grantd_model::{
     Action, Anchor, EndReason, Grant, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Refusal,
     Subject, Verdict, request_digest,
 };
-use grantd_provider_api::{ErrorKind, IssueRequest, Plan, Provider, Target};
+use grantd_provider_api::{Ending, ErrorKind, IssueRequest, Plan, Provider, Target};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -29,6 +29,8 @@ struct Approved {
     obligations: Obligations,
     decision: serde_json::Value,
     plan: Plan,
+    /// What ends it, and how late, by all that is known.
+    ending: Ending,
     now: Timestamp,
     access_until: Timestamp,
     provider: Arc<dyn Provider>,
@@ -78,6 +80,7 @@ impl Broker {
             return Err(nearly_over(grant.id, capabilities.min_ttl));
         }
         let approvals = approvals_today(grant, &bundle.people, resource);
+        let ending = self.ending_of(&plan);
         let decide = |ttl: Duration| {
             bundle.decide(&Question {
                 action: Action::Issue,
@@ -87,6 +90,7 @@ impl Broker {
                 resource,
                 facts: Facts {
                     approvals: approvals.clone(),
+                    outlives_seconds: ending.outlives(),
                     ..facts::of_issue(&grant.request, &plan, ttl, &settled.anchor)
                 },
             })
@@ -127,7 +131,8 @@ impl Broker {
         }
         // To the whole second, and never beyond what was allowed.
         let access_until = Timestamp::from_second(after(now, ttl).as_second()).unwrap_or(now);
-        Ok(Approved { bundle: Arc::clone(&bundle), obligations, decision: recorded, plan, now, access_until, provider })
+        let bundle = Arc::clone(&bundle);
+        Ok(Approved { bundle, obligations, decision: recorded, plan, ending, now, access_until, provider })
     }
 
     /// Until when the approvals of a grant carry it, if that is before its end. When they do not now, that is on record.
@@ -287,7 +292,7 @@ impl Broker {
             access_until: approved.access_until,
             token_until: placement.token_until,
             place_until: after(placement.token_until, entry_grace),
-            ending: approved.plan.ending,
+            ending: approved.ending,
             native_id: None,
             origin: None,
             collapsed: None,

@@ -121,7 +121,7 @@ class Tokens:
     def shown(self, audience):
         """A provider as IAM tells of it."""
         provider = self.providers[audience]
-        known = {name: provider[name] for name in ("attributeMapping", "attributeCondition", "disabled") if name in provider}
+        known = {name: provider[name] for name in ("attributeMapping", "attributeCondition", "disabled") if provider.get(name)}
         oidc = {"issuerUri": provider["issuer"]}
         if provider.get("allowedAudiences"):
             oidc["allowedAudiences"] = provider["allowedAudiences"]
