@@ -31,6 +31,14 @@ const BASE_ACTIONS: [&str; 4] = [
     "Microsoft.Authorization/roleDefinitions/read",
 ];
 
+/// What it can do besides where Azure is to end assignments, too. No condition bounds these: Microsoft documents no attribute of
+/// schedule requests.
+const PIM_ACTIONS: [&str; 3] = [
+    "Microsoft.Authorization/roleAssignmentScheduleInstances/read",
+    "Microsoft.Authorization/roleAssignmentScheduleRequests/read",
+    "Microsoft.Authorization/roleAssignmentScheduleRequests/write",
+];
+
 const HEAD: &str = r#"# What grantd needs in Azure, printed by `grantctl bootstrap azure` from grantd.toml, the catalogue and the entitlement map.
 # Review it, then `terraform apply` it as an administrator. Print it again when one of the three changes.
 #
@@ -228,7 +236,16 @@ impl<'a> Account<'a> {
     /// What the daemon may do in a subscription.
     fn right(&self, out: &mut String, subscription: Uuid, rights: &Rights) {
         let name = base_role(&self.config.name);
-        let actions = BASE_ACTIONS.iter().map(|&action| action.to_owned()).collect();
+        let pim: &[&str] = if self.config.pim_backstop { &PIM_ACTIONS } else { &[] };
+        let actions = BASE_ACTIONS.iter().chain(pim).map(|&action| action.to_owned()).collect();
+        if self.config.pim_backstop {
+            let _ = write!(
+                out,
+                "\n# pim_backstop: the right to make schedule requests is NOT bound by the condition below. Whoever takes the daemon\n\
+                 # over can assign any role to anybody in the subscription: have an alarm on schedule requests for others than\n\
+                 # the slots, or do without.\n"
+            );
+        }
         self.role(out, subscription, &name, &actions, &BTreeSet::new());
         let Some(condition) = self.conditions.get(&subscription).filter(|_| !rights.roles.is_empty()) else {
             let _ = write!(

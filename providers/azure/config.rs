@@ -36,6 +36,7 @@ pub(crate) struct AccountConfig {
     pub propagation: Propagation,
     pub max_session: Duration,
     pub token_lifetime: Duration,
+    pub pim_backstop: bool,
     pub slots: Vec<SlotConfig>,
     /// The slots of every account that the same base serves, this one's among them.
     pub of_base: BTreeSet<Uuid>,
@@ -217,6 +218,7 @@ fn account(raw: RawAccount, propagation_default: Propagation) -> Result<AccountC
         propagation,
         max_session,
         token_lifetime,
+        pim_backstop: raw.pim_backstop,
         slots,
         of_base,
     })

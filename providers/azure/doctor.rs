@@ -14,11 +14,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::account::Account;
+use crate::arm::Assignment;
 use crate::config::SlotConfig;
 use crate::credential::{Claims, claims, scope_of, slot as slot_credential};
 use crate::delegation;
 use crate::error::Call;
 use crate::names::marked_lease;
+use crate::pim;
 use crate::session::shown;
 
 /// How far the cloud's clock and ours may be apart: assertions live for a minute.
@@ -54,6 +56,7 @@ pub(crate) async fn examine(account: &Account) -> Vec<Finding> {
         token_of(account, slot, &mut findings).await;
         alone(account, slot, &mut findings).await;
     }
+    backstop(account, &mut findings);
     match base {
         Some(base) => delegated(account, base.oid, &mut findings).await,
         None => {
@@ -177,12 +180,17 @@ async fn alone(account: &Account, slot: &SlotConfig, findings: &mut Vec<Finding>
     let mut foreign = Vec::new();
     for subscription in &account.config.subscriptions {
         match account.arm.assignments(*subscription, slot.object_id).await {
-            Ok(found) => foreign.extend(
-                found
-                    .into_iter()
-                    .filter(|one| one.properties.description.as_deref().and_then(marked_lease).is_none())
-                    .map(|one| shown(&one.id).to_owned()),
-            ),
+            Ok(found) => {
+                let asked = match requested(account, *subscription, slot, findings).await {
+                    Some(asked) => asked,
+                    None => return,
+                };
+                let ours = |one: &Assignment| {
+                    let marked = one.properties.description.as_deref().and_then(marked_lease).is_some();
+                    marked || asked.contains(&one.id.to_ascii_lowercase())
+                };
+                foreign.extend(found.into_iter().filter(|one| !ours(one)).map(|one| shown(&one.id).to_owned()));
+            }
             Err(error) => {
                 findings.push(Finding::not_checked(about, check, error.message));
                 return;
@@ -200,6 +208,47 @@ async fn alone(account: &Account, slot: &SlotConfig, findings: &mut Vec<Finding>
     let why =
         "membership in groups is for Microsoft Graph to tell, for which grantd has no right: a slot must be in none";
     findings.push(Finding::not_checked(about, "slot.groups", why));
+}
+
+/// What Azure made of leases' requests, by its names in lowercase; none when that could not be seen, which is told then.
+async fn requested(
+    account: &Account,
+    subscription: Uuid,
+    slot: &SlotConfig,
+    findings: &mut Vec<Finding>,
+) -> Option<BTreeSet<String>> {
+    if !account.config.pim_backstop {
+        return Some(BTreeSet::new());
+    }
+    match pim::standing(&account.arm, subscription, slot.object_id).await {
+        Ok(all) => {
+            let marked =
+                |request: &pim::Request| request.properties.justification.as_deref().and_then(marked_lease).is_some();
+            Some(all.into_iter().filter(|(_, request)| marked(request)).map(|(id, _)| id).collect())
+        }
+        Err(error) => {
+            let about = of_slot(account, slot);
+            findings.push(match error.kind {
+                ErrorKind::Refused | ErrorKind::Config => {
+                    let fix =
+                        "apply what grantctl bootstrap azure prints, and see to the licence, or turn pim_backstop off";
+                    Finding::bad(about, "slot.backstop", Standing::Problem, error.message, fix)
+                }
+                _ => Finding::not_checked(about, "slot.backstop", error.message),
+            });
+            None
+        }
+    }
+}
+
+/// What the price of a backstop is.
+fn backstop(account: &Account, findings: &mut Vec<Finding>) {
+    if account.config.pim_backstop {
+        let found = "with pim_backstop the base can make schedule requests, and no condition bounds those: whoever takes the \
+                     daemon over can assign any role to anybody";
+        let fix = "have an alarm on schedule requests for others than the slots, or turn pim_backstop off";
+        findings.push(Finding::bad(about(account), "base.backstop", Standing::Warning, found, fix));
+    }
 }
 
 /// Whether the base can hand out more than it is to.

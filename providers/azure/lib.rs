@@ -22,6 +22,7 @@ mod http;
 mod limits;
 mod map;
 mod names;
+mod pim;
 mod plan;
 mod probe;
 mod raw;

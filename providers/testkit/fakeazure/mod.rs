@@ -5,6 +5,7 @@ mod arm;
 mod condition;
 mod data;
 mod entra;
+mod pim;
 mod roles;
 mod sample;
 #[cfg(test)]
@@ -116,6 +117,10 @@ struct State {
     token_lifetime: i64,
     wrong_principal: Option<Uuid>,
     key_sets: BTreeMap<String, Value>,
+    /// Schedule requests that were let through.
+    schedules: Vec<pim::FakeRequest>,
+    /// Whether the tenant has the licence for Privileged Identity Management.
+    licensed: bool,
     /// The federated credentials of each application, by its id.
     federated: BTreeMap<Uuid, Vec<FakeFederation>>,
 }
@@ -134,6 +139,8 @@ struct Fake {
     started: Timestamp,
     signer: TestIssuer,
     state: Mutex<State>,
+    /// How far the clock of assignments is put forward, in seconds.
+    forward: Mutex<f64>,
     url: OnceLock<String>,
 }
 
@@ -179,6 +186,8 @@ impl FakeAzure {
             token_lifetime: settings.token_lifetime,
             wrong_principal: None,
             key_sets: settings.key_sets.clone(),
+            schedules: Vec::new(),
+            licensed: true,
             federated: settings.applications.iter().map(|one| (one.client_id, one.federated.clone())).collect(),
         };
         let fake = Arc::new(Fake {
@@ -187,6 +196,7 @@ impl FakeAzure {
             clock,
             signer: TestIssuer::new("https://sts.windows.net/"),
             state: Mutex::new(state),
+            forward: Mutex::new(0.0),
             url: OnceLock::new(),
         });
         let server = Server::start_tls("fakeazure", address, Arc::clone(&fake), authority.server_config()?)?;
@@ -306,6 +316,16 @@ impl FakeAzure {
         self.fake.state().effect_delay = by.as_secs_f64();
     }
 
+    /// Puts the clock forward: what ends by itself ends.
+    pub fn forward(&self, by: Duration) {
+        *self.fake.forward.lock().unwrap_or_else(PoisonError::into_inner) += by.as_secs_f64();
+    }
+
+    /// From now on, the tenant has no licence for Privileged Identity Management.
+    pub fn unlicense(&self) {
+        self.fake.state().licensed = false;
+    }
+
     /// From now on, tokens live so many seconds.
     pub fn set_token_lifetime(&self, seconds: i64) {
         self.fake.state().token_lifetime = seconds;
@@ -338,6 +358,7 @@ fn assignment(scope: &str, role: Uuid, principal: Uuid, condition: Option<String
         description: None,
         felt_from: 0.0,
         felt_until: None,
+        ends: f64::INFINITY,
     }
 }
 
@@ -414,7 +435,13 @@ impl Fake {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, delay) = (self.elapsed(), state.effect_delay);
+        // What ended by itself is removed, and that is felt as late as any removal.
+        for one in state.assignments.iter_mut().filter(|one| one.felt_until.is_none() && one.ends <= now) {
+            one.felt_until = Some(one.ends + delay);
+        }
+        state
     }
 
     fn base_url(&self) -> String {
@@ -425,9 +452,16 @@ impl Fake {
         self.clock.now().as_second()
     }
 
+    /// The moment that schedules are reckoned by.
+    fn moment(&self) -> Timestamp {
+        let since = jiff::SignedDuration::from_secs_f64(self.elapsed());
+        self.started.checked_add(since).unwrap_or(self.started)
+    }
+
     /// Seconds since the start.
     fn elapsed(&self) -> f64 {
-        self.clock.now().duration_since(self.started).as_secs_f64()
+        *self.forward.lock().unwrap_or_else(PoisonError::into_inner)
+            + self.clock.now().duration_since(self.started).as_secs_f64()
     }
 
     fn token_lifetime(&self) -> i64 {

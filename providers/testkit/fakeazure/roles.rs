@@ -88,6 +88,8 @@ pub struct FakeAssignment {
     pub(super) felt_from: f64,
     /// Until when it is felt, once it was removed.
     pub(super) felt_until: Option<f64>,
+    /// When it ends by itself, in seconds since the fake started.
+    pub(super) ends: f64,
 }
 
 impl FakeAssignment {
