@@ -160,3 +160,45 @@ fn the_request_that_ends_another_has_a_name_of_its_own() {
     assert_eq!(removal(&subscription()), None);
     assert!(mark(lease()).starts_with("grantd "));
 }
+
+#[tokio::test]
+async fn what_is_sent_is_what_the_vendors_own_client_sends() {
+    let stage = stage();
+    let plan = stage.plan("object-storage:read", &container("logs"), Some("app/"));
+    let (lease, target) = (lease(), SLOTS[0].1.to_string());
+    stage.provider.issue(&asked(lease, &plan, &target, 600)).await.unwrap();
+    stage.fake.forward(Duration::from_secs(400));
+    let entry = stage.entry(&plan, lease, 0);
+    stage.provider.deny(&stage.scope(0), std::slice::from_ref(&entry), now()).await.unwrap();
+    let name = |id: &str| id.rsplit('/').next().unwrap().to_owned();
+    let filled = include_str!("fixtures/schedules.json")
+        .replace("{scope}", &container("logs"))
+        .replace("{name}", &name(&entry.session_name))
+        .replace("{other}", &name(&removal(&entry.session_name).unwrap()))
+        .replace("{role}", plan.native["assignments"][0]["role_definition_id"].as_str().unwrap())
+        .replace("{principal}", &target)
+        .replace("/subscriptions/{subscription}", &subscription())
+        .replace("{description}", &mark(lease))
+        .replace("{condition}", plan.native["assignments"][0]["condition"].as_str().unwrap());
+    let fixtures: serde_json::Map<String, Value> = serde_json::from_str(&filled).unwrap();
+    let sent: Vec<Value> = stage
+        .fake
+        .requests("roleAssignmentSchedule")
+        .into_iter()
+        .map(|request| {
+            let mut body = request.body;
+            if let Some(info) = body.pointer_mut("/properties/scheduleInfo") {
+                // Whose times are times.
+                for time in [&info["startDateTime"], &info["expiration"]["endDateTime"]] {
+                    time.as_str().unwrap().parse::<Timestamp>().unwrap();
+                }
+                info["startDateTime"] = json!("{start}");
+                info["expiration"]["endDateTime"] = json!("{end}");
+            }
+            json!({ "method": request.method, "path": request.path, "query": request.query, "body": body })
+        })
+        .collect();
+    for (name, fixture) in fixtures {
+        assert!(sent.contains(&fixture), "{name} is not sent like that: {fixture}\n{sent:#?}");
+    }
+}
