@@ -12,7 +12,7 @@ use grantd_provider_api::{
 };
 use grantd_provider_azure::AzureProvider;
 use grantd_testkit::conformance::Stage;
-use grantd_testkit::{FakeAssignment, FakeAzure, FakeAzureSettings, FakeFault, Fault, TestIssuer};
+use grantd_testkit::{FakeAssignment, FakeAzure, FakeAzureSettings, FakeFault, FakeRoleDefinition, Fault, TestIssuer};
 use tempfile::NamedTempFile;
 
 /// One capability by a built-in role, which the sample tenant lets the daemon assign.
@@ -43,6 +43,24 @@ pub struct AzureStage {
 
 impl AzureStage {
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// Where Azure stands behind the daemon, by Privileged Identity Management.
+    pub fn with_backstop() -> Self {
+        let stage = Self::with("pim_backstop = true\n");
+        let id = "00000000-0000-4000-8000-00000000b0b0";
+        let schedules = ["Microsoft.Authorization/roleAssignmentSchedule*"];
+        let role = FakeRoleDefinition::new(id, "schedules", &schedules, &[]);
+        let (scope, base) =
+            (format!("/subscriptions/{}", stage.settings.subscriptions[0]), &stage.settings.applications[0]);
+        let assigned =
+            stage.fake.define(role.clone()).and_then(|()| stage.fake.assign_on(&scope, role.id, base.object_id, None));
+        assigned.unwrap();
+        stage
+    }
+
+    fn with(more: &str) -> Self {
         let issuer = Arc::new(TestIssuer::new("https://issuer.test"));
         let settings = FakeAzureSettings::sample(&issuer);
         let fake = FakeAzure::start(settings.clone()).unwrap();
@@ -62,7 +80,7 @@ impl AzureStage {
         let text = format!(
             "ca_bundle = \"{ca}\"\nreadiness = \"2s\"\npropagation = {{ expected = \"1s\", worst = \"1s\" }}\n\
              timeouts = {{ connect = \"1s\", attempt = \"2s\", operation = \"6s\" }}\n\
-             [[account]]\nname = \"main\"\ntenant = \"{tenant}\"\nsubscriptions = [\"{subscription}\"]\n\
+             [[account]]\nname = \"main\"\n{more}tenant = \"{tenant}\"\nsubscriptions = [\"{subscription}\"]\n\
              endpoints = {{ authority = \"{url}\", resource_manager = \"{url}\", blob = \"{url}/blob/{{name}}\" }}\n\
              base = {{ type = \"federation\", client_id = \"{base}\", subject = \"grantd\" }}\n{slots}",
             ca = authorities.path().display(),
@@ -131,7 +149,9 @@ impl Stage for AzureStage {
     async fn stands(&self, lease: LeaseId) -> bool {
         self.assignments(true)
             .iter()
-            .any(|one| one.description.as_ref().is_some_and(|it| it.contains(&lease.to_string())))
+            .filter_map(|one| one.description.clone())
+            .chain(self.fake.justified())
+            .any(|it| it.contains(&lease.to_string()))
     }
 
     async fn foreign(&self) -> String {

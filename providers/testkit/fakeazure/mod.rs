@@ -223,6 +223,12 @@ impl FakeAzure {
         state.assignments.iter().filter(|one| one.principal == principal && one.felt_until.is_none()).cloned().collect()
     }
 
+    /// Why each role assignment was asked for that stands because of a schedule request.
+    #[must_use]
+    pub fn justified(&self) -> Vec<String> {
+        self.fake.state().justified()
+    }
+
     /// Assigns a role by another hand.
     pub fn assign(&self, scope: &str, role: Uuid, principal: Uuid, description: Option<&str>) -> String {
         let mut state = self.fake.state();

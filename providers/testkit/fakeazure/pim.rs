@@ -295,6 +295,17 @@ impl Drawn for Uuid {
     }
 }
 
+impl State {
+    /// Why each role assignment was asked for that stands because of a request.
+    pub(super) fn justified(&self) -> Vec<String> {
+        let stands = |request: &&FakeRequest| {
+            self.assignments.iter().any(|one| one.felt_until.is_none() && one.id == request.origin)
+        };
+        let why = |request: &FakeRequest| request.body.get("justification").and_then(Value::as_str).map(str::to_owned);
+        self.schedules.iter().filter(stands).filter_map(why).collect()
+    }
+}
+
 impl FakeRequest {
     fn shown(&self) -> Value {
         let mut properties = self.body.clone();
