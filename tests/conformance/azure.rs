@@ -94,6 +94,20 @@ impl AzureStage {
         Self { provider, map: toml::from_str(MAP).unwrap(), clock, fake, settings, authorities }
     }
 
+    /// The calls so far, without what differs from lease to lease.
+    pub fn calls(&self) -> Vec<String> {
+        let shown = |path: &str| {
+            let authorization = path.rsplit_once("/providers/Microsoft.Authorization/").map(|(_, rest)| rest);
+            match authorization.map(|rest| rest.split_once('/')) {
+                Some(Some((kind, _))) => format!("{kind}/{{name}}"),
+                Some(None) => authorization.unwrap().to_owned(),
+                None if path.ends_with("/token") => "token".to_owned(),
+                None => path.trim_start_matches('/').split('/').next().unwrap().to_owned(),
+            }
+        };
+        self.fake.requests("").iter().map(|request| format!("{} {}", request.method, shown(&request.path))).collect()
+    }
+
     /// Everything that is assigned to slots, or to others.
     fn assignments(&self, slots: bool) -> Vec<FakeAssignment> {
         let (base, others) = self.settings.applications.split_first().unwrap();

@@ -80,6 +80,11 @@ impl GcpStage {
         Self { provider, map: toml::from_str(map).unwrap(), clock, proxy, fake, ours }
     }
 
+    /// The calls so far, by Google's names of the methods.
+    pub fn calls(&self) -> Vec<String> {
+        self.fake.requests().iter().map(|request| request["method"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// The bindings of both buckets, those of grantd's pool or the others.
     fn bindings(&self, ours: bool) -> String {
         let all = ["alpha", "beta"].map(|bucket| self.fake.bindings(bucket));

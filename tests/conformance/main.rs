@@ -5,6 +5,7 @@
 
 mod aws;
 mod azure;
+mod calls;
 mod fake;
 mod gcp;
 
