@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::map::PRIVILEGED;
+use crate::escalating;
 
 /// The condition of the daemon's right to assign roles (Azure RBAC, "Delegate Azure role assignment management to others
 /// with conditions"). What it writes is judged by the request, what it removes by what stands there: so it can neither
@@ -41,7 +41,7 @@ pub(crate) fn judge(
                 .to_owned(),
         );
     }
-    if let Some((title, _)) = PRIVILEGED.iter().find(|(_, id)| roles.contains(id)) {
+    if let Some(title) = roles.iter().find_map(|id| escalating::title(*id)) {
         return Err(format!("its condition lets it hand out {title}, and so everything"));
     }
     if let Some(other) = principals.iter().find(|id| !known.contains(id) && !slots.contains(id)) {
@@ -87,7 +87,7 @@ mod tests {
         let other = condition(&BTreeSet::from([id(7)]), &BTreeSet::from([id(3)]));
         assert_eq!(judge(&other, &slots, &both), Ok(None));
         assert!(judge(&other, &slots, &slots).unwrap_err().contains("no configured slot"));
-        let owner = PRIVILEGED[0].1;
+        let owner = Uuid::try_parse("8e3af657-a8ff-443c-a75c-2fe8c4bcb635").unwrap();
         let more: Vec<(String, &str)> = vec![
             (String::new(), "not of the form"),
             (format!("{good} OR (@Request[a:b] StringEquals 'x')"), "not of the form"),

@@ -18,6 +18,7 @@ mod credential;
 mod delegation;
 mod doctor;
 mod error;
+mod escalating;
 mod http;
 mod limits;
 mod map;

@@ -13,6 +13,7 @@ mod config;
 mod doctor;
 mod endpoint;
 mod error;
+mod escalating;
 mod http;
 mod limits;
 mod link;
