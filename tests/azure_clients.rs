@@ -13,7 +13,8 @@ use std::fs;
 use std::time::Duration;
 
 use grantd_testkit::{
-    FakeAzure, FakeAzureSettings, FakeRequest, TestIssuer, azure_environment, guarded, repository_root, run,
+    FakeAzure, FakeAzureSettings, FakeRequest, FakeRoleDefinition, TestIssuer, azure_environment, guarded,
+    repository_root, run,
 };
 use grantd_tests::{AZURE_SLOTS as SLOTS, now};
 use serde_json::{Value, json};
@@ -51,7 +52,10 @@ fn assertion(issuer: &TestIssuer, subject: &str) -> String {
 fn outcome(fake: &FakeAzure, issuer: &TestIssuer) -> Value {
     let ca = tempfile::NamedTempFile::new().unwrap();
     fs::write(ca.path(), fake.authority_pem()).unwrap();
+    // To the second: the client writes times by its own habit.
+    let at = |seconds: i64| jiff::Timestamp::from_second(now().as_second() + seconds).unwrap().to_string();
     let told = json!({
+        "start": at(0), "end": at(3_600), "too_soon": at(120), "subscription_scope": format!("subscriptions/{SUBSCRIPTION}"),
         "url": fake.url(), "ca": ca.path(), "tenant": TENANT, "subscription": SUBSCRIPTION, "base": BASE.0,
         "base_principal": BASE.1, "base_assertion": assertion(issuer, "grantd"), "slot": SLOTS[0].0,
         "slot_assertion": assertion(issuer, "slot-0"), "principal": SLOTS[0].1, "container": scope(), "role": role(),
@@ -69,6 +73,15 @@ fn outcome(fake: &FakeAzure, issuer: &TestIssuer) -> Value {
 fn the_vendors_clients_work_against_the_fake_and_are_refused_by_it() {
     let issuer = TestIssuer::new(ISSUER);
     let fake = FakeAzure::start(FakeAzureSettings::sample(&issuer)).unwrap();
+    let schedules = FakeRoleDefinition::new(
+        "00000000-0000-4000-8000-00000000b0b0",
+        "schedules",
+        &["Microsoft.Authorization/roleAssignmentSchedule*"],
+        &[],
+    );
+    let (role_id, base) = (schedules.id, BASE.1.parse().unwrap());
+    fake.define(schedules).unwrap();
+    fake.assign_on(&format!("/subscriptions/{SUBSCRIPTION}"), role_id, base, None).unwrap();
     let seen = outcome(&fake, &issuer);
     assert!(seen["wrong_assertion"].as_str().unwrap().contains("AADSTS700213"), "{seen}");
     for (step, came_to) in [
@@ -84,13 +97,26 @@ fn the_vendors_clients_work_against_the_fake_and_are_refused_by_it() {
         ("deleted_again", Value::Null),
         ("gone", json!([404, "RoleAssignmentNotFound"])),
         ("after", json!([403, "AuthorizationPermissionMismatch"])),
+        ("pim_too_short", json!([400, "RoleAssignmentRequestPolicyValidationFailed"])),
+        ("pim_asked", json!("Provisioned")),
+        ("pim_asked_again", json!([400, "RoleAssignmentExists"])),
+        ("pim_same_name", json!([409, "RoleAssignmentRequestExists"])),
+        ("pim_get", json!("by the vendor's client")),
+        ("pim_listed", json!([NAME])),
+        ("pim_stands", json!(1)),
+        ("pim_read", json!("hello from logs")),
+        ("pim_too_early", json!([400, "ActiveDurationTooShort"])),
+        ("pim_deleted", Value::Null),
+        ("pim_nothing", json!([400, "RoleAssignmentDoesNotExist"])),
+        ("pim_over", json!([403, "AuthorizationPermissionMismatch"])),
     ] {
         assert_eq!(seen[step], came_to, "{step}: {seen}");
     }
 
     // What the adapter's own tests hold the adapter to is what these clients send.
-    let text = fs::read_to_string(repository_root().join("providers/azure/fixtures/requests.json")).unwrap();
-    let filled = text
+    let text = |name: &str| fs::read_to_string(repository_root().join("providers/azure/fixtures").join(name)).unwrap();
+    let filled = format!("[{}, {}]", text("requests.json"), text("schedules.json"));
+    let filled = filled
         .replace("{scope}", &scope())
         .replace("{name}", NAME)
         .replace("{role}", &role())
@@ -100,14 +126,24 @@ fn the_vendors_clients_work_against_the_fake_and_are_refused_by_it() {
         .replace("{client}", SLOTS[0].0)
         .replace("{description}", "by the vendor's client")
         .replace("{condition}", CONDITION);
+    let filled = filled.replace("{other}", OTHER);
     let fixtures: Value = serde_json::from_str(&filled).unwrap();
-    let requests = fake.requests("");
-    for (name, fixture) in fixtures.as_object().unwrap() {
+    let requests: Vec<FakeRequest> = fake.requests("").into_iter().map(without_times).collect();
+    for (name, fixture) in fixtures.as_array().unwrap().iter().flat_map(|all| all.as_object().unwrap()) {
         assert!(
             requests.iter().any(|request| is(request, fixture)),
             "the vendor's clients never send {name}: {fixture}"
         );
     }
+}
+
+/// When something is to begin and to end is of each request's own.
+fn without_times(mut request: FakeRequest) -> FakeRequest {
+    if let Some(info) = request.body.pointer_mut("/properties/scheduleInfo") {
+        info["startDateTime"] = json!("{start}");
+        info["expiration"]["endDateTime"] = json!("{end}");
+    }
+    request
 }
 
 /// Whether a request is the fixture; of a form, MSAL sends members besides that Entra does not ask for.

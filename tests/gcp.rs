@@ -104,7 +104,7 @@ impl World {
         let ids: Vec<&Value> = jwks["keys"].as_array().unwrap().iter().map(|key| &key["kid"]).collect();
         let told = self.root().curl("POST", "/v1/issuers/federation/published", Some(&json!({ "keys": ids })));
         assert_eq!(told.status, 200, "{told:?}");
-        let provider = json!({ "issuer": ISSUER, "jwks": jwks, "subjects": "grantd|lease-[a-z2-7]{26}" });
+        let provider = FakeGoogle::provider(ISSUER, &jwks);
         self.fake.control("setup", &json!({ "providers": { FakeGoogle::audience(): provider } }));
     }
 

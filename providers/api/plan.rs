@@ -41,6 +41,13 @@ pub enum Ending {
         /// How long after its time access may still be felt while the daemon runs, in seconds.
         outlives: u64,
     },
+    /// The daemon takes the access back, and the cloud does if the daemon does not.
+    Backed {
+        /// How long after its time access may still be felt while the daemon runs, in seconds.
+        outlives: u64,
+        /// How long after its time access may still be felt if the daemon is down, in seconds.
+        without_daemon: u64,
+    },
 }
 
 impl Ending {
@@ -50,12 +57,26 @@ impl Ending {
         *self == Self::Cloud
     }
 
+    /// The same where it was measured that a removal can take so many seconds to be felt.
+    #[must_use]
+    pub fn at_least(mut self, seconds: u64) -> Self {
+        match &mut self {
+            Self::Cloud => {}
+            Self::Daemon { outlives } => *outlives = seconds.max(*outlives),
+            Self::Backed { outlives, without_daemon } => {
+                *without_daemon = without_daemon.saturating_add(seconds.saturating_sub(*outlives));
+                *outlives = seconds.max(*outlives);
+            }
+        }
+        self
+    }
+
     /// How long after its time access may still be felt while the daemon runs, in seconds.
     #[must_use]
     pub fn outlives(&self) -> u64 {
         match self {
             Self::Cloud => 0,
-            Self::Daemon { outlives } => *outlives,
+            Self::Daemon { outlives } | Self::Backed { outlives, .. } => *outlives,
         }
     }
 }

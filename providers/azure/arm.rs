@@ -16,6 +16,7 @@ use grantd_provider_api::setting::Timeouts;
 use grantd_provider_api::{Clock, ErrorKind, ProviderError};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -100,8 +101,8 @@ pub(crate) enum Removed {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
-    value: Vec<Assignment>,
+struct Page<T> {
+    value: Vec<T>,
     #[serde(default)]
     next_link: Option<String>,
 }
@@ -235,25 +236,38 @@ impl Arm {
         let path = format!("/subscriptions/{subscription}{}", ASSIGNMENTS.trim_end_matches('/'));
         let call = self.call("list the role assignments of a slot in", &path);
         let filter = format!("principalId eq '{principal}'");
-        let mut answer = self.send(&call, Method::Get, &path, &[("$filter", &filter)], None).await?;
+        let all: Vec<Assignment> = self.listed(&call, API_VERSION, &path, &filter).await?;
+        // What a filter lets through is believed only where it is what was asked for.
+        let own = |one: &Assignment| one.properties.principal_id.eq_ignore_ascii_case(&principal.to_string());
+        match all.iter().all(own) {
+            true => Ok(all),
+            false => Err(call.error(ErrorKind::Unknown, "the answer tells of others than were asked for")),
+        }
+    }
+
+    /// Everything on a list, page by page.
+    ///
+    /// # Errors
+    /// Any; then nothing is known.
+    pub async fn listed<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        version: &str,
+        path: &str,
+        filter: &str,
+    ) -> Result<Vec<T>, ProviderError> {
+        let mut answer = self.send_as(call, version, Method::Get, path, &[("$filter", filter)], None).await?;
         let mut all = Vec::new();
         for _ in 0..PAGES {
             if u16::from(answer.status()) != 200 {
                 return Err(call.refused(answer.status().into(), answer.body().as_ref()));
             }
-            let page: Page = parsed(&call, &answer)?;
+            let page: Page<T> = parsed(call, &answer)?;
             all.extend(page.value);
-            let Some(next) = page.next_link.filter(|link| !link.is_empty()) else {
-                // What a filter lets through is believed only where it is what was asked for.
-                let own = |one: &Assignment| one.properties.principal_id.eq_ignore_ascii_case(&principal.to_string());
-                return match all.iter().all(own) {
-                    true => Ok(all),
-                    false => Err(call.error(ErrorKind::Unknown, "the answer tells of others than were asked for")),
-                };
-            };
+            let Some(next) = page.next_link.filter(|link| !link.is_empty()) else { return Ok(all) };
             let url = Url::parse(&next).ok().filter(|url| url.origin() == self.endpoint.origin());
             let url = url.ok_or_else(|| call.error(ErrorKind::Unknown, "the list goes on at another address"))?;
-            answer = self.exchange(&call, Request::new(url, Method::Get)).await?;
+            answer = self.exchange(call, Request::new(url, Method::Get)).await?;
         }
         Err(call.error(ErrorKind::Unknown, "the list does not end"))
     }
@@ -267,12 +281,25 @@ impl Arm {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<RawResponse, ProviderError> {
+        self.send_as(call, API_VERSION, method, path, query, body).await
+    }
+
+    /// The same in another version of the interface.
+    pub async fn send_as(
+        &self,
+        call: &Call<'_>,
+        version: &str,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<RawResponse, ProviderError> {
         let mut url = self.endpoint.clone();
         // Every path is made of resource IDs, which were checked to mean themselves.
         url.set_path(path);
         {
             let mut pairs = url.query_pairs_mut();
-            pairs.append_pair("api-version", API_VERSION);
+            pairs.append_pair("api-version", version);
             for (name, value) in query {
                 pairs.append_pair(name, value);
             }
@@ -360,7 +387,8 @@ fn is_absent(answer: &RawResponse) -> bool {
     ABSENT.contains(&code_of(answer.body().as_ref()).as_str())
 }
 
-fn parsed<'a, T: Deserialize<'a>>(call: &Call<'_>, answer: &'a RawResponse) -> Result<T, ProviderError> {
+/// What an answer holds.
+pub(crate) fn parsed<'a, T: Deserialize<'a>>(call: &Call<'_>, answer: &'a RawResponse) -> Result<T, ProviderError> {
     serde_json::from_slice(answer.body().as_ref())
         .map_err(|_| call.error(ErrorKind::Unknown, "the answer makes no sense; whether it was done is unknown"))
 }

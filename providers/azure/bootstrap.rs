@@ -16,8 +16,12 @@ use crate::limits::CONDITION_CHARACTERS;
 use crate::names::{ResourceId, custom_role, role_definition};
 use crate::plan::{Grant, Native};
 
-/// The role of the daemon itself. Azure's own Role Based Access Control Administrator could read everything besides.
-const BASE_ROLE: &str = "grantd-base";
+/// The role of the daemon itself in an account. Azure's own Role Based Access Control Administrator could read everything
+/// besides. No role of a map has a space in its name, and each account has one of its own: Azure takes one assignment of a
+/// role to a principal at a scope, and accounts with the same base and subscription have conditions of their own.
+fn base_role(account: &str) -> String {
+    format!("base of {account}")
+}
 
 /// What that role can do, within its condition.
 const BASE_ACTIONS: [&str; 4] = [
@@ -25,6 +29,14 @@ const BASE_ACTIONS: [&str; 4] = [
     "Microsoft.Authorization/roleAssignments/read",
     "Microsoft.Authorization/roleAssignments/write",
     "Microsoft.Authorization/roleDefinitions/read",
+];
+
+/// What it can do besides where Azure is to end assignments, too. No condition bounds these: Microsoft documents no attribute of
+/// schedule requests.
+const PIM_ACTIONS: [&str; 3] = [
+    "Microsoft.Authorization/roleAssignmentScheduleInstances/read",
+    "Microsoft.Authorization/roleAssignmentScheduleRequests/read",
+    "Microsoft.Authorization/roleAssignmentScheduleRequests/write",
 ];
 
 const HEAD: &str = r#"# What grantd needs in Azure, printed by `grantctl bootstrap azure` from grantd.toml, the catalogue and the entitlement map.
@@ -55,11 +67,37 @@ terraform {
 
 /// Everything for `accounts`: each with its configuration and the issuer whose word its applications are to take.
 pub(crate) fn terraform(accounts: &[(&AccountConfig, &str, &AccountNeeds)]) -> Result<String, ProviderError> {
+    let accounts: Vec<Account<'_>> =
+        accounts.iter().map(|(config, issuer, needs)| Account::new(config, issuer, needs)).collect::<Result<_, _>>()?;
+    let mut shared = Shared::default();
+    for account in &accounts {
+        for (subscription, rights) in &account.rights {
+            let common =
+                shared.subscriptions.entry(*subscription).or_insert_with(|| (account.alias(*subscription), Own::new()));
+            for (name, (actions, data_actions)) in &rights.own {
+                let role = common.1.entry(name.clone()).or_default();
+                role.0.extend(actions.iter().cloned());
+                role.1.extend(data_actions.iter().cloned());
+            }
+        }
+    }
     let mut out = String::from(HEAD);
-    for (config, issuer, needs) in accounts {
-        Account::new(config, issuer, needs)?.write(&mut out);
+    for account in &accounts {
+        account.write(&mut out, &mut shared);
     }
     Ok(out)
+}
+
+/// Roles of grantd's own: by name, with their actions and data actions.
+type Own = BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>;
+
+/// What accounts have in common, and Azure has once.
+#[derive(Default)]
+struct Shared {
+    /// The roles of grantd's own in each subscription, and the alias of the account that defines them.
+    subscriptions: BTreeMap<Uuid, (String, Own)>,
+    /// Which subjects applications trust already.
+    trusted: BTreeSet<(Uuid, String)>,
 }
 
 /// What one subscription needs.
@@ -67,8 +105,8 @@ pub(crate) fn terraform(accounts: &[(&AccountConfig, &str, &AccountNeeds)]) -> R
 struct Rights {
     /// The roles that may be assigned there.
     roles: BTreeSet<Uuid>,
-    /// Those of grantd's own: by name, with their actions and data actions.
-    own: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>,
+    /// Those of grantd's own.
+    own: Own,
 }
 
 struct Account<'a> {
@@ -111,7 +149,7 @@ impl<'a> Account<'a> {
         Ok(Self { config, issuer, needs, base, label, rights, conditions })
     }
 
-    fn write(&self, out: &mut String) {
+    fn write(&self, out: &mut String, shared: &mut Shared) {
         let Self { config, label, .. } = self;
         let _ = write!(out, "\n# === account \"{}\" {}\n", config.name, "=".repeat(60));
         for need in &self.needs.needs {
@@ -131,7 +169,7 @@ impl<'a> Account<'a> {
                 config.tenant
             );
         }
-        self.base(out);
+        self.base(out, shared);
         for (index, slot) in config.slots.iter().enumerate() {
             let name = format!("{label}_slot_{}", index.saturating_add(1));
             let _ = write!(
@@ -141,10 +179,17 @@ impl<'a> Account<'a> {
                  error_message = \"grantd.toml names another object_id for this client_id\"\n    }}\n  }}\n}}\n",
                 slot.client_id, slot.object_id
             );
-            self.trust(out, &name, slot.client_id, &slot.subject);
+            self.trust(out, shared, &name, slot.client_id, &slot.subject);
         }
         for (subscription, rights) in &self.rights {
-            self.roles(out, *subscription, rights);
+            if let Some((alias, own)) = shared.subscriptions.get(subscription)
+                && *alias == self.alias(*subscription)
+            {
+                for (name, (actions, data_actions)) in own {
+                    self.role(out, *subscription, name, actions, data_actions);
+                }
+            }
+            self.right(out, *subscription, rights);
         }
     }
 
@@ -152,7 +197,7 @@ impl<'a> Account<'a> {
         format!("{}_{}", self.label, word(&subscription.to_string()))
     }
 
-    fn base(&self, out: &mut String) {
+    fn base(&self, out: &mut String, shared: &mut Shared) {
         let Self { label, base, config, .. } = self;
         let _ = write!(
             out,
@@ -160,30 +205,48 @@ impl<'a> Account<'a> {
              client_id = \"{base}\"\n}}\n"
         );
         if let BaseConfig::Federation { client_id, subject } = &config.base {
-            self.trust(out, &format!("{label}_base"), *client_id, subject);
+            self.trust(out, shared, &format!("{label}_base"), *client_id, subject);
         }
     }
 
     /// An application that takes the daemon's word.
-    fn trust(&self, out: &mut String, name: &str, client_id: Uuid, subject: &str) {
+    fn trust(&self, out: &mut String, shared: &mut Shared, name: &str, client_id: Uuid, subject: &str) {
         let Self { label, issuer, config, .. } = self;
+        // A credential's name is unique in its application, and so is what it trusts.
+        let known = shared.trusted.iter().filter(|(id, _)| *id == client_id).count();
+        if !shared.trusted.insert((client_id, subject.to_owned())) {
+            let _ =
+                write!(out, "\n# {client_id} trusts {subject:?} already: another account above has the same base.\n");
+            return;
+        }
+        let title = if known == 0 { "grantd".to_owned() } else { format!("grantd-{}", known.saturating_add(1)) };
         let audience = config.endpoints.assertion_audience();
         let _ = write!(
             out,
             "\ndata \"azuread_application\" \"{name}\" {{\n  provider  = azuread.{label}\n  client_id = \"{client_id}\"\n}}\n\
              \nresource \"azuread_application_federated_identity_credential\" \"{name}\" {{\n  \
              provider       = azuread.{label}\n  application_id = data.azuread_application.{name}.id\n  \
-             display_name   = \"grantd\"\n  audiences      = [\"{audience}\"]\n  issuer         = \"{issuer}\"\n  \
-             subject        = \"{subject}\"\n}}\n"
+             display_name   = \"{title}\"\n  audiences      = [\"{audience}\"]\n  issuer         = {}\n  \
+             subject        = {}\n}}\n",
+            quoted(issuer),
+            quoted(subject)
         );
     }
 
-    fn roles(&self, out: &mut String, subscription: Uuid, rights: &Rights) {
-        for (name, (actions, data_actions)) in &rights.own {
-            self.role(out, subscription, name, actions, data_actions);
+    /// What the daemon may do in a subscription.
+    fn right(&self, out: &mut String, subscription: Uuid, rights: &Rights) {
+        let name = base_role(&self.config.name);
+        let pim: &[&str] = if self.config.pim_backstop { &PIM_ACTIONS } else { &[] };
+        let actions = BASE_ACTIONS.iter().chain(pim).map(|&action| action.to_owned()).collect();
+        if self.config.pim_backstop {
+            let _ = write!(
+                out,
+                "\n# pim_backstop: the right to make schedule requests is NOT bound by the condition below. Whoever takes the daemon\n\
+                 # over can assign any role to anybody in the subscription: have an alarm on schedule requests for others than\n\
+                 # the slots, or do without.\n"
+            );
         }
-        let actions = BASE_ACTIONS.iter().map(|&action| action.to_owned()).collect();
-        self.role(out, subscription, BASE_ROLE, &actions, &BTreeSet::new());
+        self.role(out, subscription, &name, &actions, &BTreeSet::new());
         let Some(condition) = self.conditions.get(&subscription).filter(|_| !rights.roles.is_empty()) else {
             let _ = write!(
                 out,
@@ -202,9 +265,9 @@ impl<'a> Account<'a> {
              description        = \"grantd assigns these roles to these slots, and removes them\"\n  \
              condition_version  = \"2.0\"\n  condition          = \"{condition}\"\n  \
              depends_on         = [azurerm_role_definition.{alias}_{}]\n}}\n",
-            role_definition(subscription, custom_role(subscription, BASE_ROLE)),
+            role_definition(subscription, custom_role(subscription, &name)),
             self.label,
-            word(BASE_ROLE)
+            word(&name)
         );
     }
 
@@ -247,20 +310,21 @@ fn add(rights: &mut Rights, subscription: Uuid, grant: &Grant) {
 
 /// The client id of the daemon's own identity.
 fn base(config: &AccountConfig, named: Option<&str>) -> Result<Uuid, ProviderError> {
-    match &config.base {
-        BaseConfig::Federation { client_id, .. } | BaseConfig::TokenFile { client_id, .. } => Ok(*client_id),
-        BaseConfig::ManagedIdentity { client_id: Some(client_id), .. } => Ok(*client_id),
-        BaseConfig::ManagedIdentity { client_id: None, .. } => {
-            named.and_then(|id| Uuid::try_parse(id).ok()).ok_or_else(|| {
-                let text = format!(
-                    "account \"{}\": its base is the host's managed identity, which the configuration does not name: \
-                     name it by its client id",
-                    config.name
-                );
-                ProviderError::new(ErrorKind::Config, text)
-            })
-        }
-    }
+    let named = || named.and_then(|id| Uuid::try_parse(id).ok());
+    config.base.client_id().or_else(named).ok_or_else(|| {
+        let text = format!(
+            "account \"{}\": its base is the host's managed identity, which the configuration does not name: name it by \
+             its client id",
+            config.name
+        );
+        ProviderError::new(ErrorKind::Config, text)
+    })
+}
+
+/// A string of Terraform's language that means itself. Of the characters that a subject and an address may have, only the
+/// beginning of a template means more.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace("${", "$${").replace("%{", "%%{"))
 }
 
 /// A name as Terraform takes it.

@@ -43,7 +43,10 @@ pub(crate) struct AccountConfig {
     pub propagation: Propagation,
     pub max_session: Duration,
     pub token_lifetime: Duration,
+    pub pim_backstop: bool,
     pub slots: Vec<SlotConfig>,
+    /// The slots of every account that the same base serves, this one's among them.
+    pub of_base: BTreeSet<Uuid>,
 }
 
 /// Who writes the role assignments. Always named here, never found in the environment.
@@ -52,6 +55,16 @@ pub(crate) enum BaseConfig {
     Federation { client_id: Uuid, subject: String },
     TokenFile { client_id: Uuid, token_file: PathBuf },
     ManagedIdentity { client_id: Option<Uuid>, endpoint: Url },
+}
+
+impl BaseConfig {
+    /// The application, or the user-assigned identity; none for the host's own.
+    pub fn client_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Federation { client_id, .. } | Self::TokenFile { client_id, .. } => Some(*client_id),
+            Self::ManagedIdentity { client_id, .. } => *client_id,
+        }
+    }
 }
 
 /// A service principal that carries one session at a time.
@@ -122,16 +135,21 @@ impl TryFrom<RawConfig> for Config {
             }
         }
         for account in accounts.values() {
-            let base = match &account.base {
-                BaseConfig::Federation { client_id, .. } | BaseConfig::TokenFile { client_id, .. } => Some(client_id),
-                BaseConfig::ManagedIdentity { client_id, .. } => client_id.as_ref(),
-            };
-            if base.is_some_and(|base| principals.contains(base)) {
+            if account.base.client_id().is_some_and(|base| principals.contains(&base)) {
                 return wrong(format!(
                     "account \"{}\": its base is a slot too: whoever holds a session could assign roles",
                     account.name
                 ));
             }
+        }
+        let mut of_bases: BTreeMap<(Uuid, Option<Uuid>), BTreeSet<Uuid>> = BTreeMap::new();
+        for account in accounts.values() {
+            let slots = account.slots.iter().map(|slot| slot.object_id);
+            of_bases.entry((account.tenant, account.base.client_id())).or_default().extend(slots);
+        }
+        for account in accounts.values_mut() {
+            let of_base = of_bases.get(&(account.tenant, account.base.client_id()));
+            account.of_base = of_base.cloned().unwrap_or_default();
         }
         if let Some(path) = raw.ca_bundle.as_deref() {
             absolute("ca_bundle", path)?;
@@ -182,7 +200,20 @@ fn checked_account(raw: RawAccount, default: Propagation) -> Result<AccountConfi
     if slots.is_empty() {
         return wrong("it has no [[azure.account.slot]], so nothing could ever be issued");
     }
-    Ok(AccountConfig { name, tenant, subscriptions, endpoints, base, propagation, max_session, token_lifetime, slots })
+    let of_base = BTreeSet::new();
+    Ok(AccountConfig {
+        name,
+        tenant,
+        subscriptions,
+        endpoints,
+        base,
+        propagation,
+        max_session,
+        token_lifetime,
+        pim_backstop: raw.pim_backstop,
+        slots,
+        of_base,
+    })
 }
 
 fn slot(raw: RawSlot) -> Result<SlotConfig, ConfigError> {

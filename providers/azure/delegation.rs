@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::map::PRIVILEGED;
+use crate::escalating;
 
 /// The condition of the daemon's right to assign roles (Azure RBAC, "Delegate Azure role assignment management to others
 /// with conditions"). What it writes is judged by the request, what it removes by what stands there: so it can neither
@@ -22,11 +22,17 @@ pub(crate) fn condition(roles: &BTreeSet<Uuid>, principals: &BTreeSet<Uuid>) -> 
     format!("({} AND {})", part("write", "Request"), part("delete", "Resource"))
 }
 
-/// Whether a condition that stands there binds its holder to these principals and to roles that hand out no roles.
+/// Whether a condition that stands there binds its holder to slots and to roles that hand out no roles: which roles those
+/// are, or none if it is for slots of other accounts alone. `slots` are the account's, `known` those of all that the same
+/// base serves.
 ///
 /// # Errors
 /// In words: how it does not.
-pub(crate) fn judge(found: &str, slots: &BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, String> {
+pub(crate) fn judge(
+    found: &str,
+    slots: &BTreeSet<Uuid>,
+    known: &BTreeSet<Uuid>,
+) -> Result<Option<BTreeSet<Uuid>>, String> {
     let roles = listed(found, "RoleDefinitionId");
     let principals = listed(found, "PrincipalId");
     if plain(found) != plain(&condition(&roles, &principals)) {
@@ -35,15 +41,18 @@ pub(crate) fn judge(found: &str, slots: &BTreeSet<Uuid>) -> Result<BTreeSet<Uuid
                 .to_owned(),
         );
     }
-    if let Some((title, _)) = PRIVILEGED.iter().find(|(_, id)| roles.contains(id)) {
+    if let Some(title) = roles.iter().find_map(|id| escalating::title(*id)) {
         return Err(format!("its condition lets it hand out {title}, and so everything"));
     }
-    if let Some(other) = principals.difference(slots).next() {
+    if let Some(other) = principals.iter().find(|id| !known.contains(id) && !slots.contains(id)) {
         return Err(format!("its condition lets it assign roles to {other}, which is no configured slot"));
+    }
+    if !principals.is_empty() && principals.is_disjoint(slots) {
+        return Ok(None);
     }
     match slots.difference(&principals).next() {
         Some(slot) => Err(format!("its condition does not name slot {slot}, so nothing can be assigned to that one")),
-        None => Ok(roles),
+        None => Ok(Some(roles)),
     }
 }
 
@@ -72,8 +81,13 @@ mod tests {
         let id = Uuid::from_u128;
         let slots = BTreeSet::from([id(1), id(2)]);
         let good = condition(&BTreeSet::from([id(7)]), &slots);
-        assert_eq!(judge(&good.replace(" AND ", "\n  AND "), &slots), Ok(BTreeSet::from([id(7)])));
-        let owner = PRIVILEGED[0].1;
+        assert_eq!(judge(&good.replace(" AND ", "\n  AND "), &slots, &slots), Ok(Some(BTreeSet::from([id(7)]))));
+        // Another account with the same base has a right of its own, which is none of this one.
+        let both = BTreeSet::from([id(1), id(2), id(3)]);
+        let other = condition(&BTreeSet::from([id(7)]), &BTreeSet::from([id(3)]));
+        assert_eq!(judge(&other, &slots, &both), Ok(None));
+        assert!(judge(&other, &slots, &slots).unwrap_err().contains("no configured slot"));
+        let owner = Uuid::try_parse("8e3af657-a8ff-443c-a75c-2fe8c4bcb635").unwrap();
         let more: Vec<(String, &str)> = vec![
             (String::new(), "not of the form"),
             (format!("{good} OR (@Request[a:b] StringEquals 'x')"), "not of the form"),
@@ -83,7 +97,7 @@ mod tests {
             (condition(&BTreeSet::from([id(7)]), &BTreeSet::from([id(1)])), "does not name slot"),
         ];
         for (bad, says) in more {
-            let why = judge(&bad, &slots).unwrap_err();
+            let why = judge(&bad, &slots, &slots).unwrap_err();
             assert!(why.contains(says), "{bad}: {why}");
         }
     }

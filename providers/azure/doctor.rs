@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
 use azure_core::http::Method;
-use grantd_provider_api::{Finding, ProviderError, Secret, Standing};
+use grantd_provider_api::{ErrorKind, Finding, ProviderError, Secret, Standing};
 use jiff::fmt::rfc2822;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::account::Account;
+use crate::arm::Assignment;
 use crate::config::SlotConfig;
 use crate::credential::{Claims, claims, scope_of, slot as slot_credential};
 use crate::delegation;
 use crate::error::Call;
 use crate::names::marked_lease;
+use crate::pim;
 use crate::session::shown;
 
 /// How far the cloud's clock and ours may be apart: assertions live for a minute.
@@ -54,6 +56,7 @@ pub(crate) async fn examine(account: &Account) -> Vec<Finding> {
         token_of(account, slot, &mut findings).await;
         alone(account, slot, &mut findings).await;
     }
+    backstop(account, &mut findings);
     match base {
         Some(base) => delegated(account, base.oid, &mut findings).await,
         None => {
@@ -86,7 +89,7 @@ async fn claims_of(
     let scope = scope_of(audience);
     let scopes = [scope.as_str()];
     let asked = tokio::time::timeout(account.timeouts.operation, credential.get_token(&scopes, None)).await;
-    let late = || call.error(grantd_provider_api::ErrorKind::Unreachable, "no answer in time");
+    let late = || call.error(ErrorKind::Unreachable, "no answer in time");
     let made = asked.map_err(|_| late())?.map_err(|error| call.no_token(&error))?;
     Ok(claims(&Secret::new(made.token.secret().to_owned())))
 }
@@ -177,12 +180,17 @@ async fn alone(account: &Account, slot: &SlotConfig, findings: &mut Vec<Finding>
     let mut foreign = Vec::new();
     for subscription in &account.config.subscriptions {
         match account.arm.assignments(*subscription, slot.object_id).await {
-            Ok(found) => foreign.extend(
-                found
-                    .into_iter()
-                    .filter(|one| one.properties.description.as_deref().and_then(marked_lease).is_none())
-                    .map(|one| shown(&one.id).to_owned()),
-            ),
+            Ok(found) => {
+                let asked = match requested(account, *subscription, slot, findings).await {
+                    Some(asked) => asked,
+                    None => return,
+                };
+                let ours = |one: &Assignment| {
+                    let marked = one.properties.description.as_deref().and_then(marked_lease).is_some();
+                    marked || asked.contains(&one.id.to_ascii_lowercase())
+                };
+                foreign.extend(found.into_iter().filter(|one| !ours(one)).map(|one| shown(&one.id).to_owned()));
+            }
             Err(error) => {
                 findings.push(Finding::not_checked(about, check, error.message));
                 return;
@@ -202,6 +210,47 @@ async fn alone(account: &Account, slot: &SlotConfig, findings: &mut Vec<Finding>
     findings.push(Finding::not_checked(about, "slot.groups", why));
 }
 
+/// What Azure made of leases' requests, by its names in lowercase; none when that could not be seen, which is told then.
+async fn requested(
+    account: &Account,
+    subscription: Uuid,
+    slot: &SlotConfig,
+    findings: &mut Vec<Finding>,
+) -> Option<BTreeSet<String>> {
+    if !account.config.pim_backstop {
+        return Some(BTreeSet::new());
+    }
+    match pim::standing(&account.arm, subscription, slot.object_id).await {
+        Ok(all) => {
+            let marked =
+                |request: &pim::Request| request.properties.justification.as_deref().and_then(marked_lease).is_some();
+            Some(all.into_iter().filter(|(_, request)| marked(request)).map(|(id, _)| id).collect())
+        }
+        Err(error) => {
+            let about = of_slot(account, slot);
+            findings.push(match error.kind {
+                ErrorKind::Refused | ErrorKind::Config => {
+                    let fix =
+                        "apply what grantctl bootstrap azure prints, and see to the licence, or turn pim_backstop off";
+                    Finding::bad(about, "slot.backstop", Standing::Problem, error.message, fix)
+                }
+                _ => Finding::not_checked(about, "slot.backstop", error.message),
+            });
+            None
+        }
+    }
+}
+
+/// What the price of a backstop is.
+fn backstop(account: &Account, findings: &mut Vec<Finding>) {
+    if account.config.pim_backstop {
+        let found = "with pim_backstop the base can make schedule requests, and no condition bounds those: whoever takes the \
+                     daemon over can assign any role to anybody";
+        let fix = "have an alarm on schedule requests for others than the slots, or turn pim_backstop off";
+        findings.push(Finding::bad(about(account), "base.backstop", Standing::Warning, found, fix));
+    }
+}
+
 /// Whether the base can hand out more than it is to.
 async fn delegated(account: &Account, base: Uuid, findings: &mut Vec<Finding>) {
     let (about, check) = (about(account), "base.delegation");
@@ -209,6 +258,12 @@ async fn delegated(account: &Account, base: Uuid, findings: &mut Vec<Finding>) {
     for subscription in &account.config.subscriptions {
         let found = match account.arm.assignments(*subscription, base).await {
             Ok(found) => found,
+            // It needs that right for each vend, so this is no mere want of sight.
+            Err(error) if error.kind == ErrorKind::Refused => {
+                let fix = "apply what grantctl bootstrap azure prints";
+                findings.push(Finding::bad(about.clone(), check, Standing::Problem, error.message, fix));
+                continue;
+            }
             Err(error) => {
                 findings.push(Finding::not_checked(about.clone(), check, error.message));
                 continue;
@@ -229,8 +284,10 @@ async fn delegated(account: &Account, base: Uuid, findings: &mut Vec<Finding>) {
                 continue;
             }
             let title = shown_title(&role.properties.role_name);
-            match delegation::judge(one.properties.condition.as_deref().unwrap_or_default(), &slots) {
-                Ok(roles) => {
+            let condition = one.properties.condition.as_deref().unwrap_or_default();
+            match delegation::judge(condition, &slots, &account.config.of_base) {
+                Ok(None) => {}
+                Ok(Some(roles)) => {
                     bounded = true;
                     let text = format!("by {title} on {scope} it assigns {} roles to the slots alone", roles.len());
                     findings.push(Finding::ok(about.clone(), check, text));
@@ -255,14 +312,14 @@ async fn delegated(account: &Account, base: Uuid, findings: &mut Vec<Finding>) {
 async fn definition(account: &Account, id: &str) -> Result<Definition, ProviderError> {
     let call = account.arm.call("read the role definition", shown(id));
     if shown(id) != id {
-        return Err(call.error(grantd_provider_api::ErrorKind::Unknown, "its name makes no sense"));
+        return Err(call.error(ErrorKind::Unknown, "its name makes no sense"));
     }
     let answer = account.arm.send(&call, Method::Get, id, &[], None).await?;
     if u16::from(answer.status()) != 200 {
         return Err(call.refused(answer.status().into(), answer.body().as_ref()));
     }
     serde_json::from_slice(answer.body().as_ref())
-        .map_err(|_| call.error(grantd_provider_api::ErrorKind::Unknown, "the answer makes no sense"))
+        .map_err(|_| call.error(ErrorKind::Unknown, "the answer makes no sense"))
 }
 
 /// Whether an action with wildcards covers handing out roles.

@@ -196,6 +196,16 @@ impl Call<'_> {
             "RoleAssignmentNotFound" | "ResourceNotFound" | "ResourceGroupNotFound" | "NotFound" => {
                 (K::NotFound, "it does not exist".to_owned())
             }
+            "AadPremiumLicenseRequired" => (
+                K::Config,
+                "pim_backstop needs a licence of Entra ID P2 or ID Governance in the tenant: get one, or turn it off".to_owned(),
+            ),
+            "RoleAssignmentRequestPolicyValidationFailed" => (
+                K::Config,
+                "the role's PIM policy on the resource is against it: let active assignments expire as late as the longest \
+                 lease, and want no approval and no ticket for them"
+                    .to_owned(),
+            ),
             "TooManyRequests" | "RequestThrottled" | "OperationNotAllowed" => {
                 (K::Throttled, "nothing was done, try again later".to_owned())
             }

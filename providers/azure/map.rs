@@ -3,18 +3,9 @@
 use grantd_provider_api::{Capability, CapabilityMap, ErrorKind, NativeRole, Permission, ProviderError};
 use uuid::Uuid;
 
+use crate::escalating;
 use crate::limits::CONDITION_CHARACTERS;
 use crate::template::{CONDITION_WORDS, SCOPE_WORDS};
-
-/// Roles that are there to hand out roles (Azure RBAC, "Azure built-in roles"). Others can in passing; the daemon's own
-/// right is bound to the roles of the map, so whoever writes the map decides.
-pub(crate) const PRIVILEGED: [(&str, Uuid); 5] = [
-    ("Owner", Uuid::from_u128(0x8e3a_f657_a8ff_443c_a75c_2fe8_c4bc_b635)),
-    ("User Access Administrator", Uuid::from_u128(0x18d7_d88d_d35e_4fb5_a5c3_7773_c20a_72d9)),
-    ("Role Based Access Control Administrator", Uuid::from_u128(0xf583_10d9_a9f6_439a_9e8d_f62e_7b41_a168)),
-    ("Key Vault Data Access Administrator", Uuid::from_u128(0x8b54_135c_b56d_4d72_a534_2609_7cfd_c8d8)),
-    ("Virtual Machine Data Access Administrator", Uuid::from_u128(0x66f7_5aeb_eabe_4b70_9f1e_c350_c4c9_ad04)),
-];
 
 /// The directory itself, by its application ids: Microsoft Graph, and the older Azure AD Graph (Microsoft Learn, "Verify
 /// first-party Microsoft applications in sign-in reports").
@@ -80,8 +71,8 @@ fn check_role(role: &NativeRole, permission: &Permission) -> Result<(), String> 
         }
         None => {
             let id = Uuid::try_parse(&role.role).map_err(|_| "it is neither a GUID nor custom:NAME".to_owned())?;
-            if let Some((title, _)) = PRIVILEGED.iter().find(|(_, privileged)| *privileged == id) {
-                return Err(format!("{title} can hand out roles: a session could make itself last"));
+            if let Some(title) = escalating::title(id) {
+                return Err(format!("{title} can hand out roles: a session could make itself last; use custom:NAME"));
             }
         }
     }
@@ -171,6 +162,10 @@ mod tests {
             "8e3af657-a8ff-443c-a75c-2fe8c4bcb635",
             "18D7D88D-D35E-4FB5-A5C3-7773C20A72D9",
             "f58310d9-a9f6-439a-9e8d-f62e7b41a168",
+            // Those that can in passing.
+            "92b92042-07d9-4307-87f7-36a593fc5850",
+            "4c6569b6-f23e-4295-9b90-bd4cc4ff3292",
+            "0f641de8-0b88-4198-bdef-bd8b45ceba96",
             "Owner",
             "custom:Reader",
             "custom:",

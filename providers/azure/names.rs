@@ -15,6 +15,9 @@ const MARK: &str = "grantd ";
 /// The resource provider of roles, as every path to an assignment has it.
 pub(crate) const ASSIGNMENTS: &str = "/providers/Microsoft.Authorization/roleAssignments/";
 
+/// The same of requests to Privileged Identity Management.
+pub(crate) const REQUESTS: &str = "/providers/Microsoft.Authorization/roleAssignmentScheduleRequests/";
+
 /// An Azure resource ID that means itself in a path, a filter and a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResourceId<'a> {
@@ -81,6 +84,19 @@ pub(crate) fn assignment(scope: &str, lease: LeaseId, index: usize) -> String {
     format!("{scope}{ASSIGNMENTS}{name}")
 }
 
+/// The resource ID of the request for a lease's assignment, where Azure ends it too: its `index`-th, on `scope`.
+pub(crate) fn request(scope: &str, lease: LeaseId, index: usize) -> String {
+    let name = Uuid::new_v5(&NAMESPACE, format!("assignment {lease} {index}").as_bytes());
+    format!("{scope}{REQUESTS}{name}")
+}
+
+/// The resource ID of the request that ends what another one made.
+pub(crate) fn removal(request: &str) -> Option<String> {
+    let (scope, name) = request.rsplit_once(REQUESTS)?;
+    let name = Uuid::new_v5(&NAMESPACE, format!("removal {}", name.to_ascii_lowercase()).as_bytes());
+    Some(format!("{scope}{REQUESTS}{name}"))
+}
+
 /// The session name of a lease: its assignments, from which it is taken away again.
 pub(crate) fn session_name(assignments: &[String]) -> String {
     assignments.join(" ")
@@ -92,7 +108,7 @@ pub(crate) fn session_name(assignments: &[String]) -> String {
 /// `Config` when it is none of this adapter's.
 pub(crate) fn assignments_of(session_name: &str) -> Result<Vec<&str>, ProviderError> {
     let ids: Vec<&str> = session_name.split(' ').collect();
-    let known = ids.iter().all(|id| is_assignment(id));
+    let known = ids.iter().all(|id| is_assignment(id) || is_request(id));
     if known {
         return Ok(ids);
     }
@@ -101,7 +117,16 @@ pub(crate) fn assignments_of(session_name: &str) -> Result<Vec<&str>, ProviderEr
 
 /// Whether it is the resource ID of a role assignment, at any scope.
 pub(crate) fn is_assignment(id: &str) -> bool {
-    let Some((scope, name)) = id.rsplit_once(ASSIGNMENTS) else { return false };
+    is_of(id, ASSIGNMENTS)
+}
+
+/// Whether it is the resource ID of a schedule request, at any scope.
+pub(crate) fn is_request(id: &str) -> bool {
+    is_of(id, REQUESTS)
+}
+
+fn is_of(id: &str, kind: &str) -> bool {
+    let Some((scope, name)) = id.rsplit_once(kind) else { return false };
     let guid = name.len() == 36 && Uuid::try_parse(name).is_ok();
     guid && ResourceId::parse(scope).is_ok()
 }

@@ -17,6 +17,7 @@ use crate::config::AccountConfig;
 use crate::limits::CONDITION_CHARACTERS;
 use crate::map::check_permission;
 use crate::names::{ResourceId, custom_role, role_definition};
+use crate::pim::SHORTEST;
 use crate::template::{Values, checked_prefix};
 
 /// The native document of a plan.
@@ -36,6 +37,9 @@ pub(crate) struct Native {
     pub audiences: Vec<String>,
     /// What is assigned to the slot.
     pub assignments: Vec<Grant>,
+    /// Whether Azure ends the assignments too, should the daemon not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backstop: bool,
 }
 
 /// One role assignment, but for its name and its principal.
@@ -128,8 +132,13 @@ pub(crate) fn plan(
         prefix: prefix.map(str::to_owned),
         audiences: permission.audiences.iter().map(|audience| account.endpoints.audience_of(audience)).collect(),
         assignments,
+        backstop: account.pim_backstop,
     };
     let outlives = account.propagation.worst.as_secs();
+    let ending = match native.backstop {
+        false => Ending::Daemon { outlives },
+        true => Ending::Backed { outlives, without_daemon: outlives.saturating_add(SHORTEST.unsigned_abs().as_secs()) },
+    };
     Ok(Plan {
         cloud: Cloud::Azure,
         account: account.name.clone(),
@@ -139,7 +148,7 @@ pub(crate) fn plan(
         revocation: permission.revocation.clone(),
         persistence: permission.persistence,
         widens: permission.widens.clone(),
-        ending: Ending::Daemon { outlives },
+        ending,
     })
 }
 
@@ -217,9 +226,16 @@ fn words(permission: &Permission, native: &Native, outlives: u64) -> Vec<String>
         words.push(format!("only keys that begin with {prefix:?}"));
     }
     words.push(format!("with tokens for {}", native.audiences.join(", ")));
-    words.push(format!(
-        "azure does not end it by itself: grantd removes it at its end, which can take {outlives} s to be felt"
-    ));
+    words.push(match native.backstop {
+        false => {
+            format!("azure does not end it by itself: grantd removes it at its end, which can take {outlives} s to be felt")
+        }
+        true => format!(
+            "grantd removes it at its end, which can take {outlives} s to be felt; should grantd be down, azure ends it, by an \
+             assignment of Privileged Identity Management that expires, at most {} s later",
+            SHORTEST.unsigned_abs().as_secs()
+        ),
+    });
     words.push(match &permission.revocation {
         Revocation::Immediate => "can be taken back at once".to_owned(),
         Revocation::Eventual => "can be taken back, once azure has spread that".to_owned(),

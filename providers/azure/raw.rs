@@ -42,6 +42,9 @@ pub(crate) struct RawAccount {
     pub propagation: Option<RawPropagation>,
     /// The longest lease.
     pub max_session: Option<SignedDuration>,
+    /// Whether Azure ends role assignments too, by Privileged Identity Management.
+    #[serde(default)]
+    pub pim_backstop: bool,
     /// The longest that the tenant lets an access token live.
     pub token_lifetime: Option<SignedDuration>,
     /// `[[azure.account.slot]]`, in order of preference.

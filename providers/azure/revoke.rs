@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::account::Account;
 use crate::arm::{Assignment, Removed};
-use crate::names::{assignments_of, is_assignment, marked_lease};
+use crate::names::{assignments_of, is_assignment, is_request, marked_lease};
+use crate::pim;
 
 /// What was seen to be gone, by slot. Losing it costs one needless removal of each.
 #[derive(Debug, Default)]
@@ -58,6 +59,10 @@ pub(crate) async fn deny(
 
 /// What was removed once is only looked at: each removal is an entry in the subscription's activity log.
 async fn remove(account: &Account, id: &str, seen_gone: bool) -> Result<Removed, ProviderError> {
+    if is_request(id) {
+        let gone = seen_gone && pim::is_gone(&account.arm, id).await?;
+        return if gone { Ok(Removed::Before) } else { pim::remove(&account.arm, id).await };
+    }
     if seen_gone && account.arm.assignment(id).await?.is_none() {
         return Ok(Removed::Before);
     }
@@ -73,7 +78,11 @@ pub(crate) async fn confirm(account: &Account, entries: &[DenyEntry]) -> Result<
     for entry in entries {
         let mut answer = Confirmation::InForce;
         for id in assignments_of(&entry.session_name)? {
-            if account.arm.assignment(id).await?.is_some() {
+            let gone = match is_request(id) {
+                true => pim::is_gone(&account.arm, id).await?,
+                false => account.arm.assignment(id).await?.is_none(),
+            };
+            if !gone {
                 answer = Confirmation::Absent;
             }
         }
@@ -97,6 +106,10 @@ pub(crate) async fn marked(account: &Account, slot: &str) -> Result<Vec<Mark>, P
                 marks.push(mark);
             }
         }
+        if account.config.pim_backstop {
+            let requests = pim::standing(&account.arm, *subscription, principal).await?;
+            marks.extend(requests.into_values().filter_map(|request| mark_of_request(&request)));
+        }
     }
     Ok(marks)
 }
@@ -109,6 +122,20 @@ pub(crate) async fn remove_marked(account: &Account, slot: &str, marks: &[Mark])
     let principal = principal(slot)?.to_string();
     let mut failed = None;
     for mark in marks {
+        if is_request(&mark.name) {
+            let outcome = match pim::request(&account.arm, &mark.name).await {
+                Ok(Some(found)) if mark_of_request(&found).as_ref() == Some(mark) => {
+                    let own = found.properties.principal_id.eq_ignore_ascii_case(&principal);
+                    if own { pim::remove(&account.arm, &mark.name).await.map(|_| ()) } else { Ok(()) }
+                }
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                failed.get_or_insert(error);
+            }
+            continue;
+        }
         let outcome = match account.arm.assignment(&mark.name).await {
             // It is looked at once more: only what still bears the mark, on this slot, is ours to remove.
             Ok(Some(found)) if mark_of(&found).as_ref() == Some(mark) => {
@@ -128,6 +155,11 @@ pub(crate) async fn remove_marked(account: &Account, slot: &str, marks: &[Mark])
 fn mark_of(found: &Assignment) -> Option<Mark> {
     let lease = marked_lease(found.properties.description.as_deref()?)?;
     is_assignment(&found.id).then(|| Mark { lease, name: found.id.clone() })
+}
+
+fn mark_of_request(found: &pim::Request) -> Option<Mark> {
+    let lease = marked_lease(found.properties.justification.as_deref()?)?;
+    is_request(&found.id).then(|| Mark { lease, name: found.id.clone() })
 }
 
 /// The principal of a deny scope: a slot that is configured, or once was.

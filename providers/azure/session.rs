@@ -19,7 +19,8 @@ use crate::config::SlotConfig;
 use crate::credential::{claims, scope_of, slot as slot_credential};
 use crate::error::{Call, certain};
 use crate::limits::LONGEST_TOKEN;
-use crate::names::{assignment, mark, session_name};
+use crate::names::{assignment, mark, request as schedule_request, session_name};
+use crate::pim::{self, SHORTEST};
 use crate::plan::Native;
 use crate::probe;
 
@@ -33,6 +34,8 @@ pub(crate) struct Prepared<'a> {
     pub native: Native,
     pub wanted: Vec<Wanted>,
     pub token_until: Timestamp,
+    /// When Azure ends the assignments, should the daemon not.
+    pub backstop: Option<Timestamp>,
 }
 
 /// Computes the session of `request`. Pure.
@@ -53,7 +56,10 @@ pub(crate) fn prepare<'a>(account: &'a Account, request: &IssueRequest<'_>) -> R
         return Err(ProviderError::new(ErrorKind::Unsupported, text));
     }
     let wanted = native.assignments.iter().enumerate().map(|(index, grant)| Wanted {
-        id: assignment(&grant.scope, request.lease, index),
+        id: match native.backstop {
+            false => assignment(&grant.scope, request.lease, index),
+            true => schedule_request(&grant.scope, request.lease, index),
+        },
         role_definition_id: grant.role_definition_id.clone(),
         principal_id: slot.object_id,
         condition: grant.condition.clone(),
@@ -65,7 +71,9 @@ pub(crate) fn prepare<'a>(account: &'a Account, request: &IssueRequest<'_>) -> R
     let slack = account.timeouts.operation.saturating_mul(calls).saturating_add(config.token_lifetime);
     let too_far = |_| ProviderError::new(ErrorKind::Unsupported, "the session would end beyond all calendars");
     let token_until = request.now.checked_add(slack).map_err(too_far)?;
-    Ok(Prepared { slot, native, wanted, token_until })
+    let shortest = request.now.checked_add(SHORTEST).map_err(too_far)?;
+    let backstop = native.backstop.then(|| request.access_until.max(shortest));
+    Ok(Prepared { slot, native, wanted, token_until, backstop })
 }
 
 impl Prepared<'_> {
@@ -83,7 +91,10 @@ pub(crate) async fn issue(account: &Account, request: &IssueRequest<'_>) -> Resu
     must_be_alone(account, &prepared).await.map_err(|error| ProviderError::new(certain(error.kind), error.message))?;
     let mut made = false;
     for wanted in &prepared.wanted {
-        let assigned = account.arm.assign(wanted).await;
+        let assigned = match prepared.backstop {
+            None => account.arm.assign(wanted).await,
+            Some(until) => pim::assign(&account.arm, wanted, request.now, until).await,
+        };
         // What was made before stands there now.
         assigned.map_err(|error| if made { unknown(error) } else { error })?;
         made = true;
@@ -105,6 +116,8 @@ pub(crate) async fn issue(account: &Account, request: &IssueRequest<'_>) -> Resu
         ("role_definitions".to_owned(), roles.into_iter().collect::<Vec<_>>().join(" ")),
         ("felt_at_release".to_owned(), felt.to_owned()),
     ];
+    let ends = prepared.backstop.map(|until| ("azure_ends_it".to_owned(), until.to_string()));
+    let facts = facts.into_iter().chain(ends).collect();
     let native_id = prepared.placement().session_name;
     Ok(Issued { credential, token_until, native_id, origin: None, facts, notes })
 }
@@ -181,7 +194,16 @@ async fn must_be_alone(account: &Account, prepared: &Prepared<'_>) -> Result<(),
     let slot = prepared.slot;
     for subscription in &account.config.subscriptions {
         let found = account.arm.assignments(*subscription, slot.object_id).await?;
-        if let Some(foreign) = found.iter().find(|one| !is_wanted(&prepared.wanted, one)) {
+        let mut others: Vec<&Assignment> = found.iter().filter(|one| !is_wanted(&prepared.wanted, one)).collect();
+        if prepared.backstop.is_some() && !others.is_empty() {
+            // What Azure made of a request of ours has a name of Azure's.
+            let standing = pim::standing(&account.arm, *subscription, slot.object_id).await?;
+            others.retain(|one| {
+                let request = standing.get(&one.id.to_ascii_lowercase());
+                !request.is_some_and(|request| prepared.wanted.iter().any(|wanted| pim::is(request, wanted)))
+            });
+        }
+        if let Some(foreign) = others.first() {
             account.avoid(slot.object_id);
             let text = format!(
                 "account \"{}\": slot {} has a role assignment that is not this lease's, so a session on it could do more \

@@ -16,22 +16,60 @@ use crate::resource::Resource;
 #[derive(Debug, Default)]
 struct Needed {
     roles: BTreeSet<String>,
-    custom: BTreeMap<String, BTreeSet<String>>,
+    /// Roles of leases that grantd defines: project, id and permissions.
+    custom: Vec<(String, String, BTreeSet<String>)>,
     write: BTreeSet<String>,
 }
 
-/// The Terraform of these accounts.
-pub(crate) fn terraform(accounts: &[(&Account, &AccountNeeds)]) -> Result<String, ProviderError> {
+/// What accounts have in common, and a project has once.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The pools of every configured account that serves a project, whether or not it is printed now.
+    pools: BTreeMap<String, BTreeSet<String>>,
+    /// The roles of leases in each project, by id.
+    custom: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+}
+
+/// The Terraform of these accounts. `all` are those that are configured: what bounds a project bounds each of them.
+pub(crate) fn terraform<'a>(
+    accounts: &[(&Account, &AccountNeeds)],
+    all: impl Iterator<Item = &'a AccountConfig>,
+) -> Result<String, ProviderError> {
     let mut out = String::from(
         "# Sets Google Cloud up for grantd. Read it, then: terraform init && terraform apply\n\
          terraform {\n  required_providers {\n    google = {\n      source  = \"hashicorp/google\"\n      version = \">= 6.0\"\n    }\n  }\n}\n\n\
          variable \"organization\" {\n  description = \"The number of the organisation, whose own members stay allowed.\"\n  type        = string\n}\n",
     );
+    let mut shared = Shared::default();
+    for config in all {
+        for project in &config.projects {
+            shared.pools.entry(project.clone()).or_default().insert(pool_name(config));
+        }
+    }
     for (account, needs) in accounts {
         let needed = needed(needs)?;
+        for (project, id, permissions) in &needed.custom {
+            let known = shared.custom.entry(project.clone()).or_default().entry(id.clone()).or_default();
+            known.extend(permissions.iter().cloned());
+        }
         write_account(&mut out, account, needs, &needed)?;
     }
+    for (project, roles) in &shared.custom {
+        for (role, permissions) in roles {
+            let label = format!("{}_{}", word(project), word(role));
+            custom_role(&mut out, &label, project, role, "What grantd gives to leases.", permissions);
+        }
+    }
+    let served: BTreeSet<&String> = accounts.iter().flat_map(|(account, _)| &account.config().projects).collect();
+    for project in served {
+        members(&mut out, project, shared.pools.get(project).into_iter().flatten());
+    }
     Ok(out)
+}
+
+/// A pool as an organisation policy names all that is in it.
+fn pool_name(config: &AccountConfig) -> String {
+    config.pool_principal().replacen("principal://", "//", 1)
 }
 
 fn needed(needs: &AccountNeeds) -> Result<Needed, ProviderError> {
@@ -41,9 +79,9 @@ fn needed(needs: &AccountNeeds) -> Result<Needed, ProviderError> {
             let policy: Resource =
                 binding.policy.parse().map_err(|error| ProviderError::new(ErrorKind::Config, error))?;
             if let Some(("projects", rest)) = binding.role.split_once('/')
-                && let Some((_, id)) = rest.split_once("/roles/")
+                && let Some((project, id)) = rest.split_once("/roles/")
             {
-                all.custom.entry(id.to_owned()).or_default().extend(binding.permissions.clone());
+                all.custom.push((project.to_owned(), id.to_owned(), binding.permissions.iter().cloned().collect()));
             }
             all.write.insert(policy.set_permission());
             all.roles.insert(binding.role);
@@ -71,22 +109,15 @@ fn write_account(
 ) -> Result<(), ProviderError> {
     let config = account.config();
     let id = word(&config.name);
-    let (member, condition) = match &config.base {
-        BaseConfig::Assertion { subject } => (
-            format!("{}{subject}", config.subject_prefix()),
-            format!("assertion.sub == '{subject}' || assertion.sub.matches('^lease-[a-z2-7]{{26}}$')"),
-        ),
-        BaseConfig::Metadata { .. } => match &needs.base {
-            Some(email) => {
-                (format!("serviceAccount:{email}"), "assertion.sub.matches('^lease-[a-z2-7]{26}$')".to_owned())
-            }
-            None => {
-                let text = format!("account \"{}\": name the service account of the machine with --base", config.name);
-                return Err(ProviderError::new(ErrorKind::Config, text));
-            }
-        },
+    let member = match (&config.base, &needs.base) {
+        (BaseConfig::Assertion { subject }, _) => format!("{}{subject}", config.subject_prefix()),
+        (BaseConfig::Metadata { .. }, Some(email)) => format!("serviceAccount:{email}"),
+        (BaseConfig::Metadata { .. }, None) => {
+            let text = format!("account \"{}\": name the service account of the machine with --base", config.name);
+            return Err(ProviderError::new(ErrorKind::Config, text));
+        }
     };
-    pool(out, account, &id, &condition);
+    pool(out, account, &id, &member);
     for project in &config.projects {
         rights(out, config, &format!("{id}_{}", word(project)), project, &member, needed);
     }
@@ -96,7 +127,16 @@ fn write_account(
     Ok(())
 }
 
-fn pool(out: &mut String, account: &Account, id: &str, condition: &str) {
+/// Whom a pool's provider lets in: the daemon, where it calls as a principal of the pool, and leases.
+pub(crate) fn attribute_condition(config: &AccountConfig) -> String {
+    let leases = "assertion.sub.matches('^lease-[a-z2-7]{26}$')";
+    match &config.base {
+        BaseConfig::Assertion { subject } => format!("assertion.sub == '{subject}' || {leases}"),
+        BaseConfig::Metadata { .. } => leases.to_owned(),
+    }
+}
+
+fn pool(out: &mut String, account: &Account, id: &str, member: &str) {
     let config = account.config();
     let (pool, provider, number) = (&config.pool, &config.provider, &config.number);
     let issuer = account.link.base.issuer();
@@ -120,29 +160,49 @@ resource "google_iam_workload_identity_pool_provider" "{id}" {{
     issuer_uri = {issuer}
   }}
 }}
+
+# So that grantctl doctor can see whom the pool lets in.
+resource "google_project_iam_member" "{id}_pool" {{
+  project = "{number}"
+  role    = "roles/iam.workloadIdentityPoolViewer"
+  member  = {member}
+}}
 "#,
         name = config.name,
-        condition = quoted(condition),
+        condition = quoted(&attribute_condition(config)),
         issuer = quoted(issuer),
+        member = quoted(member),
     );
 }
 
 fn rights(out: &mut String, config: &AccountConfig, id: &str, project: &str, member: &str, needed: &Needed) {
-    for (role, permissions) in &needed.custom {
-        custom_role(out, &format!("{id}_{}", word(role)), project, role, "What grantd gives to leases.", permissions);
-    }
-    custom_role(out, &format!("{id}_admin"), project, "grantd_admin", "Lets grantd write policies.", &needed.write);
+    let (admin, reader) = (own_role("admin", config), own_role("reader", config));
     let mut read: BTreeSet<String> = needed.write.iter().map(|one| one.replace(".setIam", ".getIam")).collect();
     read.insert("resourcemanager.projects.getIamPolicy".to_owned());
     if config.asset_search {
         read.insert("cloudasset.assets.searchAllIamPolicies".to_owned());
     }
-    custom_role(out, &format!("{id}_reader"), project, "grantd_reader", "Lets grantd read policies.", &read);
+    custom_role(out, &format!("{id}_reader"), project, &reader, "Lets grantd read policies.", &read);
+    let member = quoted(member);
+    let _ = write!(
+        out,
+        r#"
+resource "google_project_iam_member" "{id}_reader" {{
+  project = "{project}"
+  role    = google_project_iam_custom_role.{id}_reader.id
+  member  = {member}
+}}
+"#
+    );
+    if needed.roles.is_empty() {
+        let _ =
+            write!(out, "\n# Nothing in the catalogue lives in the account, so nothing can be granted in {project}.\n");
+        return;
+    }
+    custom_role(out, &format!("{id}_admin"), project, &admin, "Lets grantd write policies.", &needed.write);
     let roles: Vec<String> = needed.roles.iter().map(|role| format!("'{role}'")).collect();
     let only =
         format!("api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([{}])", roles.join(", "));
-    let pool = config.pool_principal().replacen("principal://", "//", 1);
-    let member = quoted(member);
     let only = quoted(&only);
     let _ = write!(
         out,
@@ -157,16 +217,26 @@ resource "google_project_iam_member" "{id}_admin" {{
     expression = {only}
   }}
 }}
+"#
+    );
+}
 
-resource "google_project_iam_member" "{id}_reader" {{
-  project = "{project}"
-  role    = google_project_iam_custom_role.{id}_reader.id
-  member  = {member}
-}}
+/// The id of a role of the daemon's own: each account has its own, so that accounts can share a project.
+fn own_role(what: &str, config: &AccountConfig) -> String {
+    let name: String = word(&config.name).chars().skip("grantd_".len()).take(40).collect();
+    format!("grantd_{what}_{name}")
+}
 
-# To whom anybody may grant in {project}: members of the organisation, and principals of grantd's pool. The condition above
-# limits roles, not members: without this the daemon could let strangers in.
-resource "google_org_policy_policy" "{id}_members" {{
+/// To whom anybody may grant in a project.
+fn members<'a>(out: &mut String, project: &str, pools: impl Iterator<Item = &'a String>) {
+    let pools: String = pools.map(|pool| format!("          {},\n", quoted(pool))).collect();
+    let label = format!("{}_members", word(project));
+    let _ = write!(
+        out,
+        r#"
+# To whom anybody may grant in {project}: members of the organisation, and principals of grantd's pools. What the daemon may
+# grant is bounded above by roles, not by members: without this the daemon could let strangers in.
+resource "google_org_policy_policy" "{label}" {{
   name   = "projects/{project}/policies/iam.managed.allowedPolicyMembers"
   parent = "projects/{project}"
   spec {{
@@ -175,8 +245,7 @@ resource "google_org_policy_policy" "{id}_members" {{
       parameters = jsonencode({{
         allowedPrincipalSets = [
           "//cloudresourcemanager.googleapis.com/organizations/${{var.organization}}",
-          "{pool}",
-        ]
+{pools}        ]
       }})
     }}
   }}

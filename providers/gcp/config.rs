@@ -134,11 +134,14 @@ impl TryFrom<RawConfig> for Config {
     fn try_from(raw: RawConfig) -> Result<Self, Self::Error> {
         let default = propagation(raw.propagation.as_ref(), PROPAGATION, LONGEST_PROPAGATION)?;
         let mut accounts = BTreeMap::new();
-        let mut pools = BTreeSet::new();
+        let (mut pools, mut carriers) = (BTreeSet::new(), BTreeSet::new());
         for raw in raw.account {
             let account = account(raw, default)?;
             if !pools.insert((account.number.clone(), account.pool.clone())) {
                 return wrong(format!("pool {} is configured twice: each pool has one writer", account.pool_path()));
+            }
+            if let Some(email) = account.service_accounts.iter().find(|email| !carriers.insert((*email).clone())) {
+                return wrong(format!("service account {email} is used twice: it carries one session at a time"));
             }
             if let Some(twin) = accounts.insert(account.name.clone(), account) {
                 return wrong(format!("account name \"{}\" is used twice", twin.name));

@@ -1,4 +1,5 @@
 //! Looks over an account: whether it is as configured, and as issuing and taking back need it. Changes nothing.
+//! Whom the pool lets in is [its own room](crate::pool).
 
 use grantd_provider_api::{ErrorKind, Finding, ProviderError, ResourceRef, Standing};
 use jiff::SignedDuration;
@@ -7,11 +8,15 @@ use crate::account::Account;
 use crate::config::BaseConfig;
 use crate::http::{Ask, Body};
 use crate::policy::Policy;
+use crate::pool;
 use crate::probe::own_permissions;
 use crate::resource::Resource;
 
 /// The attribute that bounds what an administrator may grant (IAM, "Set limits on granting roles").
 const MODIFIED: &str = "iam.googleapis.com/modifiedGrantsByRole";
+
+/// What lets the daemon see whom its pool lets in, and do nothing (IAM roles reference).
+const POOL_VIEWER: &str = "roles/iam.workloadIdentityPoolViewer";
 
 /// Everything that was found.
 pub(crate) async fn examine(account: &Account, resources: &[ResourceRef]) -> Vec<Finding> {
@@ -39,6 +44,7 @@ pub(crate) async fn examine(account: &Account, resources: &[ResourceRef]) -> Vec
             return findings;
         }
     }
+    pool::examine(account, &mut findings).await;
     for project in &account.config().projects {
         project_policy(account, project, &mut findings).await;
     }
@@ -114,7 +120,8 @@ fn constrained(account: &Account, name: &str, policy: &Policy) -> Finding {
     };
     let member = format!("{}{subject}", account.config().subject_prefix());
     let own = policy.granted_to(&member);
-    let writes = |role: &str| !role.ends_with("/grantd_reader");
+    let reads = |role: &str| role.rsplit('/').next().is_some_and(|id| id.starts_with("grantd_reader"));
+    let writes = |role: &str| !reads(role) && role != POOL_VIEWER;
     let free: Vec<&str> = own
         .iter()
         .filter(|(role, condition)| {

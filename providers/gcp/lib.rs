@@ -14,12 +14,14 @@ mod credential;
 mod doctor;
 mod endpoint;
 mod error;
+mod escalating;
 mod http;
 mod limits;
 mod link;
 mod map;
 mod plan;
 mod policy;
+mod pool;
 mod probe;
 mod raw;
 mod resource;
@@ -201,7 +203,7 @@ impl Provider for GcpProvider {
         for needs in accounts {
             configured.push((self.account(&needs.account)?, needs));
         }
-        bootstrap::terraform(&configured)
+        bootstrap::terraform(&configured, self.accounts.values().map(Account::config))
     }
 
     async fn examine(&self, account: &str, resources: &[ResourceRef]) -> Result<Vec<Finding>, ProviderError> {

@@ -4,6 +4,7 @@ use grantd_provider_api::{
     Capability, CapabilityMap, Carrier, ErrorKind, Expiry, NativeRole, Permission, Persistence, ProviderError,
 };
 
+use crate::escalating::{self, Escalates};
 use crate::limits::CONDITION_OPERATORS;
 
 /// What turns into a token or a key that no lease bounds.
@@ -19,17 +20,8 @@ const MAKES_SESSIONS: [&str; 9] = [
     "storage.hmacKeys.create",
 ];
 
-/// Roles that are too wide for any capability, or that hand out sessions.
-const NEVER: [&str; 8] = [
-    "roles/owner",
-    "roles/editor",
-    "roles/viewer",
-    "roles/iam.serviceAccountTokenCreator",
-    "roles/iam.serviceAccountOpenIdTokenCreator",
-    "roles/iam.serviceAccountUser",
-    "roles/iam.serviceAccountKeyAdmin",
-    "roles/iam.workloadIdentityUser",
-];
+/// Roles that are too wide for any capability.
+const BASIC: [&str; 5] = ["roles/owner", "roles/editor", "roles/viewer", "roles/browser", "roles/iam.securityReviewer"];
 
 /// Checks a whole map when it is loaded.
 ///
@@ -80,8 +72,27 @@ fn role_problem(role: &NativeRole, permission: &Permission) -> Option<String> {
     if !known {
         return Some("is neither roles/<name> nor custom:<letters, digits and underscores>".to_owned());
     }
-    if NEVER.contains(&role.role.as_str()) {
-        return Some("is a basic role or hands out sessions that no lease bounds".to_owned());
+    if BASIC.contains(&role.role.as_str()) {
+        return Some("is a basic role, too wide for any capability".to_owned());
+    }
+    match escalating::of(&role.role) {
+        None => {}
+        Some(Escalates::Sessions) => {
+            return Some(
+                "hands out sessions or keys that no lease bounds and no removal reaches: use custom:<name>".to_owned(),
+            );
+        }
+        // Only in the open: by name, and as what it is.
+        Some(Escalates::Policies) => {
+            let named = role.permissions.iter().any(|name| name.ends_with(".setIamPolicy"));
+            if !named || permission.persistence != Persistence::CanCreate {
+                return Some(
+                    "can write allow policies, and so leave access behind: name its setIamPolicy among its permissions and \
+                     say persistence = \"can_create\", or use custom:<name>"
+                        .to_owned(),
+                );
+            }
+        }
     }
     for name in role.permissions.iter().chain(&role.data_permissions) {
         if name.split('.').count() < 3 || !word(name, ".") {
@@ -171,6 +182,34 @@ mod tests {
         {
             assert!(with("roles/storage.admin", permission).is_err(), "{permission} was taken");
         }
+    }
+
+    #[test]
+    fn a_role_that_can_write_policies_is_taken_only_if_the_map_says_so() {
+        let with = |persistence: &str, role: &str, permission: &str| {
+            let roles = format!(
+                "[[capability.\"object-storage:admin\".roles]]\nrole = \"{role}\"\ntitle = \"t\"\npermissions = [\"{permission}\"]\non = \"{{native}}\""
+            );
+            let text = format!(
+                "[capability.\"object-storage:admin\"]\nsummary = \"s\"\nrevocation = \"eventual\"\npersistence = \"{persistence}\"\n{roles}"
+            );
+            check_map(&toml::from_str(&text).unwrap())
+        };
+        let (admin, set, get) = ("roles/storage.admin", "storage.buckets.setIamPolicy", "storage.objects.get");
+        assert!(with("can_create", admin, set).is_ok());
+        for (persistence, role, permission) in [
+            ("none", admin, get),
+            ("none", admin, set),
+            ("can_create", admin, get),
+            ("none", "roles/secretmanager.admin", "secretmanager.versions.access"),
+            ("can_create", "roles/iam.admin", set),
+            ("can_create", "roles/storage.hmacKeyAdmin", get),
+            ("can_create", "roles/run.serviceAgent", get),
+            ("can_create", "roles/iam.workloadIdentityUser", get),
+        ] {
+            assert!(with(persistence, role, permission).is_err(), "{role} for {permission}, {persistence}, was taken");
+        }
+        assert!(with("none", "roles/storage.objectViewer", get).is_ok());
     }
 
     #[test]

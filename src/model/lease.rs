@@ -416,8 +416,14 @@ impl Lease {
         match self.state {
             LeaseState::Revoked { .. } | LeaseState::Expired { .. } | LeaseState::Failed { .. } => None,
             _ if self.ending.is_exact() => Some(self.access_until),
-            // Without the daemon only the death of the token ends it.
-            _ => Some(self.token_until.max(self.access_until)),
+            // Without the daemon only the death of the token ends it, or the cloud, where it stands behind the daemon.
+            _ => {
+                let dead = self.token_until.max(self.access_until);
+                Some(match self.ending {
+                    Ending::Backed { without_daemon, .. } => dead.min(later(self.access_until, without_daemon)),
+                    _ => dead,
+                })
+            }
         }
     }
 }

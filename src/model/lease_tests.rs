@@ -81,6 +81,18 @@ fn p3_what_no_expiry_ends_is_taken_away_and_is_not_over_before_that_was_seen() {
 }
 
 #[test]
+fn p3_what_the_cloud_ends_too_is_over_before_the_token_dies() {
+    let backed = |without_daemon| Lease { ending: Ending::Backed { outlives: 60, without_daemon }, ..issuing() };
+    let active = backed(400).after(&issued()).unwrap();
+    assert_eq!(active.worst_case_until(), Some(at(700)), "whatever becomes of the daemon");
+    assert_eq!(backed(4_000).after(&issued()).unwrap().worst_case_until(), Some(at(900)), "a dead token opens nothing");
+    // The daemon takes it away all the same, and measured slowness moves both bounds.
+    assert_eq!(active.after(&end(299, 10)).unwrap().state.phase(), LeasePhase::Revoking);
+    let slow = Ending::Backed { outlives: 60, without_daemon: 400 }.at_least(90);
+    assert_eq!(slow, Ending::Backed { outlives: 90, without_daemon: 430 });
+}
+
+#[test]
 fn p10_a_place_cools_down_from_the_moment_at_which_the_taking_away_was_seen() {
     let slot = Lease { ending: Ending::Daemon { outlives: 600 }, ..issuing() };
     let accept = |seconds| LeaseEvent::Accept { at: at(seconds), version: "1".to_owned() };

@@ -1,9 +1,10 @@
 //! The language of Azure's role assignment conditions, version 2.0, as far as the map uses it. Pure. What it does not
-//! know, it refuses: a misspelled operator or attribute must not pass for one that never holds.
+//! know, it refuses: a misspelled operator or attribute must not pass for one that never holds. The same for the conditions
+//! by which the right to assign roles is delegated, whose attributes are ids.
 //!
 //! Sources: Microsoft Learn, "Azure role assignment condition format and syntax"; "Actions and attributes for Azure role
 //! assignment conditions for Azure Blob Storage"; "Microsoft Entra-based repository permissions in Azure Container
-//! Registry".
+//! Registry"; "Authorization actions and attributes".
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,17 @@ pub const ATTRIBUTES: [&str; 4] = [
     "@Resource[Microsoft.Storage/storageAccounts/blobServices/containers/blobs:path]",
     "@Resource[Microsoft.Storage/storageAccounts/blobServices/containers:name]",
 ];
+
+/// What a role assignment that is to be, or that stands there, has.
+pub const DELEGATED: [&str; 4] = [
+    "@Request[Microsoft.Authorization/roleAssignments:PrincipalId]",
+    "@Request[Microsoft.Authorization/roleAssignments:RoleDefinitionId]",
+    "@Resource[Microsoft.Authorization/roleAssignments:PrincipalId]",
+    "@Resource[Microsoft.Authorization/roleAssignments:RoleDefinitionId]",
+];
+
+/// Whether one of the attribute's values is one of these, as ids.
+const ANY_ID: &str = "ForAnyOfAnyValues:GuidEquals";
 
 const SUBOPERATIONS: [&str; 1] = ["Blob.List"];
 
@@ -37,6 +49,7 @@ pub enum Condition {
     Action(String),
     Suboperation(String),
     Compare { attribute: &'static str, operator: Operator, value: String },
+    AnyId { attribute: &'static str, ids: Vec<String> },
 }
 
 /// Comparisons of text, all of them with regard to case.
@@ -70,6 +83,10 @@ impl Condition {
             Self::Any(parts) => parts.iter().any(|part| part.holds(request)),
             Self::Not(part) => !part.holds(request),
             Self::Action(action) => action.eq_ignore_ascii_case(&request.action),
+            Self::AnyId { attribute, ids } => request
+                .attributes
+                .get(attribute)
+                .is_some_and(|given| ids.iter().any(|id| id.eq_ignore_ascii_case(given))),
             Self::Suboperation(name) => request.suboperation == Some(name.as_str()),
             Self::Compare { attribute, operator, value } => {
                 request.attributes.get(attribute).is_some_and(|given| match operator {
@@ -88,7 +105,7 @@ impl Condition {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::actions).collect(),
             Self::Not(part) => part.actions(),
             Self::Action(action) => vec![action],
-            Self::Suboperation(_) | Self::Compare { .. } => Vec::new(),
+            Self::Suboperation(_) | Self::Compare { .. } | Self::AnyId { .. } => Vec::new(),
         }
     }
 }
@@ -102,6 +119,15 @@ enum Token {
     Word(String),
     Attribute(String),
     Text(String),
+    Id(String),
+    Comma,
+}
+
+/// Eight, four, four, four and twelve hexadecimal digits.
+fn is_id(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
+        && parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn tokens(text: &str) -> Result<Vec<Token>, String> {
@@ -126,6 +152,8 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 let end = rest.find(']').ok_or("a bracket is not closed")?;
                 (Token::Attribute(rest[..=end].to_owned()), end + 1)
             }
+            ',' => (Token::Comma, 1),
+            c if c.is_ascii_hexdigit() && rest.get(..36).is_some_and(is_id) => (Token::Id(rest[..36].to_owned()), 36),
             c if c.is_ascii_alphabetic() => {
                 let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != ':').unwrap_or(rest.len());
                 (Token::Word(rest[..end].to_owned()), end)
@@ -206,7 +234,28 @@ impl Parser {
         Ok(text)
     }
 
+    /// A list of ids in braces. A list that is empty would match nothing, and is not in the language.
+    fn ids(&mut self) -> Result<Vec<String>, String> {
+        self.expect(&Token::BraceOpen)?;
+        let mut ids = Vec::new();
+        loop {
+            match self.next() {
+                Some(Token::Id(id)) => ids.push(id),
+                other => return Err(format!("{other:?} is no id")),
+            }
+            match self.next() {
+                Some(Token::Comma) => {}
+                Some(Token::BraceClose) => return Ok(ids),
+                other => return Err(format!("{other:?} stands in a list of ids")),
+            }
+        }
+    }
+
     fn comparison(&mut self, name: &str) -> Result<Condition, String> {
+        if let Some(attribute) = DELEGATED.into_iter().find(|known| *known == name) {
+            self.expect(&Token::Word(ANY_ID.to_owned()))?;
+            return Ok(Condition::AnyId { attribute, ids: self.ids()? });
+        }
         let attribute = ATTRIBUTES.into_iter().find(|known| *known == name);
         let attribute = attribute.ok_or_else(|| format!("attribute {name} is not known here"))?;
         let operator = match self.next() {

@@ -1,6 +1,6 @@
 //! The evaluator of Azure's conditions, on the examples that Microsoft publishes the language with, and on slips.
 
-use crate::abac::{ATTRIBUTES, Condition, Request};
+use crate::abac::{ATTRIBUTES, Condition, DELEGATED, Request};
 
 const READ: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
 const NAME: &str = ATTRIBUTES[3];
@@ -59,5 +59,39 @@ fn what_is_not_known_is_refused() {
         String::new(),
     ] {
         assert!(with(&slip).is_err(), "{slip} was taken");
+    }
+}
+
+/// The example by which Microsoft shows how to delegate some roles ("Examples to delegate Azure role assignment management
+/// with conditions", "Constrain roles").
+#[test]
+fn a_delegated_right_is_bound_to_what_it_lists() {
+    const BACKUP: &str = "5e467623-bb1f-42f4-a55d-6e525e11384b";
+    let part = |action: &str, attribute: &str, list: &str| {
+        format!("((!(ActionMatches{{'Microsoft.Authorization/roleAssignments/{action}'}})) OR ({attribute} {list}))")
+    };
+    let list = format!("ForAnyOfAnyValues:GuidEquals {{{BACKUP}, a795c7a0-d4a2-40c1-ae25-d81f01202912}}");
+    let text = format!("{} AND {}", part("write", DELEGATED[1], &list), part("delete", DELEGATED[3], &list));
+    let condition = Condition::parse(&text).unwrap();
+    let of = |action: &str, attribute: &'static str, id: &str| {
+        condition.holds(&request(
+            &format!("Microsoft.Authorization/roleAssignments/{action}"),
+            None,
+            &[(attribute, id)],
+        ))
+    };
+    assert!(of("write", DELEGATED[1], BACKUP) && of("delete", DELEGATED[3], &BACKUP.to_uppercase()));
+    assert!(!of("write", DELEGATED[1], "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"), "Owner");
+    assert!(!of("write", DELEGATED[3], BACKUP), "what stands there is not what is asked for");
+    for slip in [
+        "GuidEquals {5e467623-bb1f-42f4-a55d-6e525e11384b}",
+        "ForAnyOfAnyValues:GuidEqual {5e467623-bb1f-42f4-a55d-6e525e11384b}",
+        "ForAnyOfAnyValues:GuidEquals {}",
+        "ForAnyOfAnyValues:GuidEquals {5e467623-bb1f-42f4-a55d-6e525e11384b,}",
+        "ForAnyOfAnyValues:GuidEquals {'5e467623-bb1f-42f4-a55d-6e525e11384b'}",
+        "ForAnyOfAnyValues:GuidEquals {5e467623-bb1f-42f4-a55d}",
+        "StringEquals '5e467623-bb1f-42f4-a55d-6e525e11384b'",
+    ] {
+        assert!(Condition::parse(&part("write", DELEGATED[1], slip)).is_err(), "{slip} was taken");
     }
 }

@@ -75,19 +75,21 @@ fn azure(kind: &str) -> &'static str {
 
 fn gcp(capability: &str) -> &'static str {
     match capability {
-        "queue:read" => "pubsub.googleapis.com/projects/acme/subscriptions",
-        "queue:write" => "pubsub.googleapis.com/projects/acme/topics",
+        "queue:read" => "pubsub.googleapis.com/projects/acme-prod/subscriptions",
+        "queue:write" => "pubsub.googleapis.com/projects/acme-prod/topics",
         other => match other.split(':').next().unwrap() {
             "object-storage" => "storage.googleapis.com/projects/_/buckets",
-            "secret" => "secretmanager.googleapis.com/projects/acme/secrets",
-            "kms-key" => "cloudkms.googleapis.com/projects/acme/locations/europe-west1/keyRings/ring/cryptoKeys",
-            "database" | "database-user" => "cloudsql.googleapis.com/projects/acme/instances",
-            "container-registry" => "artifactregistry.googleapis.com/projects/acme/locations/europe-west1/repositories",
-            "kubernetes-cluster" => "container.googleapis.com/projects/acme/locations/europe-west1/clusters",
-            "virtual-machine" => "compute.googleapis.com/projects/acme/zones/europe-west1-b/instances",
-            "function" => "run.googleapis.com/projects/acme/locations/europe-west1/services",
-            "dns-zone" => "dns.googleapis.com/projects/acme/managedZones",
-            "iam-role" => "iam.googleapis.com/projects/acme/serviceAccounts",
+            "secret" => "secretmanager.googleapis.com/projects/acme-prod/secrets",
+            "kms-key" => "cloudkms.googleapis.com/projects/acme-prod/locations/europe-west1/keyRings/ring/cryptoKeys",
+            "database" | "database-user" => "cloudsql.googleapis.com/projects/acme-prod/instances",
+            "container-registry" => {
+                "artifactregistry.googleapis.com/projects/acme-prod/locations/europe-west1/repositories"
+            }
+            "kubernetes-cluster" => "container.googleapis.com/projects/acme-prod/locations/europe-west1/clusters",
+            "virtual-machine" => "compute.googleapis.com/projects/acme-prod/zones/europe-west1-b/instances",
+            "function" => "run.googleapis.com/projects/acme-prod/locations/europe-west1/services",
+            "dns-zone" => "dns.googleapis.com/projects/acme-prod/managedZones",
+            "iam-role" => "iam.googleapis.com/projects/acme-prod/serviceAccounts",
             _ => panic!("no example of {other} on Google Cloud: add one"),
         },
     }

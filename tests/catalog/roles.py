@@ -8,9 +8,13 @@ list --query "[?roleType=='BuiltInRole']"`, of Google Cloud a list of roles with
 `gcloud iam roles describe` gives each. The lists are not part of this repository, and no package has them; the map itself
 records what was found in them: the role, its title and the permissions that are relied on.
 
+Holds the lists of roles that the adapters refuse, providers/<cloud>/escalating.txt, to the same: whatever hands out access has to
+be among them.
+
 Prints each thing that is wrong, and fails if there is any."""
 
 import json
+import pathlib
 import re
 import sys
 import tomllib
@@ -30,6 +34,27 @@ ONLY_OPERATIONS = {
       for kind in ("apps/deployments", "apps/statefulsets", "batch/cronjobs", "batch/jobs", "configmaps", "services")
       for verb in ("delete", "write")),
 }
+
+
+PROVIDERS = pathlib.Path(__file__).resolve().parents[2] / "providers"
+
+# What hands out access on Azure: roles, their definitions, and the ways around.
+HANDS_OUT = [f"Microsoft.Authorization/{one}" for one in (
+    "roleAssignments/write", "roleAssignmentScheduleRequests/write", "roleEligibilityScheduleRequests/write",
+    "roleDefinitions/write", "elevateAccess/action", "denyAssignments/delete", "roleManagementPolicies/write")]
+
+# What becomes a session or a key on Google Cloud.
+MAKES_SESSIONS = {
+    *(f"iam.serviceAccounts.{one}" for one in (
+        "actAs", "getAccessToken", "getOpenIdToken", "implicitDelegation", "signBlob", "signJwt")),
+    "iam.serviceAccountKeys.create", "iam.serviceAccountKeys.upload", "storage.hmacKeys.create",
+}
+
+
+def refused(cloud):
+    """The roles that the adapter refuses: the first word of each line, and the rest."""
+    lines = (PROVIDERS / cloud / "escalating.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" ", 1) for line in lines)
 
 
 def covers(pattern, action):
@@ -72,6 +97,10 @@ def azure(capabilities, definitions):
             for action in role.get(key, []):
                 if not granted(definition, action, allowed, withheld):
                     yield f"{capability}: {role['title']} does not give {action}"
+    known = refused("azure")
+    for role_id, definition in by_id.items():
+        if role_id not in known and any(granted(definition, one, "actions", "notActions") for one in HANDS_OUT):
+            yield f"{definition['roleName']} ({role_id}) hands out access, and the adapter does not refuse it"
 
 
 def gcp(capabilities, definitions):
@@ -94,6 +123,13 @@ def gcp(capabilities, definitions):
         for permission in role["permissions"]:
             if permission not in definition["includedPermissions"]:
                 yield f"{capability}: {role['role']} does not have {permission}"
+    known = refused("gcp")
+    for name, definition in by_name.items():
+        has = set(definition.get("includedPermissions", []))
+        if has & MAKES_SESSIONS and known.get(name) != "sessions":
+            yield f"{name} makes sessions or keys, and the adapter does not refuse it as such"
+        elif any(one.endswith(".setIamPolicy") for one in has) and name not in known:
+            yield f"{name} writes allow policies, and the adapter does not refuse it"
 
 
 def each_role(capabilities):

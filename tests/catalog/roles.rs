@@ -78,6 +78,35 @@ fn google_roles_have_their_title_and_give_what_they_are_given_for() {
     }
 }
 
+/// A role of the published list that hands out access has to be among those that the adapter refuses.
+#[test]
+fn a_role_that_escalates_and_is_not_refused_is_noticed() {
+    let azure = |id: &str, action: &str, withheld: &str| {
+        let block = json!({ "actions": [action], "notActions": [withheld], "dataActions": [], "notDataActions": [] });
+        held("azure", "capability = {}", &json!([{ "id": id, "roleName": "R", "permissions": [block] }]))
+    };
+    let (known, new) = ("8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "00000000-1111-2222-3333-444444444444");
+    assert!(azure(known, "*", "").0);
+    assert!(azure(new, "*", "Microsoft.Authorization/*").0, "as Contributor has it");
+    for action in ["*", "microsoft.authorization/*", "Microsoft.Authorization/roleAssignments/write", "*/write"] {
+        let (right, said) = azure(new, action, "");
+        assert!(!right && said.contains("hands out access"), "{action}: {said}");
+    }
+    let gcp = |name: &str, permission: &str| {
+        held("gcp", "capability = {}", &json!([{ "name": name, "title": "T", "includedPermissions": [permission] }]))
+    };
+    assert!(gcp("roles/storage.admin", "storage.buckets.setIamPolicy").0);
+    assert!(gcp("roles/new.viewer", "new.things.get").0);
+    for (name, permission) in [
+        ("roles/new.admin", "new.things.setIamPolicy"),
+        ("roles/new.runner", "iam.serviceAccounts.actAs"),
+        ("roles/storage.admin", "storage.hmacKeys.create"),
+    ] {
+        let (right, said) = gcp(name, permission);
+        assert!(!right && said.contains(name), "{name}: {said}");
+    }
+}
+
 /// Every role of the shipped maps is looked at: against a list without any role, each is wrong.
 #[test]
 fn no_role_of_the_shipped_maps_is_passed_over() {

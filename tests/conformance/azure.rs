@@ -12,7 +12,7 @@ use grantd_provider_api::{
 };
 use grantd_provider_azure::AzureProvider;
 use grantd_testkit::conformance::Stage;
-use grantd_testkit::{FakeAssignment, FakeAzure, FakeAzureSettings, FakeFault, Fault, TestIssuer};
+use grantd_testkit::{FakeAssignment, FakeAzure, FakeAzureSettings, FakeFault, FakeRoleDefinition, Fault, TestIssuer};
 use tempfile::NamedTempFile;
 
 /// One capability by a built-in role, which the sample tenant lets the daemon assign.
@@ -43,6 +43,24 @@ pub struct AzureStage {
 
 impl AzureStage {
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// Where Azure stands behind the daemon, by Privileged Identity Management.
+    pub fn with_backstop() -> Self {
+        let stage = Self::with("pim_backstop = true\n");
+        let id = "00000000-0000-4000-8000-00000000b0b0";
+        let schedules = ["Microsoft.Authorization/roleAssignmentSchedule*"];
+        let role = FakeRoleDefinition::new(id, "schedules", &schedules, &[]);
+        let (scope, base) =
+            (format!("/subscriptions/{}", stage.settings.subscriptions[0]), &stage.settings.applications[0]);
+        let assigned =
+            stage.fake.define(role.clone()).and_then(|()| stage.fake.assign_on(&scope, role.id, base.object_id, None));
+        assigned.unwrap();
+        stage
+    }
+
+    fn with(more: &str) -> Self {
         let issuer = Arc::new(TestIssuer::new("https://issuer.test"));
         let settings = FakeAzureSettings::sample(&issuer);
         let fake = FakeAzure::start(settings.clone()).unwrap();
@@ -62,7 +80,7 @@ impl AzureStage {
         let text = format!(
             "ca_bundle = \"{ca}\"\nreadiness = \"2s\"\npropagation = {{ expected = \"1s\", worst = \"1s\" }}\n\
              timeouts = {{ connect = \"1s\", attempt = \"2s\", operation = \"6s\" }}\n\
-             [[account]]\nname = \"main\"\ntenant = \"{tenant}\"\nsubscriptions = [\"{subscription}\"]\n\
+             [[account]]\nname = \"main\"\n{more}tenant = \"{tenant}\"\nsubscriptions = [\"{subscription}\"]\n\
              endpoints = {{ authority = \"{url}\", resource_manager = \"{url}\", blob = \"{url}/blob/{{name}}\" }}\n\
              base = {{ type = \"federation\", client_id = \"{base}\", subject = \"grantd\" }}\n{slots}",
             ca = authorities.path().display(),
@@ -74,6 +92,20 @@ impl AzureStage {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let provider = AzureProvider::new(toml::from_str(&text).unwrap(), Arc::clone(&clock), issuer).unwrap();
         Self { provider, map: toml::from_str(MAP).unwrap(), clock, fake, settings, authorities }
+    }
+
+    /// The calls so far, without what differs from lease to lease.
+    pub fn calls(&self) -> Vec<String> {
+        let shown = |path: &str| {
+            let authorization = path.rsplit_once("/providers/Microsoft.Authorization/").map(|(_, rest)| rest);
+            match authorization.map(|rest| rest.split_once('/')) {
+                Some(Some((kind, _))) => format!("{kind}/{{name}}"),
+                Some(None) => authorization.unwrap().to_owned(),
+                None if path.ends_with("/token") => "token".to_owned(),
+                None => path.trim_start_matches('/').split('/').next().unwrap().to_owned(),
+            }
+        };
+        self.fake.requests("").iter().map(|request| format!("{} {}", request.method, shown(&request.path))).collect()
     }
 
     /// Everything that is assigned to slots, or to others.
@@ -131,7 +163,9 @@ impl Stage for AzureStage {
     async fn stands(&self, lease: LeaseId) -> bool {
         self.assignments(true)
             .iter()
-            .any(|one| one.description.as_ref().is_some_and(|it| it.contains(&lease.to_string())))
+            .filter_map(|one| one.description.clone())
+            .chain(self.fake.justified())
+            .any(|it| it.contains(&lease.to_string()))
     }
 
     async fn foreign(&self) -> String {

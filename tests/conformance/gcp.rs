@@ -11,6 +11,7 @@ use grantd_provider_api::{
 use grantd_provider_gcp::GcpProvider;
 use grantd_testkit::conformance::Stage;
 use grantd_testkit::{FakeGoogle, Fault, FaultProxy, Rule, Signer, repository_root};
+use serde_json::json;
 
 const BUCKETS: &str = "//storage.googleapis.com/projects/_/buckets/";
 
@@ -20,12 +21,48 @@ pub struct GcpStage {
     clock: Arc<dyn Clock>,
     proxy: FaultProxy,
     fake: FakeGoogle,
+    /// What is in the members of a binding of ours, and of nobody else's.
+    ours: &'static str,
 }
 
+/// Reading by a service account out of a pool.
+const CARRIED: &str = r#"
+[capability."object-storage:read"]
+summary = "list and read objects"
+revocation = "eventual"
+persistence = "none"
+carrier = "service_account"
+[[capability."object-storage:read".roles]]
+role = "roles/storage.objectViewer"
+title = "Storage Object Viewer"
+permissions = ["storage.objects.get", "storage.objects.list"]
+on = "{native}"
+prefix_condition = 'resource.name.startsWith("projects/_/buckets/{name}/objects/{prefix}") || api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{prefix}")'
+"#;
+
 impl GcpStage {
+    /// By principals of a pool, with the shipped map.
     pub fn new() -> Self {
+        let map = std::fs::read_to_string(repository_root().join("config/entitlements/gcp.toml")).unwrap();
+        Self::with(&map, "/workloadIdentityPools/")
+    }
+
+    /// By impersonation of service accounts.
+    pub fn impersonating() -> Self {
+        Self::with(CARRIED, "serviceAccount:grantd-")
+    }
+
+    fn with(map: &str, ours: &'static str) -> Self {
         let signer = Arc::new(Signer::new("https://issuer.example.com").unwrap());
         let fake = FakeGoogle::with_account(&signer).unwrap();
+        let email = |nth: u32| format!("grantd-{nth}@{}.iam.gserviceaccount.com", FakeGoogle::PROJECT);
+        // The account has two; a third one for a neighbour on another resource.
+        let third = format!("//iam.googleapis.com/projects/{}/serviceAccounts/{}", FakeGoogle::PROJECT, email(3));
+        let daemon = FakeGoogle::principal(FakeGoogle::SUBJECT);
+        let creator = json!({ "role": "roles/iam.serviceAccountTokenCreator", "members": [daemon] });
+        fake.control("setup", &json!({ "policies": { third: { "bindings": [creator] } } }));
+        let accounts: String =
+            (1..=3).map(|nth| format!("[[account.service_account]]\nemail = \"{}\"\n", email(nth))).collect();
         let proxy = FaultProxy::start(fake.url().trim_start_matches("http://").parse().unwrap()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         // A bucket takes one write a second.
@@ -33,22 +70,26 @@ impl GcpStage {
             "batch_window = \"1ms\"\nwrite_interval = \"1010ms\"\npropagation = {{ expected = \"1s\", worst = \"1s\" }}\n\
              timeouts = {{ connect = \"1s\", attempt = \"2s\", operation = \"10s\" }}\n\
              [[account]]\nname = \"main\"\nprojects = [\"{project}\"]\nnumber = \"{number}\"\npool = \"grantd\"\n\
-             provider = \"grantd\"\nendpoint = \"{endpoint}\"\nbase = {{ type = \"assertion\", subject = \"{subject}\" }}\n",
+             provider = \"grantd\"\nendpoint = \"{endpoint}\"\nbase = {{ type = \"assertion\", subject = \"{subject}\" }}\n{accounts}",
             project = FakeGoogle::PROJECT,
             number = FakeGoogle::NUMBER,
             subject = FakeGoogle::SUBJECT,
             endpoint = proxy.url(),
         );
         let provider = GcpProvider::new(toml::from_str(&config).unwrap(), Arc::clone(&clock), signer).unwrap();
-        let map = std::fs::read_to_string(repository_root().join("config/entitlements/gcp.toml")).unwrap();
-        Self { provider, map: toml::from_str(&map).unwrap(), clock, proxy, fake }
+        Self { provider, map: toml::from_str(map).unwrap(), clock, proxy, fake, ours }
+    }
+
+    /// The calls so far, by Google's names of the methods.
+    pub fn calls(&self) -> Vec<String> {
+        self.fake.requests().iter().map(|request| request["method"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The bindings of both buckets, those of grantd's pool or the others.
     fn bindings(&self, ours: bool) -> String {
         let all = ["alpha", "beta"].map(|bucket| self.fake.bindings(bucket));
         let all = all.iter().flatten().map(ToString::to_string);
-        all.filter(|binding| binding.contains("/workloadIdentityPools/") == ours).collect::<Vec<_>>().join("\n")
+        all.filter(|binding| binding.contains(self.ours) == ours).collect::<Vec<_>>().join("\n")
     }
 }
 

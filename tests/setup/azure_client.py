@@ -12,6 +12,11 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import ClientAssertionCredential
 from azure.mgmt.authorization import AuthorizationManagementClient
 from azure.mgmt.authorization.models import RoleAssignmentCreateParameters
+from azure.mgmt.authorization.v2020_10_01.models import (
+    RoleAssignmentScheduleRequest,
+    RoleAssignmentScheduleRequestPropertiesScheduleInfo,
+    RoleAssignmentScheduleRequestPropertiesScheduleInfoExpiration,
+)
 from azure.storage.blob import BlobClient
 
 
@@ -37,13 +42,15 @@ def identity(step):
 
 
 base = credential(told["base"], told["base_assertion"])
-arm = AuthorizationManagementClient(
+client = AuthorizationManagementClient(
     base,
     told["subscription"],
     base_url=told["url"],
     credential_scopes=["https://management.azure.com/.default"],
     retry_total=0,
-).role_assignments
+)
+arm = client.role_assignments
+schedules, instances = client.role_assignment_schedule_requests, client.role_assignment_schedule_instances
 slot = credential(told["slot"], told["slot_assertion"])
 blob = BlobClient(
     told["url"] + "/blob/store", told["container"].rsplit("/", 1)[1], "hello.txt", credential=slot, retry_total=0
@@ -71,6 +78,31 @@ def listed():
     return [one.name for one in found]
 
 
+def asked(kind, end=None):
+    """A schedule request: an assignment until `end`, or the end of one."""
+    expiration = RoleAssignmentScheduleRequestPropertiesScheduleInfoExpiration(type="AfterDateTime", end_date_time=end)
+    info = RoleAssignmentScheduleRequestPropertiesScheduleInfo(start_date_time=told["start"], expiration=expiration)
+    return RoleAssignmentScheduleRequest(
+        role_definition_id=told["role"],
+        principal_id=told["principal"],
+        request_type=kind,
+        justification=told["description"],
+        schedule_info=info if end else None,
+        condition=told["condition"] if end else None,
+        condition_version="2.0" if end else None,
+    )
+
+
+def stand():
+    found = instances.list_for_scope(told["subscription_scope"], filter="principalId eq '%s'" % told["principal"])
+    return [one.origin_role_assignment_id for one in found]
+
+
+def requested():
+    found = schedules.list_for_scope(told["subscription_scope"], filter="principalId eq '%s'" % told["principal"])
+    return [one.name for one in found]
+
+
 print(
     json.dumps(
         {
@@ -89,6 +121,18 @@ print(
             "deleted_again": outcome(lambda: arm.delete(scope, name)),
             "gone": outcome(lambda: arm.get(scope, name)),
             "after": outcome(read),
+            "pim_too_short": outcome(lambda: schedules.create(scope, name, asked("AdminAssign", told["too_soon"])).status),
+            "pim_asked": outcome(lambda: schedules.create(scope, name, asked("AdminAssign", told["end"])).status),
+            "pim_asked_again": outcome(lambda: schedules.create(scope, other, asked("AdminAssign", told["end"])).status),
+            "pim_same_name": outcome(lambda: schedules.create(scope, name, asked("AdminAssign", told["end"])).status),
+            "pim_get": outcome(lambda: schedules.get(scope, name).justification),
+            "pim_listed": outcome(requested),
+            "pim_stands": len(outcome(stand)),
+            "pim_read": outcome(read),
+            "pim_too_early": outcome(lambda: schedules.create(scope, other, asked("AdminRemove")).status),
+            "pim_deleted": outcome(lambda: arm.delete_by_id(stand()[0]) and None),
+            "pim_nothing": outcome(lambda: schedules.create(scope, other, asked("AdminRemove")).status),
+            "pim_over": outcome(read),
         }
     )
 )

@@ -120,7 +120,7 @@ pub async fn p3_access_ends_when_its_time_is_up(stage: &dyn Stage) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        Ending::Daemon { outlives } => {
+        Ending::Daemon { outlives } | Ending::Backed { outlives, .. } => {
             assert!(outlives > 0, "nothing is taken away at once");
             deny(stage, &[&held]).await;
             refused(stage, &issued.credential, &one).await;

@@ -22,7 +22,7 @@ const DEFINITIONS: &str = "/providers/Microsoft.Authorization/roleDefinitions/";
 pub(super) struct Refusal(u16, &'static str, String);
 
 impl Refusal {
-    fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self(status, code, message.into())
     }
 }
@@ -57,13 +57,17 @@ impl Fake {
                     "The api-version query parameter is required.",
                 ));
             }
-            Some("2022-04-01") => {}
+            Some("2022-04-01") if !scheduled(path) => {}
+            Some("2020-10-01") if scheduled(path) => {}
             Some(other) => {
                 let text = format!("No registered resource provider found for API version '{other}'.");
                 return Err(Refusal::new(400, "InvalidApiVersionParameter", text));
             }
         }
         let mut state = self.state();
+        if let Some(answered) = self.schedules(&mut state, caller, path, call) {
+            return answered;
+        }
         if let Some(scope) = path.strip_suffix(PERMISSIONS) {
             return self.permissions(&state, caller, scope);
         }
@@ -93,7 +97,7 @@ impl Fake {
         }
     }
 
-    fn may(
+    pub(super) fn may(
         &self,
         state: &State,
         caller: Uuid,
@@ -101,7 +105,8 @@ impl Fake {
         scope: &str,
         attributes: &[(&str, &str, String)],
     ) -> Result<(), Refusal> {
-        let question = Question { principal: caller, action, data: false, scope, attributes, now: self.elapsed() };
+        let (now, suboperation) = (self.elapsed(), None);
+        let question = Question { principal: caller, action, data: false, suboperation, scope, attributes, now };
         if allowed(&question, &state.roles, &state.assignments) {
             return Ok(());
         }
@@ -112,7 +117,7 @@ impl Fake {
         Err(Refusal::new(403, "AuthorizationFailed", text))
     }
 
-    fn must_exist(&self, state: &State, scope: &str) -> Result<(), Refusal> {
+    pub(super) fn must_exist(&self, state: &State, scope: &str) -> Result<(), Refusal> {
         let subscription = scope.split('/').nth(2).unwrap_or_default();
         if !self.settings.subscriptions.iter().any(|one| one.to_string().eq_ignore_ascii_case(subscription)) {
             let text = format!("The subscription '{subscription}' could not be found.");
@@ -312,6 +317,7 @@ impl Fake {
             description: text("description")?,
             felt_from: now + state.effect_delay,
             felt_until: None,
+            ends: f64::INFINITY,
         })
     }
 
@@ -329,6 +335,11 @@ impl Fake {
         }
         Ok((200, found.shown()))
     }
+}
+
+/// Whether it is about Privileged Identity Management, which has a version of its own.
+fn scheduled(path: &str) -> bool {
+    path.contains("/Microsoft.Authorization/roleAssignmentSchedule")
 }
 
 /// What a condition of delegation can speak of (Azure RBAC, "Authorization actions and attributes").

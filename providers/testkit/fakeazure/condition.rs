@@ -11,6 +11,8 @@ pub(crate) enum Condition {
     Not(Box<Condition>),
     /// `ActionMatches{'...'}`.
     Action(String),
+    /// `SubOperationMatches{'...'}`.
+    Suboperation(String),
     /// `Exists @Source[name]`.
     Exists(String),
     /// `@Source[name] Operator value`.
@@ -25,6 +27,8 @@ pub(crate) enum Condition {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
     pub(crate) action: String,
+    /// Which of the action's operations, where it has several.
+    pub(crate) suboperation: Option<String>,
     /// By `@Source[name]`, lowercase.
     pub(crate) attributes: BTreeMap<String, String>,
 }
@@ -62,6 +66,7 @@ impl Condition {
             Self::Or(left, right) => left.holds(facts) || right.holds(facts),
             Self::Not(inner) => !inner.holds(facts),
             Self::Action(pattern) => matches(&pattern.to_lowercase(), &facts.action.to_lowercase()),
+            Self::Suboperation(name) => facts.suboperation.as_ref() == Some(name),
             Self::Exists(attribute) => facts.attributes.contains_key(attribute),
             Self::Compare { attribute, operator, values } => {
                 let Some(found) = facts.attributes.get(attribute) else { return false };
@@ -178,6 +183,16 @@ impl<'a> Parser<'a> {
                 self.need("}")?;
                 Ok(Condition::Action(action))
             }
+            "SubOperationMatches" => {
+                self.need("{")?;
+                let name = self.quoted()?;
+                self.need("}")?;
+                if name == "Blob.List" {
+                    Ok(Condition::Suboperation(name))
+                } else {
+                    Err(format!("{name:?} is no suboperation"))
+                }
+            }
             "Exists" => Ok(Condition::Exists(self.attribute()?)),
             other => Err(format!("{other:?} is no function")),
         }
@@ -245,7 +260,8 @@ mod tests {
 
     fn path(of: &str) -> Facts {
         let name = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs:path";
-        Facts { action: READ.to_owned(), attributes: BTreeMap::from([(attribute("Resource", name), of.to_owned())]) }
+        let attributes = BTreeMap::from([(attribute("Resource", name), of.to_owned())]);
+        Facts { action: READ.to_owned(), suboperation: None, attributes }
     }
 
     #[test]

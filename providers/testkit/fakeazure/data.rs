@@ -11,10 +11,12 @@ use crate::serve::{Call, Reply};
 
 const READ_BLOB: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read";
 const BLOB_PATH: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs:path";
+const BLOB_PREFIX: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs:prefix";
+const CONTAINER_NAME: &str = "Microsoft.Storage/storageAccounts/blobServices/containers:name";
 const READ_SECRET: &str = "Microsoft.KeyVault/vaults/secrets/getSecret/action";
 
 impl Fake {
-    /// `GET /blob/{account}/{container}/{blob}`.
+    /// `GET /blob/{account}/{container}/{blob}`, and `?restype=container&comp=list` of a container.
     pub(super) fn blob(&self, call: &Call, path: &str) -> Reply {
         let refuse = |status: u16, code: &'static str| {
             let body = format!(
@@ -42,7 +44,10 @@ impl Fake {
         };
         let mut parts = path.splitn(3, '/');
         let (account, container, name) = (parts.next(), parts.next(), parts.next());
-        let (Some(account), Some(container), Some(name)) = (account, container, name) else {
+        let query = self.query(call);
+        let asked = |name: &str, value: &str| query.get(name).is_some_and(|given| given == value);
+        let lists = name.is_none_or(str::is_empty) && asked("restype", "container") && asked("comp", "list");
+        let (Some(account), Some(container), Some(name)) = (account, container, name.or(lists.then_some(""))) else {
             return refuse(400, "InvalidUri");
         };
         let state = self.state();
@@ -50,11 +55,34 @@ impl Fake {
         let Some(scope) = state.resources.iter().find(|one| one.ends_with(&tail)) else {
             return refuse(404, "ContainerNotFound");
         };
-        let attributes = [("Resource", BLOB_PATH, name.to_owned())];
-        let question =
-            Question { principal, action: READ_BLOB, data: true, scope, attributes: &attributes, now: self.elapsed() };
+        let prefix = query.get("prefix").cloned().unwrap_or_default();
+        let mut attributes = vec![("Resource", CONTAINER_NAME, container.to_owned())];
+        match lists {
+            true if prefix.is_empty() => {}
+            true => attributes.push(("Request", BLOB_PREFIX, prefix.clone())),
+            false => attributes.push(("Resource", BLOB_PATH, name.to_owned())),
+        }
+        let question = Question {
+            principal,
+            action: READ_BLOB,
+            data: true,
+            suboperation: lists.then_some("Blob.List"),
+            scope,
+            attributes: &attributes,
+            now: self.elapsed(),
+        };
         if !allowed(&question, &state.roles, &state.assignments) {
             return refuse(403, "AuthorizationPermissionMismatch");
+        }
+        if lists {
+            let below = format!("{account}/{container}/{prefix}");
+            let inside = state.blobs.keys().filter(|key| key.starts_with(&below));
+            let names = inside.filter_map(|key| key.splitn(3, '/').nth(2));
+            let shown: String = names.map(|name| format!("<Blob><Name>{name}</Name></Blob>")).collect();
+            let text = format!(
+                "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>{shown}</Blobs><NextMarker/></EnumerationResults>"
+            );
+            return Reply::of(StatusCode::OK, "application/xml", text);
         }
         match state.blobs.get(&format!("{account}/{container}/{name}")) {
             Some(content) => found(content, header("x-ms-range").or_else(|| header("range"))),
@@ -80,8 +108,9 @@ impl Fake {
         let Some(scope) = state.resources.iter().find(|one| one.ends_with(&tail)) else {
             return refuse(403, "Forbidden", "ForbiddenByRbac");
         };
+        let now = self.elapsed();
         let question =
-            Question { principal, action: READ_SECRET, data: true, scope, attributes: &[], now: self.elapsed() };
+            Question { principal, action: READ_SECRET, data: true, suboperation: None, scope, attributes: &[], now };
         if !allowed(&question, &state.roles, &state.assignments) {
             return refuse(403, "Forbidden", "ForbiddenByRbac");
         }

@@ -128,7 +128,8 @@ impl Fake {
         if text("aud") != EXCHANGE {
             return refuse(700_212, "No matching federated identity record found for presented assertion audience.");
         }
-        let trusted: Vec<_> = application.federated.iter().filter(|one| one.issuer == issuer).collect();
+        let federated = self.state().federated.get(&application.client_id).cloned().unwrap_or_default();
+        let trusted: Vec<_> = federated.iter().filter(|one| one.issuer == issuer).collect();
         if trusted.is_empty() {
             return refuse(700_211, "No matching federated identity record found for presented assertion issuer.");
         }

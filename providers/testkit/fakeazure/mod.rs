@@ -6,6 +6,7 @@ mod cluster;
 mod condition;
 mod data;
 mod entra;
+mod pim;
 mod roles;
 mod sample;
 #[cfg(test)]
@@ -120,6 +121,12 @@ struct State {
     key_sets: BTreeMap<String, Value>,
     /// Where an issuer's documents are served, in place of a key set that is known.
     served: BTreeMap<String, PathBuf>,
+    /// Schedule requests that were let through.
+    schedules: Vec<pim::FakeRequest>,
+    /// Whether the tenant has the licence for Privileged Identity Management.
+    licensed: bool,
+    /// The federated credentials of each application, by its id.
+    federated: BTreeMap<Uuid, Vec<FakeFederation>>,
 }
 
 impl State {
@@ -143,6 +150,8 @@ struct Fake {
     started: Timestamp,
     signer: TestIssuer,
     state: Mutex<State>,
+    /// How far the clock of assignments is put forward, in seconds.
+    forward: Mutex<f64>,
     url: OnceLock<String>,
 }
 
@@ -189,6 +198,9 @@ impl FakeAzure {
             wrong_principal: None,
             key_sets: settings.key_sets.clone(),
             served: BTreeMap::new(),
+            schedules: Vec::new(),
+            licensed: true,
+            federated: settings.applications.iter().map(|one| (one.client_id, one.federated.clone())).collect(),
         };
         let fake = Arc::new(Fake {
             settings,
@@ -196,6 +208,7 @@ impl FakeAzure {
             clock,
             signer: TestIssuer::new("https://sts.windows.net/"),
             state: Mutex::new(state),
+            forward: Mutex::new(0.0),
             url: OnceLock::new(),
         });
         let server = Server::start_tls("fakeazure", address, Arc::clone(&fake), authority.server_config()?)?;
@@ -223,6 +236,12 @@ impl FakeAzure {
         state.assignments.iter().filter(|one| one.principal == principal && one.felt_until.is_none()).cloned().collect()
     }
 
+    /// Why each role assignment was asked for that stands because of a schedule request.
+    #[must_use]
+    pub fn justified(&self) -> Vec<String> {
+        self.fake.state().justified()
+    }
+
     /// Assigns a role by another hand.
     pub fn assign(&self, scope: &str, role: Uuid, principal: Uuid, description: Option<&str>) -> String {
         let mut state = self.fake.state();
@@ -232,6 +251,61 @@ impl FakeAzure {
         let id = made.id.clone();
         state.assignments.push(made);
         id
+    }
+
+    /// Assigns a role on a condition by another hand.
+    ///
+    /// # Errors
+    /// The condition is not in the language, the role or the principal does not exist, or it is assigned already.
+    pub fn assign_on(&self, scope: &str, role: Uuid, principal: Uuid, condition: Option<&str>) -> Result<(), String> {
+        condition.map(condition::Condition::parse).transpose()?;
+        let mut state = self.fake.state();
+        if !state.roles.iter().any(|one| one.id == role) {
+            return Err(format!("there is no role {role}"));
+        }
+        if !self.fake.settings.applications.iter().any(|one| one.object_id == principal) {
+            return Err(format!("there is no principal {principal}"));
+        }
+        let twin = |one: &FakeAssignment| one.scope == scope && one.role == role && one.principal == principal;
+        if state.assignments.iter().any(|one| one.felt_until.is_none() && twin(one)) {
+            return Err(format!("{role} is assigned to {principal} on {scope} already"));
+        }
+        let name = Uuid::from_u128(0xf0e + u128::try_from(state.assignments.len()).unwrap_or_default());
+        state.assignments.push(assignment(scope, role, principal, condition.map(str::to_owned), name));
+        Ok(())
+    }
+
+    /// Takes every right of a principal away.
+    pub fn strip(&self, principal: Uuid) {
+        self.fake.state().assignments.retain(|one| one.principal != principal);
+    }
+
+    /// Defines a role of the tenant's own.
+    ///
+    /// # Errors
+    /// It exists already, by its id or its name.
+    pub fn define(&self, role: FakeRoleDefinition) -> Result<(), String> {
+        let mut state = self.fake.state();
+        if state.roles.iter().any(|one| one.id == role.id || one.name == role.name) {
+            return Err(format!("role {} or {} is defined already", role.id, role.name));
+        }
+        state.roles.push(role);
+        Ok(())
+    }
+
+    /// From now on, an application takes the word of these and of nobody else.
+    ///
+    /// # Errors
+    /// There is no such application, or it would have more than 20 federated credentials.
+    pub fn trust(&self, client_id: Uuid, federated: &[FakeFederation]) -> Result<(), String> {
+        let mut state = self.fake.state();
+        let known =
+            state.federated.get_mut(&client_id).ok_or_else(|| format!("there is no application {client_id}"))?;
+        if federated.len() > 20 {
+            return Err("an application has at most 20 federated credentials".to_owned());
+        }
+        *known = federated.to_vec();
+        Ok(())
     }
 
     /// Removes an assignment by another hand.
@@ -259,6 +333,16 @@ impl FakeAzure {
     /// From now on, role assignments are felt so much later than they are made and removed.
     pub fn delay_effect(&self, by: Duration) {
         self.fake.state().effect_delay = by.as_secs_f64();
+    }
+
+    /// Puts the clock forward: what ends by itself ends.
+    pub fn forward(&self, by: Duration) {
+        *self.fake.forward.lock().unwrap_or_else(PoisonError::into_inner) += by.as_secs_f64();
+    }
+
+    /// From now on, the tenant has no licence for Privileged Identity Management.
+    pub fn unlicense(&self) {
+        self.fake.state().licensed = false;
     }
 
     /// From now on, tokens live so many seconds.
@@ -299,6 +383,7 @@ fn assignment(scope: &str, role: Uuid, principal: Uuid, condition: Option<String
         description: None,
         felt_from: 0.0,
         felt_until: None,
+        ends: f64::INFINITY,
     }
 }
 
@@ -376,7 +461,13 @@ impl Fake {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, delay) = (self.elapsed(), state.effect_delay);
+        // What ended by itself is removed, and that is felt as late as any removal.
+        for one in state.assignments.iter_mut().filter(|one| one.felt_until.is_none() && one.ends <= now) {
+            one.felt_until = Some(one.ends + delay);
+        }
+        state
     }
 
     fn base_url(&self) -> String {
@@ -387,9 +478,16 @@ impl Fake {
         self.clock.now().as_second()
     }
 
+    /// The moment that schedules are reckoned by.
+    fn moment(&self) -> Timestamp {
+        let since = jiff::SignedDuration::from_secs_f64(self.elapsed());
+        self.started.checked_add(since).unwrap_or(self.started)
+    }
+
     /// Seconds since the start.
     fn elapsed(&self) -> f64 {
-        self.clock.now().duration_since(self.started).as_secs_f64()
+        *self.forward.lock().unwrap_or_else(PoisonError::into_inner)
+            + self.clock.now().duration_since(self.started).as_secs_f64()
     }
 
     fn token_lifetime(&self) -> i64 {

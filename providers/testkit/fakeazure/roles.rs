@@ -88,6 +88,8 @@ pub struct FakeAssignment {
     pub(super) felt_from: f64,
     /// Until when it is felt, once it was removed.
     pub(super) felt_until: Option<f64>,
+    /// When it ends by itself, in seconds since the fake started.
+    pub(super) ends: f64,
 }
 
 impl FakeAssignment {
@@ -140,6 +142,8 @@ pub(super) struct Question<'a> {
     pub(super) principal: Uuid,
     pub(super) action: &'a str,
     pub(super) data: bool,
+    /// Which of the action's operations, where it has several.
+    pub(super) suboperation: Option<&'a str>,
     pub(super) scope: &'a str,
     pub(super) attributes: &'a [(&'a str, &'a str, String)],
     pub(super) now: f64,
@@ -149,6 +153,7 @@ pub(super) struct Question<'a> {
 pub(super) fn allowed(question: &Question<'_>, roles: &[FakeRoleDefinition], assignments: &[FakeAssignment]) -> bool {
     let facts = Facts {
         action: question.action.to_owned(),
+        suboperation: question.suboperation.map(str::to_owned),
         attributes: question
             .attributes
             .iter()

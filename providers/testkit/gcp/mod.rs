@@ -82,7 +82,7 @@ impl FakeGoogle {
     /// # Errors
     /// As [`FakeGoogle::start`].
     pub fn with_account(signer: &Signer) -> io::Result<Self> {
-        Self::trusting(&json!({ "issuer": signer.issuer_url(), "jwks": signer.jwks() }))
+        Self::trusting(&Self::provider(signer.issuer_url(), &signer.jwks()))
     }
 
     /// The same with a pool that trusts the issuer `url`, and looks up what that publishes in `directory`, as `grantctl
@@ -91,13 +91,13 @@ impl FakeGoogle {
     /// # Errors
     /// As [`FakeGoogle::start`].
     pub fn with_account_of(url: &str, directory: &Path) -> io::Result<Self> {
-        Self::trusting(&json!({ "issuer": url, "jwks_file": directory.join(".well-known/jwks.json") }))
+        let mut provider = Self::provider(url, &Value::Null);
+        provider["jwks_file"] = json!(directory.join(".well-known/jwks.json"));
+        Self::trusting(&provider)
     }
 
-    fn trusting(issuer: &Value) -> io::Result<Self> {
+    fn trusting(provider: &Value) -> io::Result<Self> {
         let fake = Self::start()?;
-        let mut provider = issuer.clone();
-        provider["subjects"] = json!("grantd|lease-[a-z2-7]{26}");
         let bucket = |name: &str| format!("//storage.googleapis.com/projects/_/buckets/{name}");
         let role = format!("projects/{}/roles/grantd_admin", Self::PROJECT);
         let reader = format!("projects/{}/roles/grantd_reader", Self::PROJECT);
@@ -114,6 +114,7 @@ impl FakeGoogle {
                     'roles/secretmanager.secretAccessor', 'roles/pubsub.subscriber'])";
         fake.control("setup", &json!({
             "providers": { Self::audience(): provider },
+            "numbers": { Self::NUMBER: Self::PROJECT },
             "roles": {
                 role.as_str(): [
                     "storage.buckets.setIamPolicy", "secretmanager.secrets.setIamPolicy", "pubsub.subscriptions.setIamPolicy",
@@ -122,7 +123,8 @@ impl FakeGoogle {
                 reader.as_str(): [
                     "storage.buckets.getIamPolicy", "secretmanager.secrets.getIamPolicy",
                     "pubsub.subscriptions.getIamPolicy", "resourcemanager.projects.getIamPolicy",
-                    "cloudasset.assets.searchAllIamPolicies",
+                    "cloudasset.assets.searchAllIamPolicies", "iam.workloadIdentityPoolProviders.get",
+                    "iam.workloadIdentityPoolProviders.list",
                 ],
             },
             "policies": {
@@ -159,6 +161,19 @@ impl FakeGoogle {
     pub fn audience() -> String {
         let number = Self::NUMBER;
         format!("//iam.googleapis.com/projects/{number}/locations/global/workloadIdentityPools/grantd/providers/grantd")
+    }
+
+    /// A provider that takes an issuer's word for the daemon and for leases, in the words of the IAM API.
+    #[must_use]
+    pub fn provider(issuer: &str, jwks: &Value) -> Value {
+        json!({
+            "issuer": issuer,
+            "jwks": jwks,
+            "attributeMapping": { "google.subject": "assertion.sub" },
+            "attributeCondition": format!(
+                "assertion.sub == '{}' || assertion.sub.matches('^lease-[a-z2-7]{{26}}$')", Self::SUBJECT
+            ),
+        })
     }
 
     /// A principal of the pool.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grantd_model::{Actor, LeaseId, Propagation, PropagationSample};
-use grantd_provider_api::{Capabilities, Cloud};
+use grantd_provider_api::{Capabilities, Cloud, Ending, Plan};
 use serde_json::{Value, json};
 
 use super::{Broker, BrokerError, draft};
@@ -41,6 +41,14 @@ impl Broker {
     pub fn reckoned(&self, cloud: Cloud, account: &str) -> Option<Capabilities> {
         let capabilities = self.provider(cloud).ok()?.capabilities(account).ok()?;
         Some(self.with_measured(cloud, account, capabilities))
+    }
+
+    /// What ends access under a plan, as late as it was measured to be where that is later than the plan says.
+    pub(super) fn ending_of(&self, plan: &Plan) -> Ending {
+        let slowest = self.measured(plan.cloud, &plan.account).map(|measured| measured.slowest());
+        let seconds =
+            slowest.map_or(0, |slowest| slowest.as_secs().saturating_add(u64::from(slowest.subsec_nanos() > 0)));
+        plan.ending.at_least(seconds)
     }
 
     /// Keeps a measurement together with its record, and goes by it from now on.

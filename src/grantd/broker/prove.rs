@@ -29,11 +29,12 @@ const POLL: Duration = Duration::from_millis(250);
 /// How many refusals in a row count: one front of a cloud may know before the others do.
 const REFUSALS: u32 = 3;
 
-/// How long a new session may take until it works.
+/// How long a new session may take at least until it works: more where the cloud needs more to spread a change.
 const BIRTH: Duration = Duration::from_secs(20);
 
-/// The shortest and the longest life of the two sessions.
-const TTL: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(900));
+/// The shortest and the longest life of the two sessions. The longest is what the shipped policy allows, and a cloud that
+/// takes half an hour to spread a change needs it.
+const TTL: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(3_300));
 
 /// How long before the end of a session its refusal proves nothing any more: it may be the end that refuses.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -179,7 +180,8 @@ impl Broker {
         let provider = self.provider(cloud)?;
         let capabilities = self.with_measured(cloud, &account, provider.capabilities(&account)?);
         let worst = capabilities.worst_propagation.saturating_mul(2).saturating_add(Duration::from_secs(60));
-        let ttl = worst.clamp(TTL.0, TTL.1);
+        let ttl = worst.clamp(TTL.0, TTL.1.min(capabilities.max_ttl).max(TTL.0));
+        let birth = capabilities.worst_propagation.clamp(BIRTH, (ttl / 2).max(BIRTH));
         let first = self.own_session(doctor, &need, ttl, grants).await?;
         let second = self.own_session(doctor, &need, ttl, grants).await?;
         say(format!(
@@ -187,11 +189,11 @@ impl Broker {
             first.lease.id, second.lease.id, need.capability, need.resource
         ));
         if first.lease.scope != second.lease.scope {
-            say("they are revoked in different documents, so the second is no close neighbour".to_owned());
+            say("they are revoked in different places, so the second is no close neighbour".to_owned());
         }
         let action = provider.harmless(&need.plan).unwrap_or_default();
         for session in [&first, &second] {
-            self.wait_until_it_works(provider.as_ref(), &need, session, &action).await?;
+            self.wait_until_it_works(provider.as_ref(), &need, session, (&action, birth)).await?;
         }
         say(format!("both may {action}"));
         let decided = self.now();
@@ -211,7 +213,7 @@ impl Broker {
         say(format!("refused after {felt:?}"));
         if provider.try_session(&need.plan, &second.credential).await? != Trial::Allowed {
             return Err(BrokerError::State(format!(
-                "{} was refused although only {} was revoked: revocation does not work as it must, look at the boundary",
+                "{} was refused although only {} was revoked: revocation does not work as it must, look with grantctl doctor",
                 second.lease.id, first.lease.id
             )));
         }
@@ -268,7 +270,7 @@ impl Broker {
         provider: &dyn Provider,
         need: &Need,
         session: &Vended,
-        action: &str,
+        (action, birth): (&str, Duration),
     ) -> Result<(), BrokerError> {
         let begun = self.now();
         loop {
@@ -276,13 +278,14 @@ impl Broker {
             if matches!(seen, Ok(Trial::Allowed)) {
                 return Ok(());
             }
-            if between(begun, self.now()) >= BIRTH {
+            if between(begun, self.now()) >= birth {
                 return Err(match seen {
                     Err(error) => error.into(),
                     Ok(_) => BrokerError::State(format!(
-                        "a fresh session may not {action} on \"{}\", so nothing can be proved with it: do the roles \
-                         carry the rights that grantctl bootstrap prints?",
-                        need.resource
+                        "a fresh session may not {action} on \"{}\" after {} s, so nothing can be proved with it: is \
+                         the account set up as grantctl bootstrap prints it?",
+                        need.resource,
+                        birth.as_secs()
                     )),
                 });
             }
@@ -325,7 +328,7 @@ impl Broker {
         let more = last.map_or_else(String::new, |error| format!("; the last error was: {error}"));
         Err(BrokerError::State(format!(
             "{} was revoked and not refused in all its life: revocation does not reach it; look with grantctl doctor \
-             whether the boundary is attached to its role{more}",
+             what else lets it in, such as a role without its boundary or a right of its identity's own{more}",
             session.lease.id
         )))
     }

@@ -138,6 +138,7 @@ impl Broker {
             resource,
             facts: Facts {
                 approvals: approvals_today(&grant, &bundle.people, resource),
+                outlives_seconds: lease.ending.outlives(),
                 ..facts::of_issue(&grant.request, &grant.plan, ttl, &lease.anchor)
             },
         });

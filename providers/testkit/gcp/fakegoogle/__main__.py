@@ -42,7 +42,12 @@ class World:
         """What only tests may do."""
         iam = self.iam
         if what == "setup":
-            self.tokens.providers.update(given.get("providers", {}))
+            for audience, provider in given.get("providers", {}).items():
+                if not re.fullmatch(r"//iam\.googleapis\.com/projects/\d+/locations/global/workloadIdentityPools/[a-z0-9-]+/"
+                                    r"providers/[a-z0-9-]+", audience) or "google.subject" not in provider["attributeMapping"]:
+                    raise Refusal(400, f"{audience} is no provider")
+                self.tokens.providers[audience] = provider
+            iam.numbers.update(given.get("numbers", {}))
             iam.roles.update(given.get("roles", {}))
             iam.projects_of.update(given.get("projects_of", {}))
             for name, policy in given.get("policies", {}).items():
@@ -58,6 +63,17 @@ class World:
             return {}
         if what == "policy":
             return {"policy": iam.policies.get(given["name"])}
+        if what == "try_binding":
+            # What somebody could write: a binding added to a policy, under all of Google's checks, and taken back.
+            name, old = given["name"], iam.policies[given["name"]]
+            iam.writes = []
+            try:
+                iam.write(name, {**old, "version": 3, "bindings": old.get("bindings", []) + [given["binding"]]},
+                          (given["as"], None), name.startswith("//storage."))
+            except Refusal as refusal:
+                return {"status": refusal.status}
+            iam.put(name, old)
+            return {"status": 200}
         if what == "delete":
             iam.policies.pop(given["name"], None)
             iam.history.pop(given["name"], None)
@@ -78,6 +94,8 @@ class World:
             return self.tokens.impersonate(caller, parts[-1], body, stamp)
         if verb == "searchAllIamPolicies":
             return self.search(caller, parts, query)
+        if ".workloadIdentityPools.providers." in method.id:
+            return self.pool(verb, caller, parts)
         host = method.document["rootUrl"].removeprefix("https://").rstrip("/")
         if host == "storage.googleapis.com" and method.id.startswith("storage.objects."):
             return self.objects_of(verb, caller, parts, query)
@@ -108,6 +126,18 @@ class World:
             self.iam.authorise(caller, "storage.buckets.get", name)
             return {"kind": "storage#bucket", "name": parts[0], "id": parts[0]}
         raise Refusal(404, f"{method.id} is not played here")
+
+    def pool(self, verb, caller, parts):
+        """Providers of workload identity pools, to look at."""
+        pool = "//iam.googleapis.com/projects/{}/locations/{}/workloadIdentityPools/{}".format(*parts[:3])
+        self.iam.authorise(caller, f"iam.workloadIdentityPoolProviders.{verb}", pool)
+        if verb == "list":
+            found = [self.tokens.shown(one) for one in sorted(self.tokens.providers) if one.startswith(pool + "/")]
+            return {"workloadIdentityPoolProviders": found}
+        audience = f"{pool}/providers/{parts[3]}"
+        if verb != "get" or audience not in self.tokens.providers:
+            raise Refusal(404, f"{audience} does not exist")
+        return self.tokens.shown(audience)
 
     def name_of(self, host, method, parts):
         if host == "storage.googleapis.com":

@@ -59,3 +59,12 @@ def holds(condition, now, resource, attributes):
         return bool(program(condition["expression"]).evaluate(activation))
     except celpy.CELEvalError:
         return False
+
+
+def mapped(expression, claims):
+    """What a provider's mapping or condition makes of an assertion: text, or whether it holds."""
+    try:
+        value = program(expression).evaluate({"assertion": celpy.json_to_cel(claims)})
+    except celpy.CELEvalError:
+        return None
+    return bool(value) if isinstance(value, celtypes.BoolType) else str(value)

@@ -18,6 +18,8 @@ ROLES = {
     "roles/cloudkms.cryptoKeyDecrypter": ["cloudkms.cryptoKeyVersions.useToDecrypt"],
     "roles/iam.serviceAccountTokenCreator": ["iam.serviceAccounts.getAccessToken"],
     "roles/cloudasset.viewer": ["cloudasset.assets.searchAllIamPolicies"],
+    "roles/iam.workloadIdentityPoolViewer": ["iam.workloadIdentityPoolProviders.get",
+                                             "iam.workloadIdentityPoolProviders.list"],
 }
 MEMBER = re.compile(
     r"allUsers|allAuthenticatedUsers|(user|group):[^@\s]+@[^@\s]+|domain:[^@\s]+"
@@ -43,7 +45,7 @@ class Iam:
     def __init__(self, clock):
         self.clock, self.lock = clock, threading.RLock()
         self.policies, self.history, self.counter, self.writes, self.roles = {}, {}, 0, [], dict(ROLES)
-        self.projects_of, self.delay, self.allowed_members = {}, 0.0, None
+        self.projects_of, self.numbers, self.delay, self.allowed_members = {}, {}, 0.0, None
         self.unconditional = {"pubsub.googleapis.com", "artifactregistry.googleapis.com", "dns.googleapis.com"}
 
     def put(self, name, policy):
@@ -143,7 +145,7 @@ class Iam:
         project = self.projects_of.get(name)
         if not project:
             found = re.search(r"/projects/([^/_]+)", name)
-            project = found and found.group(1)
+            project = found and self.numbers.get(found.group(1), found.group(1))
         names = [name, f"//cloudresourcemanager.googleapis.com/projects/{project}"]
         for policy in map(self.effective, dict.fromkeys(names)):
             for binding in policy.get("bindings", []):

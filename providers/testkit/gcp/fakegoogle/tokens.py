@@ -101,7 +101,7 @@ class Tokens:
             raise Refusal(400, "Missing scope.", oauth="invalid_scope")
         claims = verified(body["subjectToken"], published(provider))
         now = self.clock()
-        accepted = provider.get("audiences") or ["https:" + audience, audience]
+        accepted = provider.get("allowedAudiences") or ["https:" + audience, audience]
 
         def no(text):
             raise Refusal(400, text, oauth="invalid_grant")
@@ -117,14 +117,26 @@ class Tokens:
             no("ID Token issued at a time in the future.")
         if claims["exp"] - claims["iat"] > 86400:
             no("The lifetime of the ID Token is more than 24 hours.")
-        subject = claims.get("sub", "")
+        if provider.get("disabled"):
+            no("The provider is disabled.")
+        subject = conditions.mapped(provider["attributeMapping"]["google.subject"], claims)
         if not subject or len(subject.encode()) > 127:
             no("The size of mapped attribute google.subject exceeds the 127 bytes limit.")
-        if provider.get("subjects") and not re.fullmatch(provider["subjects"], subject):
+        condition = provider.get("attributeCondition")
+        if condition and not conditions.mapped(condition, claims):
             raise Refusal(403, "The given credential is rejected by the attribute condition.", oauth="unauthorized_client")
         pool = audience.split("/providers/")[0]
         token = self.issue(f"principal:{pool}/subject/{subject}", 3600)
         return {"access_token": token, "issued_token_type": ACCESS, "token_type": "Bearer", "expires_in": 3600}
+
+    def shown(self, audience):
+        """A provider as IAM tells of it."""
+        provider = self.providers[audience]
+        known = {name: provider[name] for name in ("attributeMapping", "attributeCondition", "disabled") if provider.get(name)}
+        oidc = {"issuerUri": provider["issuer"]}
+        if provider.get("allowedAudiences"):
+            oidc["allowedAudiences"] = provider["allowedAudiences"]
+        return {"name": audience.removeprefix("//iam.googleapis.com/"), "state": "ACTIVE", **known, "oidc": oidc}
 
     def bound(self, body):
         try:
