@@ -25,7 +25,7 @@ pub struct Plan {
     /// What the cloud cannot express narrowly.
     pub widens: Vec<String>,
     /// What ends access when its time is up.
-    #[serde(default, skip_serializing_if = "Ending::is_exact")]
+    #[serde(default, skip_serializing_if = "Ending::is_cloud")]
     pub ending: Ending,
 }
 
@@ -41,20 +41,34 @@ pub enum Ending {
         /// How long after its time access may still be felt while the daemon runs, in seconds.
         outlives: u64,
     },
+    /// Whoever verifies the credential, by the end that is written in it. Nobody can take it back before that.
+    Verifier,
 }
 
 impl Ending {
-    /// Whether access ends to the second.
+    /// Whether the cloud ends access: what is so is not written down.
+    #[must_use]
+    pub fn is_cloud(&self) -> bool {
+        *self == Self::Cloud
+    }
+
+    /// Whether access ends to the second, whatever becomes of the daemon.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        *self == Self::Cloud
+        !matches!(self, Self::Daemon { .. })
+    }
+
+    /// Whether there is anybody who could refuse a session before its time.
+    #[must_use]
+    pub fn is_deniable(&self) -> bool {
+        *self != Self::Verifier
     }
 
     /// How long after its time access may still be felt while the daemon runs, in seconds.
     #[must_use]
     pub fn outlives(&self) -> u64 {
         match self {
-            Self::Cloud => 0,
+            Self::Cloud | Self::Verifier => 0,
             Self::Daemon { outlives } => *outlives,
         }
     }

@@ -18,10 +18,11 @@ const CATALOG: &str = "catalog.toml";
 const PEOPLE: &str = "people.toml";
 const POLICIES: &str = "policies";
 const ENTITLEMENTS: &str = "entitlements";
-const MAPS: [(&str, Cloud); 3] = [
+const MAPS: [(&str, Cloud); 4] = [
     ("entitlements/aws.toml", Cloud::Aws),
     ("entitlements/azure.toml", Cloud::Azure),
     ("entitlements/gcp.toml", Cloud::Gcp),
+    ("entitlements/oidc.toml", Cloud::Oidc),
 ];
 
 /// A policy bundle that can be decided by.
@@ -59,7 +60,7 @@ impl From<ConfigError> for BundleError {
 
 impl Bundle {
     /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml` and those of
-    /// `entitlements/{aws,azure,gcp}.toml` that are there.
+    /// `entitlements/{aws,azure,gcp,oidc}.toml` that are there.
     ///
     /// `read` gives a file's text and `list` the names in a directory; it is for them to refuse what the wrong people
     /// can write. `lookup` finds the uid of a user name.
