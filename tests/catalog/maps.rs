@@ -32,7 +32,7 @@ pub fn native(cloud: Cloud, capability: &str, name: &str) -> String {
             format!("{group}/{}/{name}", azure(kind))
         }
         Cloud::Gcp => format!("//{}/{name}", gcp(capability)),
-        Cloud::Oidc => format!("https://{name}.example.com"),
+        Cloud::Oidc => format!("https://services.example.com/{name}"),
     }
 }
 

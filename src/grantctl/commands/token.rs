@@ -46,8 +46,10 @@ async fn bare(context: &mut Context<'_>, what: Wanted) -> Result<(), Failure> {
 }
 
 async fn executable(context: &mut Context<'_>, what: Wanted) -> Result<(), Failure> {
-    let vended = vended(context, what).await?;
+    let mut vended = vended(context, what).await?;
     let asked = env::var(ASKED).ok();
+    // The libraries read standard error as part of the answer, so nothing is said there.
+    vended.notes.clear();
     hand_out(context, vended, |secret, grant| match secret {
         Secret::Token(token) => token.executable_json(asked.as_deref()),
         other => Err(OtherCloud { is: other.cloud(), wanted: Cloud::Oidc }.failure(grant, "token --format executable")),
