@@ -63,6 +63,8 @@ except google.auth.exceptions.GoogleAuthError as error:
 fn google(world: &World, fake: &FakeGoogle, file: &Path, more: &[(&str, &str)]) -> Value {
     let mut caller = world.alice().env("GRANTD_SOCKET", socket(world));
     caller = caller.env("GOOGLE_APPLICATION_CREDENTIALS", file.display().to_string());
+    // Otherwise the library asks Google for it, and not the fake.
+    caller = caller.env("GOOGLE_CLOUD_PROJECT", FakeGoogle::PROJECT);
     for (name, value) in more {
         caller = caller.env(name, *value);
     }
