@@ -33,7 +33,7 @@ pub(crate) fn examine(account: &AccountConfig, resources: &[ResourceRef]) -> Vec
                 native,
                 check,
                 Standing::Problem,
-                format!("the catalogue has it, and the account makes no tokens for it"),
+                "the catalogue has it, and the account makes no tokens for it",
                 "add it to audiences of the account, or take it out of the catalogue",
             ),
             (false, _) => Finding::bad(

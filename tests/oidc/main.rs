@@ -109,6 +109,12 @@ fn p4_a_token_that_is_taken_away_is_expiring_until_its_end_and_never_called_revo
     assert_eq!((&lease["state"], &lease["reason"]), (&json!("expiring"), &json!("revoked")));
     assert_eq!(lease["worst_case_until"], json!(taken.expiration.to_string()), "that is the truth until its end");
     assert!(lease["revocation"].is_null(), "{lease}");
+    let status = world.root().curl("GET", "/v1/status", None).body["revocation"].clone();
+    assert_eq!(
+        (&status["unconfirmed"], &status["oldest_requested_at"]),
+        (&json!(1), &Value::Null),
+        "and nobody is late"
+    );
     // That is no pessimism: whoever verifies it asks nobody.
     assert!(world.verified(&taken.token, BILLING)["claims"].is_object());
     let shown = world.root().grantctl(&["leases", "--all", "--ended"]);
