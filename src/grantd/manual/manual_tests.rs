@@ -293,6 +293,6 @@ fn the_example_of_a_cloud_in_the_settings_is_valid() {
     assert_eq!(oidc.longest().as_secs(), 300);
     assert!(tables.is_empty(), "{tables:?}");
     // The same by the daemon's own reading.
-    let settings = crate::config::Settings::parse(&example, &|_| None).unwrap();
+    let settings = crate::config::Settings::parse(&example, &|_| Some(0)).unwrap();
     assert_eq!(settings.oidc_issuer.unwrap().url, "https://tokens.example.com/jobs");
 }
