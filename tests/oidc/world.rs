@@ -211,7 +211,7 @@ impl World {
     }
 
     pub fn wait_for_lease(&self, id: &str, state: &str) {
-        eventually(&format!("{id} is {state}"), Duration::from_secs(20), || self.lease(id)["state"] == state);
+        eventually(&format!("{id} is {state}"), Duration::from_secs(60), || self.lease(id)["state"] == state);
     }
 
     pub fn audit(&self) -> Vec<Value> {
