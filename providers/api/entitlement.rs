@@ -29,6 +29,8 @@ pub enum Cloud {
     Azure,
     /// Google Cloud.
     Gcp,
+    /// No cloud: whoever takes tokens of the daemon's own for its audience.
+    Oidc,
 }
 
 impl fmt::Display for Cloud {
@@ -37,6 +39,7 @@ impl fmt::Display for Cloud {
             Self::Aws => "aws",
             Self::Azure => "azure",
             Self::Gcp => "gcp",
+            Self::Oidc => "oidc",
         })
     }
 }
@@ -118,7 +121,7 @@ pub struct ResourceRef {
     pub account: String,
     /// The resource type of the capability, e.g. `object-storage`.
     pub kind: String,
-    /// The exact native name: an ARN, an Azure resource ID, a GCP full resource name.
+    /// The exact native name: an ARN, an Azure resource ID, a GCP full resource name, the audience of a token.
     pub native: String,
 }
 

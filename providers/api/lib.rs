@@ -14,7 +14,7 @@ mod provider;
 mod secret;
 pub mod setting;
 
-pub use assertion::{Assertion, Assertions, NoAssertions};
+pub use assertion::{Assertion, Assertions, NoAssertions, Passport, Passports, Signed};
 pub use breaker::{BREAK_AFTER, Breaker, PAUSE, Purpose};
 pub use clock::{Clock, SystemClock};
 pub use doctor::{AccountNeeds, Finding, Need, Standing, Trial};
@@ -26,7 +26,7 @@ pub use error::{ErrorKind, Fault, ProviderError};
 pub use id::{Id, IdKind, IdSource, LeaseId, LeaseKind, ParseIdError, RandomIds};
 pub use plan::{Ending, Plan};
 pub use provider::{
-    AccountHealth, AzureToken, Capabilities, Confirmation, Credential, DenyEntry, DenyForm, DenyScope, IssueRequest,
-    Issued, Mark, Origin, Placement, Provider, RevokeReceipt, Target,
+    AccountHealth, AzureToken, Bearer, Capabilities, Confirmation, Credential, DenyEntry, DenyForm, DenyScope,
+    IssueRequest, Issued, Mark, Origin, Placement, Provider, RevokeReceipt, Target,
 };
 pub use secret::Secret;

@@ -25,7 +25,7 @@ pub struct Plan {
     /// What the cloud cannot express narrowly.
     pub widens: Vec<String>,
     /// What ends access when its time is up.
-    #[serde(default, skip_serializing_if = "Ending::is_exact")]
+    #[serde(default, skip_serializing_if = "Ending::is_cloud")]
     pub ending: Ending,
 }
 
@@ -48,20 +48,34 @@ pub enum Ending {
         /// How long after its time access may still be felt if the daemon is down, in seconds.
         without_daemon: u64,
     },
+    /// Whoever verifies the credential, by the end that is written in it. Nobody can take it back before that.
+    Verifier,
 }
 
 impl Ending {
-    /// Whether access ends to the second.
+    /// Whether the cloud ends access: what is so is not written down.
+    #[must_use]
+    pub fn is_cloud(&self) -> bool {
+        *self == Self::Cloud
+    }
+
+    /// Whether access ends to the second, whatever becomes of the daemon.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        *self == Self::Cloud
+        matches!(self, Self::Cloud | Self::Verifier)
+    }
+
+    /// Whether there is anybody who could refuse a session before its time.
+    #[must_use]
+    pub fn is_deniable(&self) -> bool {
+        *self != Self::Verifier
     }
 
     /// The same where it was measured that a removal can take so many seconds to be felt.
     #[must_use]
     pub fn at_least(mut self, seconds: u64) -> Self {
         match &mut self {
-            Self::Cloud => {}
+            Self::Cloud | Self::Verifier => {}
             Self::Daemon { outlives } => *outlives = seconds.max(*outlives),
             Self::Backed { outlives, without_daemon } => {
                 *without_daemon = without_daemon.saturating_add(seconds.saturating_sub(*outlives));
@@ -75,7 +89,7 @@ impl Ending {
     #[must_use]
     pub fn outlives(&self) -> u64 {
         match self {
-            Self::Cloud => 0,
+            Self::Cloud | Self::Verifier => 0,
             Self::Daemon { outlives } | Self::Backed { outlives, .. } => *outlives,
         }
     }

@@ -208,6 +208,23 @@ pub struct IssueRequest<'a> {
     pub tags: &'a [(String, String)],
     /// The source identity, where configuration allows it: the subject's name.
     pub source_identity: &'a str,
+    /// For whom and what it is, for credentials that say so.
+    pub bearer: Bearer<'a>,
+}
+
+/// For whom and what a session is. Never secret.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bearer<'a> {
+    /// The grant it is taken under.
+    pub grant: &'a str,
+    /// The catalogue's name of the resource.
+    pub resource: &'a str,
+    /// What kind of subject uses it, e.g. `pipeline`.
+    pub kind: &'a str,
+    /// The subject's configured name.
+    pub name: &'a str,
+    /// The piece of work, as the caller claims it: parts by name. Nobody has proved it.
+    pub task: &'a [(&'static str, &'a str)],
 }
 
 /// What is known of a session before it exists.
@@ -279,6 +296,17 @@ pub enum Credential {
         principal: String,
         /// The project of the resource.
         project: String,
+    },
+    /// A token that the daemon itself signed.
+    Token {
+        /// Secret.
+        token: Secret,
+        /// For whom it is.
+        audience: String,
+        /// The issuer's URL.
+        issuer: String,
+        /// About whom it is.
+        subject: String,
     },
 }
 

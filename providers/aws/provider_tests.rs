@@ -26,6 +26,7 @@ fn request<'a>(plan: &'a Plan) -> IssueRequest<'a> {
         access_until: "2026-11-21T12:05:00Z".parse().unwrap(),
         tags: &[],
         source_identity: "web",
+        bearer: grantd_provider_api::Bearer::default(),
     }
 }
 

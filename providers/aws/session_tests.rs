@@ -23,6 +23,7 @@ fn request<'a>(plan: &'a Plan, slug: &'a str, until: &str, tags: &'a [(String, S
         access_until: until.parse().unwrap(),
         tags,
         source_identity: "deploy-bot",
+        bearer: grantd_provider_api::Bearer::default(),
     }
 }
 

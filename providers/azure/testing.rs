@@ -238,5 +238,15 @@ pub(crate) fn request<'a>(lease: LeaseId, plan: &'a Plan, target: &'a str) -> Is
 pub(crate) fn request_for<'a>(lease: LeaseId, plan: &'a Plan, target: &'a str, seconds: i64) -> IssueRequest<'a> {
     let now = now();
     let access_until = now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
-    IssueRequest { lease, slug: "deploy", plan, target, now, access_until, tags: &[], source_identity: "deploy" }
+    IssueRequest {
+        lease,
+        slug: "deploy",
+        plan,
+        target,
+        now,
+        access_until,
+        tags: &[],
+        source_identity: "deploy",
+        bearer: grantd_provider_api::Bearer::default(),
+    }
 }

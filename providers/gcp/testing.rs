@@ -185,7 +185,17 @@ pub fn entry(lease: LeaseId, session_name: &str, target: &str) -> DenyEntry {
 
 pub fn request<'a>(plan: &'a Plan, target: &'a str, lease: LeaseId, now: Timestamp, seconds: i64) -> IssueRequest<'a> {
     let access_until = Timestamp::from_second(now.as_second() + seconds).unwrap();
-    IssueRequest { lease, slug: "deploy", plan, target, now, access_until, tags: &[], source_identity: "deploy" }
+    IssueRequest {
+        lease,
+        slug: "deploy",
+        plan,
+        target,
+        now,
+        access_until,
+        tags: &[],
+        source_identity: "deploy",
+        bearer: grantd_provider_api::Bearer::default(),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests need ids too")]

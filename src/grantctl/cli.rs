@@ -67,6 +67,8 @@ pub enum Command {
     KubectlToken(KubectlToken),
     /// Take a credential of Google Cloud and print its access token.
     GcpToken(GcpToken),
+    /// Take a token of the daemon's own, for an audience, and print it.
+    Token(Token),
     /// Have a client fetch its credentials from here, as far as it can be configured to.
     #[command(subcommand)]
     Configure(Configure),
@@ -300,13 +302,35 @@ pub struct GcpToken {
     pub what: Wanted,
 }
 
+/// Take a token of the daemon's own.
+#[derive(Debug, Args)]
+pub struct Token {
+    /// Under which grant, and for how long.
+    #[command(flatten)]
+    pub what: Wanted,
+    /// How to print it.
+    #[arg(long, value_enum, default_value = "bare")]
+    pub format: TokenFormat,
+}
+
+/// How to print a token of the daemon's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenFormat {
+    /// The token alone.
+    Bare,
+    /// As Google's libraries read it from a command (`credential_source.executable`). What went wrong is told in the answer,
+    /// and the exit code is 0.
+    Executable,
+}
+
 /// Have a client fetch its credentials from here.
 #[derive(Debug, Subcommand)]
 pub enum Configure {
     /// Write a profile for AWS clients: a section of ~/.aws/config, or of AWS_CONFIG_FILE.
     Aws(ConfigureAws),
-    /// Print how to start the clients of Google Cloud.
-    Gcp(ConfigureExec),
+    /// Print how to start the clients of Google Cloud; with --audience, write a credential file by which Google's libraries
+    /// start `grantctl token`.
+    Gcp(ConfigureGcp),
     /// Print how to start Azure's clients.
     Azure(ConfigureExec),
     /// Write a user for kubectl: a kubeconfig that is read beside that of the clusters.
@@ -330,6 +354,27 @@ pub struct ConfigureAws {
 /// How to start clients.
 #[derive(Debug, Args)]
 pub struct ConfigureExec {
+    /// What to write.
+    #[command(flatten)]
+    pub what: Written,
+}
+
+/// Google Cloud, for access tokens of a grant, or for tokens of the daemon's own that Google exchanges.
+#[derive(Debug, Args)]
+pub struct ConfigureGcp {
+    /// For a grant on tokens of the daemon's own: the provider of the workload identity pool that takes them, as
+    /// //iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER.
+    #[arg(long, value_name = "NAME")]
+    pub audience: Option<String>,
+    /// With --audience: act as this service account.
+    #[arg(long, value_name = "EMAIL", requires = "audience")]
+    pub service_account: Option<String>,
+    /// With --audience: where tokens are exchanged.
+    #[arg(long, value_name = "URL", default_value = "https://sts.googleapis.com/v1/token")]
+    pub token_url: String,
+    /// With --audience: write this file; ~/.config/grantd/gcp.json when left out.
+    #[arg(long, value_name = "PATH", requires = "audience")]
+    pub file: Option<PathBuf>,
     /// What to write.
     #[command(flatten)]
     pub what: Written,
@@ -450,6 +495,8 @@ pub enum CloudName {
     Azure,
     /// Google Cloud.
     Gcp,
+    /// Tokens of the daemon's own.
+    Oidc,
 }
 
 impl CloudName {
@@ -460,6 +507,7 @@ impl CloudName {
             Self::Aws => "aws",
             Self::Azure => "azure",
             Self::Gcp => "gcp",
+            Self::Oidc => "oidc",
         }
     }
 }

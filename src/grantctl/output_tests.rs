@@ -13,7 +13,7 @@ use grantd_wire::{Problem, ProblemKind};
 use crate::cli::Cli;
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::testserver::{Reply, SECRETS, TestServer, grant, lease, vended, vended_azure, vended_gcp};
+use crate::testserver::{Reply, SECRETS, TestServer, grant, lease, vended, vended_azure, vended_gcp, vended_token};
 use crate::{Context, run};
 
 /// How one command line went.
@@ -117,6 +117,12 @@ transcripts! {
     kubectl_token_no_audience: ["kubectl-token", "auto"] => [(200, reused_azure())];
     gcp_token: ["gcp-token", "grant-aaaa"] => [(201, vended_gcp())];
     gcp_token_other_cloud: ["gcp-token"] => [(200, reused_azure())];
+    token: ["token", "grant-aaaa", "--ttl", "5m"] => [(201, vended_token())];
+    token_executable: ["token", "--resource", "billing", "--format", "executable"] => [(201, vended_token())];
+    token_executable_denied: ["token", "--format", "executable"] => [(403, denied())];
+    token_executable_other_cloud: ["token", "--format", "executable"] => [(201, vended_gcp()), (200, lease())];
+    token_other_cloud: ["token"] => [(200, reused_azure())];
+    vend_token_env: ["vend", "auto", "--format", "env"] => [(201, vended_token())];
     vend_azure_env: ["vend", "auto", "--format", "env"] => [(201, vended_azure())];
     credential_process_denied: ["credential-process", "auto"] => [(403, denied())];
     attach: ["attach", "--pid", "4312"]

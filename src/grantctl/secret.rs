@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::forms::aws::Aws;
 use crate::forms::azure::Azure;
 use crate::forms::gcp::Gcp;
+use crate::forms::token::Token;
 
 /// Room for a credential, so that its buffer does not grow and leave copies behind. Tokens have no fixed size, and those
 /// of Azure come in numbers.
@@ -26,6 +27,8 @@ pub(crate) enum Secret {
     Azure(Azure),
     /// An access token of Google Cloud.
     Gcp(Gcp),
+    /// A token of the daemon's own.
+    Token(Token),
 }
 
 /// Whose clients read a form.
@@ -34,6 +37,8 @@ pub(crate) enum Cloud {
     Aws,
     Azure,
     Gcp,
+    /// No cloud: whoever takes tokens of the daemon's own.
+    Oidc,
 }
 
 /// A form of one cloud was asked of a credential of another.
@@ -51,6 +56,7 @@ impl fmt::Display for Cloud {
             Self::Aws => "AWS",
             Self::Azure => "Azure",
             Self::Gcp => "Google Cloud",
+            Self::Oidc => "tokens of grantd's own",
         })
     }
 }
@@ -62,10 +68,15 @@ impl OtherCloud {
         let one_shot = match is {
             Cloud::Aws => format!("grantctl credential-process {grant}"),
             Cloud::Azure | Cloud::Gcp => format!("grantctl vend {grant} --format env"),
+            Cloud::Oidc => format!("grantctl token {grant}"),
+        };
+        let what = match wanted {
+            Cloud::Oidc => wanted.to_string(),
+            of => format!("what clients of {of} read"),
         };
         let line = format!(
-            "{grant} is for {is}, and {command} hands out what clients of {wanted} read (next: grantctl exec --grant \
-             {grant} -- COMMAND, or {one_shot})"
+            "{grant} is for {is}, and {command} hands out {what} (next: grantctl exec --grant {grant} -- COMMAND, or \
+             {one_shot})"
         );
         Failure::new(Exit::Usage, line)
     }
@@ -89,6 +100,9 @@ impl From<CredentialBody> for Secret {
             CredentialBody::Gcp { access_token, principal, project, expiration } => {
                 Self::Gcp(Gcp { access_token: Zeroizing::new(access_token), principal, project, expiration })
             }
+            CredentialBody::Token { token, audience, issuer, subject, expiration } => {
+                Self::Token(Token { token: Zeroizing::new(token), audience, issuer, subject, expiration })
+            }
         }
     }
 }
@@ -105,6 +119,7 @@ impl Secret {
             Self::Aws(_) => Cloud::Aws,
             Self::Azure(_) => Cloud::Azure,
             Self::Gcp(_) => Cloud::Gcp,
+            Self::Token(_) => Cloud::Oidc,
         }
     }
 
@@ -122,6 +137,7 @@ impl Secret {
             Self::Aws(aws) => aws.variables(),
             Self::Azure(azure) => azure.variables(),
             Self::Gcp(gcp) => gcp.variables(),
+            Self::Token(token) => token.variables(),
         }
     }
 
@@ -132,6 +148,7 @@ impl Secret {
             Self::Aws(aws) => return aws.process_json(),
             Self::Azure(azure) => azure.document()?,
             Self::Gcp(gcp) => gcp.document()?,
+            Self::Token(token) => token.document()?,
         };
         bytes.push(b'\n');
         Ok(bytes)
@@ -141,7 +158,7 @@ impl Secret {
     pub(crate) fn region(&self) -> Option<&str> {
         match self {
             Self::Aws(aws) => aws.region.as_deref(),
-            Self::Azure(_) | Self::Gcp(_) => None,
+            Self::Azure(_) | Self::Gcp(_) | Self::Token(_) => None,
         }
     }
 
@@ -151,6 +168,7 @@ impl Secret {
             Self::Aws(aws) => &aws.expiration,
             Self::Azure(azure) => &azure.expiration,
             Self::Gcp(gcp) => &gcp.expiration,
+            Self::Token(token) => &token.expiration,
         }
     }
 

@@ -25,6 +25,11 @@ fn gcp() -> Secret {
         "expiration": "2026-11-22T09:05:00Z" }))
 }
 
+fn token() -> Secret {
+    secret(json!({ "type": "token", "token": "a.b.c", "audience": "https://billing", "issuer": "https://tokens",
+        "subject": "grantd:pipeline:deploy", "expiration": "2026-11-22T09:05:00Z" }))
+}
+
 #[test]
 fn lines_for_a_shell_are_those_that_the_clouds_tools_read() {
     assert_eq!(
@@ -37,6 +42,11 @@ fn lines_for_a_shell_are_those_that_the_clouds_tools_read() {
         *gcp().env("lease-b"),
         "export GOOGLE_OAUTH_ACCESS_TOKEN='ya29'\nexport CLOUDSDK_AUTH_ACCESS_TOKEN='ya29'\n\
          export GOOGLE_CLOUD_PROJECT='prj'\nexport CLOUDSDK_CORE_PROJECT='prj'\nexport GRANTD_LEASE='lease-b'\n"
+    );
+    assert_eq!(
+        *token().env("lease-b"),
+        "export GRANTD_TOKEN='a.b.c'\nexport GRANTD_TOKEN_AUDIENCE='https://billing'\n\
+         export GRANTD_TOKEN_EXPIRATION='2026-11-22T09:05:00Z'\nexport GRANTD_LEASE='lease-b'\n"
     );
     let azure = azure();
     let lines = azure.env("lease-b");
@@ -56,12 +66,13 @@ fn a_document_holds_all_there_is() {
     let read = |secret: Secret| serde_json::from_slice::<Value>(&secret.document().unwrap()).unwrap();
     assert_eq!(read(aws())["Version"], 1);
     assert_eq!(read(azure())["tokens"][1], json!({ "audience": "https://vault.azure.net/", "token": "jwt-2" }));
+    assert_eq!((&read(token())["token"], &read(token())["audience"]), (&json!("a.b.c"), &json!("https://billing")));
     assert_eq!((&read(gcp())["access_token"], &read(gcp())["project"]), (&json!("ya29"), &json!("prj")));
 }
 
 #[test]
 fn a_form_of_another_cloud_is_refused_with_cloud_grant_and_command() {
-    for (secret, cloud) in [(azure(), "Azure"), (gcp(), "Google Cloud")] {
+    for (secret, cloud) in [(azure(), "Azure"), (gcp(), "Google Cloud"), (token(), "tokens of grantd's own")] {
         let failure = secret.aws().err().unwrap().failure("grant-aaaa", "credential-process");
         let line = failure.line().unwrap();
         assert_eq!(failure.exit(), Exit::Usage);

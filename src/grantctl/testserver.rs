@@ -174,6 +174,17 @@ pub fn vended_gcp() -> Value {
     body
 }
 
+/// The same, a token of the daemon's own.
+#[allow(dead_code, reason = "shared by several tests, each of which uses some")]
+pub fn vended_token() -> Value {
+    let mut body = vended();
+    body["credential"] = json!({
+        "type": "token", "token": SECRETS[1], "audience": "https://billing.example.com", "issuer": "https://tokens.example.com",
+        "subject": "grantd:pipeline:deploy", "expiration": "2026-11-22T09:04:12Z",
+    });
+    body
+}
+
 /// The same of Azure, with tokens for two audiences.
 #[allow(dead_code, reason = "shared by several tests, each of which uses some")]
 pub fn vended_azure() -> Value {

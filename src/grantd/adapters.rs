@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use grantd::config::Settings;
-use grantd::issuer::{FEDERATION, Issuer};
+use grantd::issuer::{FEDERATION, Issuer, OIDC};
 use grantd::startup;
 use grantd::sys::files::Owners;
 use grantd_provider_api::{Assertions, Clock, Cloud, NoAssertions, Provider};
 use grantd_provider_aws::AwsProvider;
 use grantd_provider_azure::AzureProvider;
 use grantd_provider_gcp::GcpProvider;
+use grantd_provider_oidc::OidcProvider;
 use serde::de::DeserializeOwned;
 
 /// An adapter for each cloud that has a table in `grantd.toml`.
@@ -49,6 +50,15 @@ pub fn providers(
                 }
                 let gcp = GcpProvider::new(config, Arc::clone(clock), federation);
                 providers.insert(Cloud::Gcp, Arc::new(gcp.map_err(|error| error.to_string())?));
+            }
+            "oidc" => {
+                let Some(issuer) = issuers.iter().find(|issuer| issuer.name() == OIDC) else {
+                    return Err(
+                        "grantd.toml: [oidc] hands out tokens of an issuer of its own: add [oidc.issuer]".to_owned()
+                    );
+                };
+                let oidc = OidcProvider::new(parsed(table)?, Arc::<Issuer>::clone(issuer));
+                providers.insert(Cloud::Oidc, Arc::new(oidc.map_err(|error| error.to_string())?));
             }
             other => return Err(format!("grantd.toml: this version has no adapter for [{other}]: remove the table")),
         }

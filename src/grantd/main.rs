@@ -93,6 +93,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
     let Ready { settings, bundle, issuers, targets, providers, clock, owners, hardening, fds } = ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     issuers.iter().try_for_each(|issuer| issuer.open()).map_err(|error| error.to_string())?;
+    startup::keep_apart(&issuers)?;
     let store = SqliteStore::open(&settings.state_dir, &RandomIds).map_err(|error| error.to_string())?;
     let metrics = Metrics::new(Arc::clone(&clock));
     let notifier = Notifier::from_env();

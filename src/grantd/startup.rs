@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::api::Limits;
 use crate::broker::Broker;
 use crate::config::{self, LogFormat, LogSettings, Settings, SocketGroup};
-use crate::issuer::{FEDERATION, Ground, Issuer, LONGEST_ASSERTION};
+use crate::issuer::{FEDERATION, Ground, Issuer, LONGEST_ASSERTION, LONGEST_PASSPORT, OIDC};
 use crate::metrics::{self, Metrics};
 use crate::notify::Target;
 use crate::policy::Bundle;
@@ -44,8 +44,10 @@ pub fn read_settings(path: &Path, owners: &Owners) -> Result<Settings, String> {
     for target in &mut settings.notify {
         target.resolve(handed_over.as_deref()).map_err(|error| error.to_string())?;
     }
-    if let Some(issuer) = &mut settings.issuer {
-        issuer.resolve("issuer", handed_over.as_deref()).map_err(|error| error.to_string())?;
+    for (table, issuer) in [("issuer", &mut settings.issuer), ("oidc.issuer", &mut settings.oidc_issuer)] {
+        if let Some(issuer) = issuer {
+            issuer.resolve(table, handed_over.as_deref()).map_err(|error| error.to_string())?;
+        }
     }
     Ok(settings)
 }
@@ -62,8 +64,27 @@ pub fn issuers(settings: &Settings, owners: &Owners, clock: &Arc<dyn Clock>) -> 
         ids: Arc::new(RandomIds),
     };
     let federation = settings.issuer.as_ref().map(|issuer| (FEDERATION, issuer, LONGEST_ASSERTION));
-    let made = federation.into_iter().map(|(name, issuer, longest)| Issuer::new(name, issuer, longest, ground.clone()));
-    made.map(|issuer| issuer.map(Arc::new).map_err(|error| error.to_string())).collect()
+    let oidc = settings.oidc_issuer.as_ref().map(|issuer| (OIDC, issuer, LONGEST_PASSPORT));
+    let all = federation.into_iter().chain(oidc);
+    let made = all.map(|(name, issuer, longest)| Issuer::new(name, issuer, longest, ground.clone()));
+    let made: Result<Vec<_>, _> = made.map(|issuer| issuer.map(Arc::new).map_err(|error| error.to_string())).collect();
+    let made = made?;
+    keep_apart(&made)?;
+    Ok(made)
+}
+
+/// That no token of one issuer can pass for one of another. Once they are opened, this looks at the keys that are made
+/// here, too.
+///
+/// # Errors
+/// In words: they have the same URL, or a key in common.
+pub fn keep_apart(issuers: &[Arc<Issuer>]) -> Result<(), String> {
+    for (at, issuer) in issuers.iter().enumerate() {
+        for other in issuers.iter().take(at) {
+            issuer.is_apart_from(other).map_err(|error| format!("grantd.toml: {error}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Those who are told what happens, with the secrets that come from files.

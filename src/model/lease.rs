@@ -39,7 +39,7 @@ pub struct Lease {
     /// Until when it, once ended early, needs a place in the deny scope.
     pub place_until: Timestamp,
     /// What ends access when its time is up.
-    #[serde(default, skip_serializing_if = "Ending::is_exact")]
+    #[serde(default, skip_serializing_if = "Ending::is_cloud")]
     pub ending: Ending,
     /// The native name of the session, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub enum LeaseState {
         /// When the cloud was seen to refuse it.
         confirmed_at: Timestamp,
     },
-    /// It has to end, and will by itself sooner than a deny could take effect.
+    /// It has to end, and will by itself sooner than a deny could take effect - or nobody can refuse it before its time.
     Expiring {
         /// Why.
         reason: EndReason,
@@ -439,6 +439,10 @@ fn next(lease: &Lease, event: &LeaseEvent) -> Result<LeaseState, TransitionError
     Ok(match (&lease.state, event) {
         (S::Issuing, E::Issued { .. }) => S::Active,
         (S::Issuing, E::Refuse { at, error }) => S::Failed { at: *at, error: error.clone() },
+        // Nobody could refuse it: it is over when its time is, and not before.
+        (S::Issuing | S::Active, E::End { at, reason, .. }) if !lease.ending.is_deniable() => {
+            S::Expiring { reason: reason.clone(), requested_at: *at }
+        }
         // Of a session that may or may not exist, only a deny is certain.
         (S::Issuing, E::End { at, reason, .. }) => {
             S::Revoking { reason: reason.clone(), requested_at: *at, accepted: None }

@@ -123,6 +123,26 @@ fn p4_less_life_than_a_deny_takes_is_left_to_expire_and_says_so() {
 }
 
 #[test]
+fn p4_what_nobody_can_refuse_is_expiring_from_its_end_on_whenever_that_is() {
+    let token = || Lease { ending: Ending::Verifier, ..issuing() };
+    let orphan = LeaseEvent::End { at: at(1), reason: EndReason::Abandoned, propagation: 0 };
+    for ended in [token().after(&issued()).unwrap().after(&end(1, 0)).unwrap(), token().after(&orphan).unwrap()] {
+        assert_eq!((ended.state.phase(), ended.worst_case_until()), (LeasePhase::Expiring, Some(at(300))));
+        assert!(ended.deny_entry(at(2)).is_none(), "nothing is asked of anybody");
+        assert!(ended.after(&LeaseEvent::Accept { at: at(2), version: "v".to_owned() }).is_err());
+        assert!(ended.after(&LeaseEvent::Confirm { at: at(2) }).is_err(), "it is never called revoked");
+        assert!(ended.after(&LeaseEvent::Expire { at: at(299) }).is_err());
+        let over = ended.after(&LeaseEvent::Expire { at: at(300) }).unwrap();
+        assert!(matches!(over.state, LeaseState::Expired { denied: false, .. }) && over.worst_case_until().is_none());
+    }
+    assert!(token().after(&LeaseEvent::Expire { at: at(5000) }).is_err(), "p2: an intent is never dropped by age");
+    // It is written down, so that it is so for a daemon that does not know the account any more.
+    let text = serde_json::to_string(&token()).unwrap();
+    assert!(text.contains("\"ending\":{\"by\":\"verifier\"}"), "{text}");
+    assert_eq!(serde_json::from_str::<Lease>(&text).unwrap(), token());
+}
+
+#[test]
 fn p4_a_failed_revocation_counts_its_attempts_and_can_still_succeed() {
     let fail = || LeaseEvent::RevocationFailed { error: "throttled".to_owned() };
     let lease = issuing().after(&issued()).unwrap().after(&end(1, 1)).unwrap();

@@ -134,6 +134,19 @@ pub enum CredentialBody {
         /// When access ends (RFC 3339): what a client is to be told as expiration.
         expiration: String,
     },
+    /// A JSON Web Token (RFC 7519) that the daemon itself signed.
+    Token {
+        /// Secret.
+        token: String,
+        /// For whom it is: its claim `aud`.
+        audience: String,
+        /// The issuer's URL: its claim `iss`.
+        issuer: String,
+        /// About whom it is: its claim `sub`.
+        subject: String,
+        /// When it ends (RFC 3339): its claim `exp`. Nobody can take it back before that.
+        expiration: String,
+    },
 }
 
 /// An access token for one audience. `Debug` redacts it.
@@ -168,6 +181,13 @@ impl fmt::Debug for CredentialBody {
             Self::Gcp { principal, expiration, .. } => f
                 .debug_struct("Gcp")
                 .field("principal", principal)
+                .field("expiration", expiration)
+                .finish_non_exhaustive(),
+            Self::Token { audience, issuer, subject, expiration, .. } => f
+                .debug_struct("Token")
+                .field("audience", audience)
+                .field("issuer", issuer)
+                .field("subject", subject)
                 .field("expiration", expiration)
                 .finish_non_exhaustive(),
         }
@@ -228,10 +248,17 @@ mod tests {
             access_token: "t0k3n".to_owned(),
             principal: "principal://p".to_owned(),
             project: "p".to_owned(),
+            expiration: expiration.clone(),
+        };
+        let token = CredentialBody::Token {
+            token: "t0k3n".to_owned(),
+            audience: "https://billing".to_owned(),
+            issuer: "https://tokens".to_owned(),
+            subject: "grantd:pipeline:deploy".to_owned(),
             expiration,
         };
-        let shown = format!("{azure:?} {gcp:?}");
-        for there in ["slot-1", "https://vault", "principal://p"] {
+        let shown = format!("{azure:?} {gcp:?} {token:?}");
+        for there in ["slot-1", "https://vault", "principal://p", "https://billing", "grantd:pipeline:deploy"] {
             assert!(shown.contains(there), "{shown}");
         }
         assert!(!shown.contains("t0k3n"), "{shown}");

@@ -58,6 +58,7 @@ impl Direct {
             access_until: now.checked_add(TTL).expect("a time"),
             tags: &[],
             source_identity: "deploy",
+            bearer: grantd_provider_api::Bearer::default(),
         };
         let issued = self.provider.issue(&request).await.expect("STS issues");
         let Credential::Aws { access_key_id, .. } = issued.credential else { panic!("a session of AWS") };

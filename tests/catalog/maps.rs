@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use grantd_provider_api::{CapabilityMap, Cloud};
 use grantd_testkit::repository_root;
 
-pub const CLOUDS: [Cloud; 3] = [Cloud::Aws, Cloud::Azure, Cloud::Gcp];
+pub const CLOUDS: [Cloud; 4] = [Cloud::Aws, Cloud::Azure, Cloud::Gcp, Cloud::Oidc];
 
 /// The text of a map.
 pub fn text(cloud: Cloud) -> String {
@@ -15,7 +15,7 @@ pub fn text(cloud: Cloud) -> String {
 
 /// A map. What it does not know, it refuses.
 pub fn map(cloud: Cloud) -> CapabilityMap {
-    static MAPS: LazyLock<[CapabilityMap; 3]> = LazyLock::new(|| {
+    static MAPS: LazyLock<[CapabilityMap; 4]> = LazyLock::new(|| {
         CLOUDS.map(|cloud| toml::from_str(&text(cloud)).unwrap_or_else(|error| panic!("{cloud}: {error}")))
     });
     let at = CLOUDS.iter().position(|one| *one == cloud).unwrap();
@@ -32,6 +32,7 @@ pub fn native(cloud: Cloud, capability: &str, name: &str) -> String {
             format!("{group}/{}/{name}", azure(kind))
         }
         Cloud::Gcp => format!("//{}/{name}", gcp(capability)),
+        Cloud::Oidc => format!("https://services.example.com/{name}"),
     }
 }
 

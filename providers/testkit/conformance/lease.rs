@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grantd_provider_api::{
-    Clock, DenyEntry, DenyForm, Entitlement, Id, IdSource, IssueRequest, Issued, LeaseId, Placement, Plan,
+    Bearer, Clock, DenyEntry, DenyForm, Entitlement, Id, IdSource, IssueRequest, Issued, LeaseId, Placement, Plan,
     ProviderError, RandomIds, Target,
 };
 use jiff::Timestamp;
@@ -69,7 +69,17 @@ fn request<'a>(
     access_until: Timestamp,
 ) -> IssueRequest<'a> {
     let target = target.name.as_str();
-    IssueRequest { lease, slug: SLUG, plan, target, now, access_until, tags: &[], source_identity: SLUG }
+    IssueRequest {
+        lease,
+        slug: SLUG,
+        plan,
+        target,
+        now,
+        access_until,
+        tags: &[],
+        source_identity: SLUG,
+        bearer: Bearer { kind: "pipeline", name: SLUG, ..Bearer::default() },
+    }
 }
 
 /// The clock's time as a moment on the suite's own patience.

@@ -27,6 +27,8 @@ Formats:
   json  what credential-process prints; for Azure and Google Cloud all that there is
   gcp-access-token  the bare token, as gcloud reads it (CLOUDSDK_AUTH_ACCESS_TOKEN_FILE)
   azure-token       the bare token for --audience
+  token             a bare token of the daemon's own, as AZURE_FEDERATED_TOKEN_FILE and AWS_WEB_IDENTITY_TOKEN_FILE name it.
+                    Nobody can take one back: the lease of a file that was removed is expiring until its end
 
 At each change the reader can be told, by a signal, a command, or both: when the file was written first, when it was
 renewed, and when it was removed. The command gets no terminal and no secret, but GRANTD_CHANGE (written, renewed or
@@ -98,6 +100,8 @@ pub enum AgentFormat {
     GcpAccessToken,
     /// The token for one service of Azure, alone.
     AzureToken,
+    /// A token of the daemon's own, alone.
+    Token,
 }
 
 impl AgentFormat {
@@ -108,6 +112,7 @@ impl AgentFormat {
             Self::Json => "json",
             Self::GcpAccessToken => "gcp-access-token",
             Self::AzureToken => "azure-token",
+            Self::Token => "token",
         }
     }
 }

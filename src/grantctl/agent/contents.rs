@@ -30,6 +30,7 @@ impl Form {
             (AgentFormat::Json, any) => any.document(),
             (AgentFormat::Aws, Secret::Aws(aws)) => Ok(aws.credentials_file()),
             (AgentFormat::GcpAccessToken, Secret::Gcp(gcp)) => bytes(&gcp.access_token),
+            (AgentFormat::Token, Secret::Token(token)) => bytes(&token.token),
             (AgentFormat::AzureToken, Secret::Azure(azure)) => match (&self.audience, azure.tokens.as_slice()) {
                 (Some(audience), _) => match azure.token_for(audience) {
                     Ok(found) => bytes(&found.token),
@@ -45,6 +46,7 @@ impl Form {
             (AgentFormat::Aws, _) => other(Cloud::Aws),
             (AgentFormat::GcpAccessToken, _) => other(Cloud::Gcp),
             (AgentFormat::AzureToken, _) => other(Cloud::Azure),
+            (AgentFormat::Token, _) => other(Cloud::Oidc),
         }
     }
 }
@@ -60,7 +62,7 @@ mod tests {
         Secret::from(serde_json::from_value::<CredentialBody>(body).unwrap())
     }
 
-    fn each() -> [Secret; 3] {
+    fn each() -> [Secret; 4] {
         let until = "2026-11-22T09:15:00Z";
         [
             json!({ "type": "aws", "access_key_id": "ASIA", "secret_access_key": "s3cret", "session_token": "t0ken",
@@ -69,6 +71,8 @@ mod tests {
                     "tokens": [{ "audience": "https://vault.azure.net", "token": "vault-token" },
                                { "audience": "https://storage.azure.com", "token": "storage-token" }] }),
             json!({ "type": "gcp", "access_token": "ya29.token", "principal": "p", "project": "x", "expiration": until }),
+            json!({ "type": "token", "token": "a.b.c", "audience": "https://billing", "issuer": "https://tokens",
+                    "subject": "grantd:pipeline:deploy", "expiration": until }),
         ]
         .map(secret)
     }
@@ -84,21 +88,23 @@ mod tests {
 
     #[test]
     fn a_file_is_for_its_own_clouds_clients_and_json_for_any() {
-        let [aws, azure, gcp] = each();
+        let [aws, azure, gcp, token] = each();
         let ini = "[default]\naws_access_key_id = ASIA\naws_secret_access_key = s3cret\naws_session_token = t0ken\n";
         assert_eq!(text(&form(AgentFormat::Aws, None), &aws).as_deref(), Ok(ini));
         assert_eq!(text(&form(AgentFormat::GcpAccessToken, None), &gcp).as_deref(), Ok("ya29.token"));
+        assert_eq!(text(&form(AgentFormat::Token, None), &token).as_deref(), Ok("a.b.c"));
         let storage = form(AgentFormat::AzureToken, Some("https://storage.azure.com/"));
         assert_eq!(text(&storage, &azure).as_deref(), Ok("storage-token"));
         let said = text(&form(AgentFormat::AzureToken, None), &azure).unwrap_err();
         assert!(said.contains("--audience") && said.contains("https://vault.azure.net"), "{said}");
-        for secret in [&aws, &azure, &gcp] {
+        for secret in [&aws, &azure, &gcp, &token] {
             assert!(text(&form(AgentFormat::Json, None), secret).unwrap().ends_with("}\n"));
         }
         for (format, others) in [
-            (AgentFormat::Aws, [&azure, &gcp]),
-            (AgentFormat::AzureToken, [&aws, &gcp]),
-            (AgentFormat::GcpAccessToken, [&aws, &azure]),
+            (AgentFormat::Aws, [&azure, &gcp, &token]),
+            (AgentFormat::AzureToken, [&aws, &gcp, &token]),
+            (AgentFormat::GcpAccessToken, [&aws, &azure, &token]),
+            (AgentFormat::Token, [&aws, &azure, &gcp]),
         ] {
             for other in others {
                 let said = text(&form(format, None), other).unwrap_err();

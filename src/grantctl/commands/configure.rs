@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Context;
-use crate::cli::{Configure, ConfigureAws, ConfigureExec, ConfigureKubernetes, Written};
+use crate::cli::{Configure, ConfigureAws, ConfigureExec, ConfigureGcp, ConfigureKubernetes, Written};
 use crate::exit::{Exit, Failure};
 use crate::forms::kubernetes::VERSIONS;
 use crate::owned::{MARK, has_section, quoted, replace, with_section};
@@ -17,13 +17,15 @@ use crate::words::{AUTO, GrantChoice};
 
 /// The Azure CLI takes no managed identity without a login, and keeps that in a directory which is the command's own.
 const AZ: &str = "az login --identity --allow-no-subscriptions --output none && exec az \"$@\"";
+/// How the command of a credential file for Google's libraries ends, by which it is known as ours.
+const EXECUTABLE: &str = " --format executable";
 
 /// Writes or prints one client's configuration.
 pub(super) fn configure(context: &mut Context<'_>, wanted: Configure) -> Result<(), Failure> {
     match wanted {
         Configure::Aws(wanted) => aws(context, wanted),
         Configure::Kubernetes(wanted) => kubernetes(context, wanted),
-        Configure::Gcp(wanted) => by_exec(context, &wanted, &["gcloud", "gsutil", "bq", "terraform"], "file"),
+        Configure::Gcp(wanted) => gcp(context, wanted),
         Configure::Azure(wanted) => by_exec(context, &wanted, &["az", "azcopy", "terraform"], "front"),
     }
 }
@@ -103,6 +105,67 @@ fn kubernetes(context: &mut Context<'_>, wanted: ConfigureKubernetes) -> Result<
         "wrote {path} (next: export KUBECONFIG=\"${{KUBECONFIG:-$HOME/.kube/config}}:{path}\" && kubectl config \
          set-context --current --user={user})\n"
     ))
+}
+
+/// A credential file by which Google's libraries start `grantctl token` and exchange what it prints (AIP-4117); without an
+/// audience, how to start clients.
+fn gcp(context: &mut Context<'_>, wanted: ConfigureGcp) -> Result<(), Failure> {
+    let ConfigureGcp { audience, service_account, token_url, file, what } = wanted;
+    let Some(audience) = audience else {
+        let wanted = ConfigureExec { what };
+        return by_exec(context, &wanted, &["gcloud", "gsutil", "bq", "terraform"], "file");
+    };
+    if !audience.starts_with("//iam.googleapis.com/") || audience.contains(char::is_whitespace) {
+        let line =
+            "--audience is the full name of a provider of a workload identity pool: //iam.googleapis.com/projects/...";
+        return Err(Failure::new(Exit::Usage, line));
+    }
+    let words = this_command(context, "token", &what)?;
+    // The libraries part the command at its spaces, whatever quotes say.
+    if let Some(word) = words.iter().find(|word| word.contains(char::is_whitespace)) {
+        let line = format!("Google's libraries start no command with a space inside of a word: {word:?}");
+        return Err(Failure::new(Exit::Usage, line));
+    }
+    let mut config = json!({
+        "type": "external_account",
+        "audience": audience,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": token_url,
+        "credential_source": {
+            "executable": { "command": format!("{}{EXECUTABLE}", words.join(" ")), "timeout_millis": 30_000 },
+        },
+    });
+    if let (Some(email), Some(members)) = (service_account, config.as_object_mut()) {
+        let url =
+            format!("https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{email}:generateAccessToken");
+        members.insert("service_account_impersonation_url".to_owned(), url.into());
+    }
+    let text = format!("{}\n", serde_json::to_string_pretty(&config).unwrap_or_default());
+    if what.print {
+        return context.say(&text);
+    }
+    let path = match file {
+        Some(path) => path,
+        None => home()?.join(".config/grantd/gcp.json"),
+    };
+    let found = read(&path)?;
+    if !found.is_empty() && !starts_us(&found) && !what.force {
+        let path = path.display();
+        let line = format!("{path} was written by somebody else: choose another --file, or say --force");
+        return Err(Failure::new(Exit::State, line));
+    }
+    put(&path, &text)?;
+    let path = path.display();
+    context.say(&format!(
+        "wrote {path} (next: export GOOGLE_APPLICATION_CREDENTIALS={path} GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1)\n"
+    ))
+}
+
+/// Whether a credential file starts this program for a token.
+fn starts_us(text: &str) -> bool {
+    let config = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+    let command = config.pointer("/credential_source/executable/command").and_then(serde_json::Value::as_str);
+    command.is_some_and(|command| command.ends_with(EXECUTABLE))
 }
 
 /// For clients that start no command of ours for an access token: how to start them.

@@ -128,6 +128,9 @@ fn shown(grant: &GrantView, now: Timestamp) -> String {
 /// What ends access when its time is up, in words.
 pub(super) fn ending(plan: &PlanView) -> String {
     match plan.outlives_seconds {
+        None if plan.cloud == "oidc" => {
+            "whoever verifies the token ends it, by the end that is written in it".to_owned()
+        }
         None => "the cloud ends it, to the second".to_owned(),
         Some(late) => {
             format!("grantd takes it away, which may be felt up to {late} s late, and later while grantd is down")

@@ -45,7 +45,7 @@ pub(super) async fn gcp_token(context: &mut Context<'_>, wanted: GcpToken) -> Re
 }
 
 /// Prints a form of what was vended; gives it back if it has none.
-async fn hand_out(
+pub(super) async fn hand_out(
     context: &mut Context<'_>,
     vended: Vended,
     form: impl FnOnce(&Secret, &str) -> Result<Zeroizing<Vec<u8>>, Failure>,

@@ -16,6 +16,7 @@ mod kubectl;
 mod lease;
 mod local;
 mod status;
+mod token;
 mod vend;
 
 use std::fmt;
@@ -105,6 +106,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::CredentialProcess(wanted) => vend::credential_process(context, wanted).await,
         Command::KubectlToken(wanted) => kubectl::kubectl_token(context, wanted).await,
         Command::GcpToken(wanted) => kubectl::gcp_token(context, wanted).await,
+        Command::Token(wanted) => token::token(context, wanted).await,
         Command::Configure(wanted) => configure::configure(context, wanted),
         Command::Exec(wanted) => exec::exec(context, *wanted).await,
         Command::Agent(wanted) => agent::agent(context, *wanted).await,

@@ -31,6 +31,9 @@ Formats:
   file   AWS_SHARED_CREDENTIALS_FILE, or for gcloud CLOUDSDK_AUTH_ACCESS_TOKEN_FILE beside the front, names a private
          file that is replaced at each renewal and removed at the end. Most clients read it once: each program that the
          command starts sees the latest. Azure's clients read none
+         For a token of the daemon's own this is the same as front: GRANTD_TOKEN_FILE names the file, and where the token
+         is for the token service of Azure or AWS, AZURE_FEDERATED_TOKEN_FILE or AWS_WEB_IDENTITY_TOKEN_FILE too; then
+         AZURE_TENANT_ID and AZURE_CLIENT_ID, or AWS_ROLE_ARN, are left to the command
   json   GRANTD_CREDENTIALS_FILE names a private file with all there is (for AWS what credential-process prints), kept
          in the same way
 

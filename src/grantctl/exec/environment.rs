@@ -202,6 +202,11 @@ impl Environment {
         self.set.push((name.to_owned(), value.into()));
     }
 
+    /// Leaves the command a variable that would be taken away.
+    pub(super) fn leave(&mut self, name: &str) {
+        self.removed.retain(|removed| removed != name);
+    }
+
     /// What of it a person may wonder about: credentials that are no longer there.
     pub(super) fn told(&self) -> Option<String> {
         let names: Vec<String> = self

@@ -121,6 +121,11 @@ impl Keeper {
             let _ = news.send(News::Note(note.clone()));
         }
         let (grant, first) = (vended.lease.grant.clone(), Arc::new(Current::new(vended, &client)?));
+        let renewal = match (renewal, &first.secret) {
+            // It is in a file, whatever was asked for.
+            (Renewal::WhenAsked, Secret::Token(_)) => Renewal::Always,
+            (renewal, _) => renewal,
+        };
         let state = State {
             current: Some(Arc::clone(&first)),
             taken: vec![(first.lease.clone(), first.until)],

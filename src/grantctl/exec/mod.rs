@@ -143,13 +143,14 @@ async fn attended(
     let instead = Instead { aws: empty.as_deref(), gcloud: gcloud.as_deref(), azure: azure.as_deref() };
     let names = env::vars_os().map(|(name, _)| name);
     let mut environment = Environment::cleaned(names, instead, first.secret.region(), keeper.grant());
-    if let Some(told) = environment.told() {
-        context.note(&told);
-    }
     let mut beside = JoinSet::new();
     // The command's children stay below this process even when their parents end, so that the front knows them.
     prctl::set_child_subreaper(true).map_err(|errno| failed("cannot gather the command's processes", errno.into()))?;
-    if let Some((front, shape)) = offer(&mut environment, &place, wanted.format, (keeper.grant(), first)).await? {
+    let front = offer(&mut environment, &place, wanted.format, (keeper.grant(), first)).await?;
+    if let Some(told) = environment.told() {
+        context.note(&told);
+    }
+    if let Some((front, shape)) = front {
         let family = Family::new(getpid().as_raw(), uid).map_err(|error| failed("cannot read /proc", error))?;
         beside.spawn(front.serve(shape, Arc::clone(keeper), Arc::new(family), say.clone()));
     }

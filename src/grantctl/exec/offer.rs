@@ -14,6 +14,7 @@ use super::shapes::{
     AWS_PATH, AZURE_APP_SERVICE, AZURE_VIRTUAL_MACHINE, GCP_EXCHANGE, GCP_INTROSPECT, Shape, external_account,
 };
 use crate::exit::{Exit, Failure};
+use crate::forms::token::{Exchange, Token};
 use crate::secret::{Cloud, OtherCloud, Secret};
 
 /// Variables by which a person chooses where to work. One of a group that is set keeps ours out.
@@ -32,6 +33,13 @@ pub(super) async fn offer(
 ) -> Result<Option<(Front, Shape)>, Failure> {
     let cloud = first.secret.cloud();
     match format {
+        ExecFormat::Front | ExecFormat::File if cloud == Cloud::Oidc => {
+            let file = write_down(place, format, (grant, first))?;
+            if let Secret::Token(token) = &first.secret {
+                lead_to(environment, token, file);
+            }
+            Ok(None)
+        }
         ExecFormat::Front => front(environment, place, &first.secret).await.map(Some),
         ExecFormat::Env => {
             for (name, value) in first.secret.variables() {
@@ -63,6 +71,7 @@ pub(super) fn write_down(
     (grant, current): (&str, &Current),
 ) -> Result<PathBuf, Failure> {
     let written = match (format, &current.secret) {
+        (ExecFormat::Front | ExecFormat::File, Secret::Token(token)) => place.write("token", token.token.as_bytes()),
         (ExecFormat::Front | ExecFormat::Env, _) => return Ok(PathBuf::new()),
         (ExecFormat::Json, secret) => place.write("credentials.json", &secret.document()?),
         (ExecFormat::File, Secret::Aws(aws)) => place.write("credentials", &aws.credentials_file()),
@@ -73,6 +82,23 @@ pub(super) fn write_down(
         }
     };
     written.map_err(|error| failed("cannot write the credential down", error))
+}
+
+/// Names the file with the token to the command, and to the clients of the cloud whose token service it is for. What they
+/// have to be told beside, the user chose: which application, and which role.
+fn lead_to(environment: &mut Environment, token: &Token, file: PathBuf) {
+    let (variable, beside): (_, &[&str]) = match token.exchange() {
+        Some(Exchange::Azure) => {
+            ("AZURE_FEDERATED_TOKEN_FILE", &["AZURE_AUTHORITY_HOST", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"])
+        }
+        Some(Exchange::Aws) => ("AWS_WEB_IDENTITY_TOKEN_FILE", &["AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"]),
+        None => ("", &[]),
+    };
+    if !variable.is_empty() {
+        environment.put(variable, &file);
+        beside.iter().for_each(|name| environment.leave(name));
+    }
+    environment.put("GRANTD_TOKEN_FILE", file);
 }
 
 /// Opens a front and leads the cloud's clients to it.
@@ -112,6 +138,7 @@ async fn front(environment: &mut Environment, place: &Place, secret: &Secret) ->
                 choose(environment, name, value);
             }
         }
+        Secret::Token(_) => return Err(Failure::new(Exit::Unexpected, "a token has no front")),
     }
     Ok((front, Shape(secret.cloud())))
 }

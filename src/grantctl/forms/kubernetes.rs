@@ -66,6 +66,8 @@ pub(crate) fn exec_credential(
             written.status = status(until, &presigned);
         }
         Secret::Gcp(gcp) => written.status.token = &gcp.access_token,
+        // A cluster that trusts the issuer takes it as it is (Kubernetes, "Authenticating", OpenID Connect tokens).
+        Secret::Token(token) => written.status.token = &token.token,
         Secret::Azure(azure) => {
             let token = azure.token_for(AKS).or_else(|said| azure.token_for(&format!("api://{AKS}")).map_err(|_| said));
             written.status.token = &token.map_err(usage)?.token;

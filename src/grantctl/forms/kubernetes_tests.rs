@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::testserver::{SECRETS, vended, vended_azure, vended_gcp};
+use crate::testserver::{SECRETS, vended, vended_azure, vended_gcp, vended_token};
 
 fn written(vended: &Value, cluster: &Cluster, now: &str) -> Result<Value, String> {
     let vended: grantd_wire::Vended = serde_json::from_value(vended.clone()).unwrap();
@@ -21,6 +21,8 @@ fn eks() -> Cluster {
 fn p3_no_token_is_said_to_outlive_its_lease() {
     let gke = written(&vended_gcp(), &Cluster::default(), "2026-11-22T09:00:00Z").unwrap();
     assert_eq!((&gke["status"]["token"], &gke["kind"]), (&SECRETS[1].into(), &"ExecCredential".into()));
+    let own = written(&vended_token(), &Cluster::default(), "2026-11-22T09:00:00Z").unwrap();
+    assert_eq!(own["status"], gke["status"], "a token of the daemon's own is for a cluster, too");
     for (now, until) in
         [("2026-11-22T09:00:00Z", "2026-11-22T09:04:12Z"), ("2026-11-22T08:40:00.5Z", "2026-11-22T08:54:00Z")]
     {

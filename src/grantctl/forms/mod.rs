@@ -5,3 +5,4 @@ pub(crate) mod azure;
 pub(crate) mod gcp;
 pub(crate) mod kubernetes;
 mod sigv4;
+pub(crate) mod token;

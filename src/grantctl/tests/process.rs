@@ -357,3 +357,27 @@ fn configure_says_how_to_start_clients_that_start_no_command() {
     }
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn configure_gcp_writes_a_credential_file_that_starts_this_command_for_a_token() {
+    let home = tempfile::tempdir().unwrap();
+    let audience = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q";
+    let line = format!("gcp --audience {audience} --resource billing --service-account a@b.iam.gserviceaccount.com");
+    let done = configure(home.path(), &line);
+    assert_eq!(code(&done), 0, "{done:?}");
+    let path = home.path().join(".config/grantd/gcp.json");
+    let config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!((&config["type"], &config["audience"]), (&json!("external_account"), &json!(audience)));
+    assert_eq!(config["token_url"], "https://sts.googleapis.com/v1/token");
+    assert!(config["service_account_impersonation_url"].as_str().unwrap().contains("a@b.iam.gserviceaccount.com:"));
+    let command = config["credential_source"]["executable"]["command"].as_str().unwrap();
+    let end = " token --grant auto --resource billing --format executable";
+    assert_eq!(command, format!("{}{end}", env!("CARGO_BIN_EXE_grantctl")));
+    // Ours is written again; another one's is not.
+    assert_eq!(code(&configure(home.path(), &line)), 0);
+    std::fs::write(&path, "{\"type\":\"service_account\"}").unwrap();
+    let refused = configure(home.path(), &line);
+    assert!(code(&refused) == 5 && one_line(&refused).contains("somebody else"), "{refused:?}");
+    assert_eq!(code(&configure(home.path(), &format!("{line} --force"))), 0);
+    assert_eq!(code(&configure(home.path(), "gcp --audience projects/1")), 2);
+}

@@ -143,6 +143,6 @@ fn millis(time: Duration) -> u64 {
 fn cloud(name: &str) -> Answer<Cloud> {
     serde_json::from_value(serde_json::Value::String(name.to_owned())).map_err(|_| {
         let shown: String = name.chars().take(32).collect();
-        Reply::new(ProblemKind::NotFound, format!("\"{shown}\" is no cloud: say aws, azure or gcp"))
+        Reply::new(ProblemKind::NotFound, format!("\"{shown}\" is no cloud: say aws, azure, gcp or oidc"))
     })
 }

@@ -202,6 +202,13 @@ pub fn vended(vended: &Vended) -> wire::Vended {
             project: project.clone(),
             expiration: vended.lease.access_until.to_string(),
         },
+        Credential::Token { token, audience, issuer, subject } => wire::CredentialBody::Token {
+            token: token.expose().to_owned(),
+            audience: audience.clone(),
+            issuer: issuer.clone(),
+            subject: subject.clone(),
+            expiration: vended.lease.access_until.to_string(),
+        },
     };
     wire::Vended { lease: lease(&vended.lease), reused: vended.reused, notes: vended.notes.clone(), credential }
 }

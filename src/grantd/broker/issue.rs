@@ -9,7 +9,7 @@ use grantd_model::{
     Action, Anchor, EndReason, Grant, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Refusal,
     Subject, Verdict, request_digest,
 };
-use grantd_provider_api::{DenyScope, Ending, ErrorKind, IssueRequest, Plan, Provider, Target};
+use grantd_provider_api::{Bearer, DenyScope, Ending, ErrorKind, IssueRequest, Plan, Provider, Target};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -283,7 +283,7 @@ impl Broker {
         entry_grace: Duration,
     ) -> Result<Lease, BrokerError> {
         let placement =
-            approved.provider.place(&issue_request(id, settled, approved, &target.name, &tags_of(settled)))?;
+            approved.provider.place(&issue_request(id, settled, approved, &target.name, &Said::of(settled)))?;
         Ok(Lease {
             id,
             grant: settled.grant.id,
@@ -311,8 +311,8 @@ impl Broker {
     /// From the intent on disk to the credential in the caller's hand. Whatever goes wrong on the way, a session that
     /// may exist is ended.
     async fn make_session(&self, settled: &Settled, approved: &Approved, lease: Lease) -> Result<Vended, BrokerError> {
-        let tags = tags_of(settled);
-        let request = issue_request(lease.id, settled, approved, &lease.target, &tags);
+        let said = Said::of(settled);
+        let request = issue_request(lease.id, settled, approved, &lease.target, &said);
         let issued = match approved.provider.issue(&request).await {
             Ok(issued) => issued,
             Err(error) if error.may_have_happened() || error.kind == ErrorKind::Conflict => {
@@ -466,11 +466,33 @@ fn step(settled: &Settled, renewal: &'static str, first: &'static str) -> &'stat
     if settled.renewal { renewal } else { first }
 }
 
-fn tags_of(settled: &Settled) -> Vec<(String, String)> {
-    vec![
-        ("grantd-grant".to_owned(), settled.grant.id.to_string()),
-        ("grantd-subject".to_owned(), settled.subject.name.clone()),
-    ]
+/// What a session says of itself.
+struct Said<'a> {
+    tags: Vec<(String, String)>,
+    grant: String,
+    kind: String,
+    task: Vec<(&'static str, &'a str)>,
+}
+
+impl<'a> Said<'a> {
+    fn of(settled: &'a Settled) -> Self {
+        let grant = settled.grant.id.to_string();
+        let task = settled.grant.request.task.as_ref();
+        let parts = task.into_iter().flat_map(|task| {
+            let optional = [("attempt", task.attempt.as_deref()), ("job", task.job.as_deref())];
+            let optional = optional.into_iter().filter_map(|(name, part)| Some((name, part?)));
+            [("system", task.system.as_str()), ("run", task.run.as_str())].into_iter().chain(optional)
+        });
+        Self {
+            tags: vec![
+                ("grantd-grant".to_owned(), grant.clone()),
+                ("grantd-subject".to_owned(), settled.subject.name.clone()),
+            ],
+            grant,
+            kind: settled.subject.kind.to_string(),
+            task: parts.collect(),
+        }
+    }
 }
 
 fn issue_request<'a>(
@@ -478,7 +500,7 @@ fn issue_request<'a>(
     settled: &'a Settled,
     approved: &'a Approved,
     target: &'a str,
-    tags: &'a [(String, String)],
+    said: &'a Said<'a>,
 ) -> IssueRequest<'a> {
     IssueRequest {
         lease,
@@ -487,8 +509,15 @@ fn issue_request<'a>(
         target,
         now: approved.now,
         access_until: approved.access_until,
-        tags,
+        tags: &said.tags,
         source_identity: &settled.subject.name,
+        bearer: Bearer {
+            grant: &said.grant,
+            resource: &settled.grant.request.resource,
+            kind: &said.kind,
+            name: &settled.subject.name,
+            task: &said.task,
+        },
     }
 }
 

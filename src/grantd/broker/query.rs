@@ -207,6 +207,10 @@ impl Broker {
             match lease.state {
                 LeaseState::Issuing => state.open_intents = state.open_intents.saturating_add(1),
                 LeaseState::Active => state.live = state.live.saturating_add(1),
+                // Nobody is late with it: it is over when its time is.
+                LeaseState::Expiring { .. } if !lease.ending.is_deniable() => {
+                    state.unconfirmed = state.unconfirmed.saturating_add(1);
+                }
                 LeaseState::Revoking { requested_at, .. }
                 | LeaseState::RevokeFailed { requested_at, .. }
                 | LeaseState::Expiring { requested_at, .. } => {

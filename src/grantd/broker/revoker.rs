@@ -231,7 +231,7 @@ impl Broker {
             self.store().denied(scope, now).await?.into_iter().map(|lease| (lease.id, lease)).collect();
         let deferred = self.inner.live.deferred().into_iter().map(|(lease, _)| lease);
         for lease in self.orphans().await?.into_iter().chain(deferred) {
-            if lease.scope == *scope && now < lease.place_until {
+            if lease.scope == *scope && lease.ending.is_deniable() && now < lease.place_until {
                 leases.entry(lease.id).or_insert(lease);
             }
         }

@@ -36,7 +36,9 @@ pub struct Settings {
     pub notify: Vec<NotifySettings>,
     /// The issuer whose tokens clouds take in place of a secret, if there is one.
     pub issuer: Option<IssuerSettings>,
-    /// One table for each cloud, by `aws`, `azure`, `gcp`; each adapter parses its own.
+    /// The issuer whose tokens are handed out, if there is one: the table `issuer` in `[oidc]`.
+    pub oidc_issuer: Option<IssuerSettings>,
+    /// One table for each cloud, by `aws`, `azure`, `gcp` and `oidc`; each adapter parses its own.
     pub providers: BTreeMap<String, toml::Table>,
 }
 
@@ -115,7 +117,8 @@ impl Settings {
     /// # Errors
     /// Names the key at fault and says what to write.
     pub fn parse(text: &str, lookup: UserLookup<'_>) -> Result<Self, ConfigError> {
-        let raw: Raw = from_toml(FILE, text)?;
+        let mut raw: Raw = from_toml(FILE, text)?;
+        let oidc_issuer = raw.oidc.as_mut().and_then(|table| table.remove("issuer")).map(oidc_issuer).transpose()?;
         Ok(Self {
             state_dir: absolute("state_dir", &raw.state_dir)?,
             policy_dir: absolute("policy_dir", &raw.policy_dir)?,
@@ -127,7 +130,8 @@ impl Settings {
             metrics: raw.metrics.parse()?,
             notify: notified(raw.notify)?,
             issuer: raw.issuer.map(|issuer| issuer.parse("issuer")).transpose()?,
-            providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp)]
+            oidc_issuer,
+            providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp), ("oidc", raw.oidc)]
                 .into_iter()
                 .filter_map(|(cloud, table)| Some((cloud.to_owned(), table?)))
                 .collect(),
@@ -147,6 +151,12 @@ fn notified(raw: Vec<RawNotify>) -> Result<Vec<NotifySettings>, ConfigError> {
     Ok(all)
 }
 
+fn oidc_issuer(table: toml::Value) -> Result<IssuerSettings, ConfigError> {
+    let raw: RawIssuer =
+        table.try_into().map_err(|error: toml::de::Error| ConfigError::new(FILE, "oidc.issuer", error.to_string()))?;
+    raw.parse("oidc.issuer")
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Raw {
@@ -163,6 +173,7 @@ struct Raw {
     aws: Option<toml::Table>,
     azure: Option<toml::Table>,
     gcp: Option<toml::Table>,
+    oidc: Option<toml::Table>,
 }
 
 impl Default for Raw {
@@ -181,6 +192,7 @@ impl Default for Raw {
             aws: None,
             azure: None,
             gcp: None,
+            oidc: None,
         }
     }
 }
@@ -437,6 +449,24 @@ mod tests {
         assert_eq!(settings.roles.auditors, BTreeSet::from([1200, 1201]));
         assert_eq!(settings.log.format, LogFormat::Json);
         assert_eq!(settings.providers.keys().collect::<Vec<_>>(), ["aws"]);
+    }
+
+    #[test]
+    fn the_issuer_of_tokens_that_are_handed_out_has_a_table_in_that_of_its_adapter() {
+        let text = "[issuer]\nurl = \"https://a\"\n[oidc.issuer]\nurl = \"https://b\"\nalgorithm = \"ES256\"\n\
+                    [[oidc.account]]\nname = \"services\"";
+        let settings = Settings::parse(text, &lookup).unwrap();
+        let urls = [settings.issuer, settings.oidc_issuer].map(|issuer| issuer.unwrap().url);
+        assert_eq!(urls, ["https://a", "https://b"]);
+        assert_eq!(settings.providers["oidc"].keys().collect::<Vec<_>>(), ["account"], "the adapter does not see it");
+        for (text, words) in [
+            ("[oidc.issuer]\nurl = \"http://b\"", ["oidc.issuer.url", "https://"]),
+            ("[oidc]\nissuer = 1", ["oidc.issuer", "invalid type"]),
+            ("[oidc.issuer]\nurl = \"https://b\"\nrotate = 1", ["oidc.issuer", "rotate"]),
+        ] {
+            let error = Settings::parse(text, &lookup).unwrap_err().to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+        }
     }
 
     #[test]

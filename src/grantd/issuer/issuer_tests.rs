@@ -47,14 +47,26 @@ impl Stage {
     }
 
     fn issuer(&self) -> Issuer {
+        let issuer = self.named(FEDERATION, LONGEST_ASSERTION);
+        issuer.open().unwrap();
+        issuer
+    }
+
+    fn named(&self, name: &'static str, longest: Duration) -> Issuer {
         let ground = Ground {
             state_dir: self.directory.path().to_owned(),
             owners: Owners::root_and_self(),
             clock: self.clock.clone(),
             ids: Arc::new(RandomIds),
         };
-        let issuer = Issuer::new("federation", &self.settings, LONGEST_ASSERTION, ground).unwrap();
+        Issuer::new(name, &self.settings, longest, ground).unwrap()
+    }
+
+    /// The issuer whose tokens are handed out, at work.
+    fn handing_out(&self) -> Issuer {
+        let issuer = self.named(OIDC, LONGEST_PASSPORT);
         issuer.open().unwrap();
+        tend(&issuer);
         issuer
     }
 
@@ -156,6 +168,91 @@ fn a_standard_claim_cannot_be_set_nor_a_life_be_longer() {
         refused(&Assertion { audience: text, ..asked(&[]) });
         refused(&Assertion { subject: text, ..asked(&[]) });
     }
+}
+
+fn passport<'a>(until: Timestamp, claims: &'a [(&'a str, Value)]) -> Passport<'a> {
+    Passport { id: "lease-a", audience: "sts.example.com", subject: "grantd:pipeline:deploy", until, claims }
+}
+
+#[test]
+fn p3_a_token_that_is_handed_out_ends_when_it_is_told_to_whenever_it_is_made() {
+    for algorithm in [KeyAlgorithm::Rs256, KeyAlgorithm::Es256] {
+        let stage = Stage::new(algorithm);
+        let issuer = stage.handing_out();
+        let until = issuer.ground.clock.now().checked_add(SignedDuration::from_secs(300)).unwrap();
+        stage.clock.advance(7);
+        let ours = json!({ "grant": "grant-a" });
+        let signed = issuer.sign(&passport(until, &[("grantd", ours.clone())])).unwrap();
+        assert_eq!(signed.key, issuer.ring().signing().unwrap().id);
+        let claims = verified(&issuer, &signed.token).unwrap();
+        assert_eq!(claims["exp"], until.as_second(), "not a second later, although it was made later");
+        assert_eq!(
+            (&claims["jti"], &claims["sub"], &claims["grantd"]),
+            (&json!("lease-a"), &json!("grantd:pipeline:deploy"), &ours)
+        );
+        assert_eq!(
+            (claims["iat"].as_i64(), &claims["nbf"]),
+            (Some(issuer.ground.clock.now().as_second() - 5), &claims["iat"])
+        );
+    }
+}
+
+#[test]
+fn p3_no_token_is_handed_out_that_is_over_or_lives_too_long() {
+    let stage = Stage::new(KeyAlgorithm::Es256);
+    let issuer = stage.handing_out();
+    let at = |seconds| issuer.ground.clock.now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    issuer.sign(&passport(at(3_600), &[])).unwrap();
+    let refused = |passport: &Passport<'_>| assert_eq!(issuer.sign(passport).unwrap_err().kind, ErrorKind::Invalid);
+    refused(&passport(at(3_601), &[]));
+    refused(&passport(at(0), &[]));
+    refused(&passport(at(-1), &[]));
+    for name in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", ""] {
+        refused(&passport(at(60), &[(name, json!("forged"))]));
+    }
+    refused(&Passport { audience: "", ..passport(at(60), &[]) });
+}
+
+#[test]
+fn no_issuer_signs_what_the_other_is_there_for() {
+    let stage = Stage::new(KeyAlgorithm::Es256);
+    let (federation, oidc) = (stage.tended(), stage.handing_out());
+    let until = oidc.ground.clock.now().checked_add(SignedDuration::from_secs(60)).unwrap();
+    assert_eq!(oidc.mint(&asked(&[])).unwrap_err().kind, ErrorKind::Config);
+    assert_eq!(federation.sign(&passport(until, &[])).unwrap_err().kind, ErrorKind::Config);
+}
+
+#[test]
+fn issuers_with_a_url_or_a_key_in_common_are_not_apart() {
+    let mut stage = Stage::new(KeyAlgorithm::Es256);
+    let federation = stage.issuer();
+    let refused = |one: &Issuer, other: &Issuer, word: &str| {
+        let error = one.is_apart_from(other).unwrap_err().to_string();
+        assert!(
+            error.contains("issuer oidc") && error.contains("issuer federation") && error.contains(word),
+            "{error}"
+        );
+    };
+    refused(&stage.handing_out(), &federation, "url");
+    stage.settings.url = "https://tokens.example.com/out".to_owned();
+    stage.handing_out().is_apart_from(&federation).unwrap();
+    // The same key, in a file of another name.
+    let key = PrivateKey::generate(KeyAlgorithm::Es256).unwrap();
+    stage.write_key("one.pem", &key);
+    let oidc = stage.named(OIDC, LONGEST_PASSPORT);
+    stage.settings.url = "https://tokens.example.com".to_owned();
+    stage.settings.keys.clear();
+    stage.write_key("two.pem", &key);
+    refused(&oidc, &stage.named(FEDERATION, LONGEST_ASSERTION), "key");
+    // A key that was made here, and that somebody copied.
+    stage.settings.keys.clear();
+    let made = stage.tended();
+    fs::copy(stage.file(), stage.directory.path().join("oidc-keys.json")).unwrap();
+    stage.settings.url = "https://tokens.example.com/out".to_owned();
+    let copied = stage.named(OIDC, LONGEST_PASSPORT);
+    copied.is_apart_from(&made).unwrap();
+    copied.open().unwrap();
+    refused(&copied, &made, "key");
 }
 
 #[test]

@@ -18,9 +18,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use grantd_model::{KeyLife, KeyPhase, KeyRing, RingAlarm, RingDue, RingError, RingEvent, RingKey};
-use grantd_provider_api::{Assertion, Assertions, Clock, ErrorKind, IdSource, ProviderError, Secret};
+use grantd_provider_api::{
+    Assertion, Assertions, Clock, ErrorKind, IdSource, Passport, Passports, ProviderError, Secret, Signed,
+};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use self::file::PrivateKeys;
 use self::key::PrivateKey;
@@ -34,6 +36,12 @@ pub use tally::IssuerFigures;
 
 /// The issuer whose tokens clouds take in place of a secret.
 pub const FEDERATION: &str = "federation";
+
+/// The issuer whose tokens are handed out.
+pub const OIDC: &str = "oidc";
+
+/// The longest life of a token that is handed out, since nobody can take one back.
+pub const LONGEST_PASSPORT: Duration = Duration::from_secs(3_600);
 
 /// The longest life of a token that a cloud takes for a session: it never leaves the daemon but to that cloud.
 pub const LONGEST_ASSERTION: Duration = Duration::from_secs(60);
@@ -192,6 +200,25 @@ impl Issuer {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// That `self` and `other` have nothing in common by which a token of the one could pass for one of the other.
+    ///
+    /// # Errors
+    /// When they have the same URL, or a key that comes from a file is a key of both.
+    pub fn is_apart_from(&self, other: &Self) -> Result<(), IssuerError> {
+        if self.url == other.url {
+            let name = other.name;
+            return self.refuse(format!("its url is that of issuer {name}: give each its own, so that no verifier of one takes the tokens of the other"));
+        }
+        let ids = |issuer: &Self| -> BTreeSet<String> {
+            let ring = issuer.ring();
+            issuer.source.ids().map(str::to_owned).chain(ring.keys().iter().map(|key| key.id.clone())).collect()
+        };
+        match ids(self).intersection(&ids(other)).next() {
+            Some(id) => self.refuse(format!("key {id} is a key of issuer {}, too: make one of its own", other.name)),
+            None => Ok(()),
+        }
     }
 
     /// How its keys are to live.
@@ -365,19 +392,41 @@ impl Issuer {
         }
     }
 
-    fn sign(&self, assertion: &Assertion<'_>) -> Result<Secret, ProviderError> {
+    fn refuse<T>(&self, why: impl Into<String>) -> Result<T, IssuerError> {
+        Err(IssuerError::State { issuer: self.name, why: why.into() })
+    }
+}
+
+impl Issuer {
+    /// The claims as a token, and the id of the key that signed it.
+    fn sign_now(&self, claims: &Map<String, Value>) -> Result<Signed, ProviderError> {
         let config = |why: String| ProviderError::new(ErrorKind::Config, format!("issuer {}: {why}", self.name));
-        let claims = token::claims(&self.url, assertion, &self.life, self.ground.clock.now(), self.ground.ids.fresh())?;
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let id = held.ring.signing().map(|key| key.id.as_str());
         let key = id.and_then(|id| held.private.get(id).or_else(|| self.source.key(id)));
-        key.ok_or_else(|| config("it has no key that signs: see grantctl issuer show".to_owned()))?
-            .sign(&claims)
-            .map_err(config)
+        let key = key.ok_or_else(|| config("it has no key that signs: see grantctl issuer show".to_owned()))?;
+        Ok(Signed { token: key.sign(claims).map_err(config)?, key: key.id.clone() })
     }
 
-    fn refuse<T>(&self, why: impl Into<String>) -> Result<T, IssuerError> {
-        Err(IssuerError::State { issuer: self.name, why: why.into() })
+    fn assert(&self, assertion: &Assertion<'_>) -> Result<Secret, ProviderError> {
+        self.must_be(FEDERATION)?;
+        let claims = token::claims(&self.url, assertion, &self.life, self.ground.clock.now(), self.ground.ids.fresh())?;
+        self.sign_now(&claims).map(|signed| signed.token)
+    }
+
+    fn vouch(&self, passport: &Passport<'_>) -> Result<Signed, ProviderError> {
+        self.must_be(OIDC)?;
+        self.sign_now(&token::passport(&self.url, passport, &self.life, self.ground.clock.now())?)
+    }
+
+    /// That it is asked for what it is there for: a token of the one issuer must never be of use to whoever trusts the
+    /// other.
+    fn must_be(&self, name: &str) -> Result<(), ProviderError> {
+        if self.name == name {
+            return Ok(());
+        }
+        let why = format!("issuer {} does not sign what issuer {name} is there for", self.name);
+        Err(ProviderError::new(ErrorKind::Config, why))
     }
 }
 
@@ -387,8 +436,24 @@ impl Assertions for Issuer {
     }
 
     fn mint(&self, assertion: &Assertion<'_>) -> Result<Secret, ProviderError> {
-        let signed = self.sign(assertion);
+        let signed = self.assert(assertion);
         self.tally.count(assertion.audience, signed.is_ok());
+        signed
+    }
+}
+
+impl Passports for Issuer {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn longest(&self) -> Duration {
+        self.life.longest
+    }
+
+    fn sign(&self, passport: &Passport<'_>) -> Result<Signed, ProviderError> {
+        let signed = self.vouch(passport);
+        self.tally.count(passport.audience, signed.is_ok());
         signed
     }
 }

@@ -49,6 +49,15 @@ impl Source {
         }
     }
 
+    /// The ids of those that came from files.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let keys = match self {
+            Self::Made => [].as_slice(),
+            Self::Files(keys) => keys,
+        };
+        keys.iter().map(|key| key.id.as_str())
+    }
+
     /// Where they come from, in words.
     pub fn words(&self) -> String {
         match self {

@@ -212,6 +212,33 @@ fn every_setting_of_an_issuer_is_in_the_manual_with_its_default() {
 }
 
 #[test]
+fn every_setting_of_tokens_that_are_handed_out_is_in_the_manual_and_in_the_example() {
+    let raw = source("providers/oidc/raw.rs");
+    let (_, account) = raw.split_once("pub(crate) struct RawAccount {").unwrap();
+    let settings: Vec<&str> = account
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(settings.len(), 5, "{settings:?}");
+    let example = source("config/grantd.toml");
+    for setting in settings {
+        let told = include_str!("issuer.md").contains(&format!("\n| `{setting}` |"));
+        assert!(
+            told && example.contains(&format!("\n#{setting} = ")),
+            "nothing says what the setting {setting} is for"
+        );
+    }
+    // What a token says is what the plan says that it does.
+    let plan = source("providers/oidc/plan.rs");
+    let (_, claims) = plan.split_once("CLAIMS: [&str; 8] = [").unwrap();
+    let claims = claims.split(']').next().unwrap();
+    for claim in claims.split(", ").map(|name| name.trim_matches('"').replace("OURS", "grantd")) {
+        assert!(include_str!("issuer.md").contains(&format!("`{claim}`")), "{claim}");
+    }
+}
+
+#[test]
 fn every_setting_of_azure_is_in_the_example_or_in_the_manual() {
     let (_, tables) = include_str!("operations.md").split_once("\n# Settings of Azure\n").unwrap();
     let text = [&source("config/grantd.toml"), tables].concat();
@@ -270,7 +297,14 @@ fn the_example_of_a_cloud_in_the_settings_is_valid() {
     assert_eq!(aws.files().count(), 1, "the base identity's");
     let _: grantd_provider_azure::Config = tables.remove("azure").unwrap().try_into().unwrap();
     let _: grantd_provider_gcp::Config = tables.remove("gcp").unwrap().try_into().unwrap();
+    let mut oidc: toml::Table = tables.remove("oidc").unwrap().try_into().unwrap();
+    assert!(oidc.remove("issuer").is_some(), "its issuer is the daemon's to read");
+    let oidc: grantd_provider_oidc::Config = oidc.try_into().unwrap();
+    assert_eq!(oidc.longest().as_secs(), 300);
     assert!(tables.is_empty(), "{tables:?}");
+    // The same by the daemon's own reading.
+    let settings = crate::config::Settings::parse(&example, &|_| Some(0)).unwrap();
+    assert_eq!(settings.oidc_issuer.unwrap().url, "https://tokens.example.com/jobs");
 }
 
 #[test]

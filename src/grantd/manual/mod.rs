@@ -7,7 +7,7 @@
 //! | [`operations`] | whoever runs it: installation, backup, and what to do when something is wrong |
 //! | [`clients`] | whoever uses what was granted: how AWS's, Azure's, Google's and Kubernetes' own tools fetch it |
 //! | [`revocation`] | what "revoked" means, and what a deny does not stop |
-//! | [`issuer`] | whoever has clouds trust tokens of the daemon's own |
+//! | [`issuer`] | whoever has clouds, or services, trust tokens of the daemon's own |
 //! | [`api`] | programs that speak to the socket themselves |
 //!
 //! The commands' own help (`grantctl --help`), the comments in `grantd.toml`, `people.toml` and `catalog.toml`, and the

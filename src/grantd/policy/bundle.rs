@@ -18,10 +18,11 @@ const CATALOG: &str = "catalog.toml";
 const PEOPLE: &str = "people.toml";
 const POLICIES: &str = "policies";
 const ENTITLEMENTS: &str = "entitlements";
-const MAPS: [(&str, Cloud); 3] = [
+const MAPS: [(&str, Cloud); 4] = [
     ("entitlements/aws.toml", Cloud::Aws),
     ("entitlements/azure.toml", Cloud::Azure),
     ("entitlements/gcp.toml", Cloud::Gcp),
+    ("entitlements/oidc.toml", Cloud::Oidc),
 ];
 
 /// A policy bundle that can be decided by.
@@ -59,7 +60,7 @@ impl From<ConfigError> for BundleError {
 
 impl Bundle {
     /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml` and those of
-    /// `entitlements/{aws,azure,gcp}.toml` that are there.
+    /// `entitlements/{aws,azure,gcp,oidc}.toml` that are there.
     ///
     /// `read` gives a file's text and `list` the names in a directory; it is for them to refuse what the wrong people
     /// can write. `lookup` finds the uid of a user name.
@@ -87,7 +88,7 @@ impl Bundle {
         let catalog = Catalog::parse(text(CATALOG)?, &people)?;
         let policies = files.iter().filter(|(name, _)| name.ends_with(".cedar")).map(|(n, t)| (n.as_str(), t.as_str()));
         let engine = Engine::new((SCHEMA, text(SCHEMA)?), policies).map_err(|(file, problem)| error(&file, problem))?;
-        fit_to_schema(&engine, &people).map_err(|problem| error(SCHEMA, problem))?;
+        fit_to_schema(&engine, &people, &catalog).map_err(|problem| error(SCHEMA, problem))?;
         let mut maps = BTreeMap::new();
         for (name, cloud) in MAPS {
             if let Some(text) = files.get(name) {
@@ -164,16 +165,16 @@ fn visible(
 
 /// Asks the schema for each action whether it can express what the daemon says, so that a schema of another version is
 /// refused now and not at every decision.
-fn fit_to_schema(engine: &Engine, people: &People) -> Result<(), String> {
+fn fit_to_schema(engine: &Engine, people: &People, catalog: &Catalog) -> Result<(), String> {
     let somebody = Subject {
         kind: SubjectKind::Human,
         issuer: "unix".to_owned(),
         id: "0".to_owned(),
         name: "somebody".to_owned(),
     };
-    let resource = Resource {
+    let resource = |cloud| Resource {
         name: "something".to_owned(),
-        cloud: Cloud::Aws,
+        cloud,
         account: "account".to_owned(),
         kind: "object-storage".to_owned(),
         native: "native".to_owned(),
@@ -184,7 +185,11 @@ fn fit_to_schema(engine: &Engine, people: &People) -> Result<(), String> {
         sensitive: false,
     };
     let capability: Capability = "object-storage:read".parse().map_err(|error| format!("{error}"))?;
-    for action in [Action::Request, Action::Approve, Action::Issue, Action::Revoke] {
+    // A schema that knows fewer clouds is good for who has fewer.
+    let clouds: BTreeSet<Cloud> = catalog.iter().map(|resource| resource.cloud).chain([Cloud::Aws]).collect();
+    let actions = [Action::Request, Action::Approve, Action::Issue, Action::Revoke];
+    for (action, cloud) in actions.into_iter().flat_map(|action| clouds.iter().map(move |cloud| (action, *cloud))) {
+        let resource = resource(cloud);
         let facts = Facts {
             capability: capability.clone(),
             duration_seconds: 1,

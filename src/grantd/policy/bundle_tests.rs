@@ -212,4 +212,12 @@ fn a_schema_that_does_not_fit_the_daemon_is_refused_at_load() {
     refused(with(name, &more), name, &["request", "weather"]);
     let other = schema.replace("    sensitive: Bool,\n", "    sensitive: Long,\n");
     refused(with(name, &other), name, &["sensitive"]);
+    // One that knows no cloud of the catalogue would deny everything there without a word.
+    let older = schema.replace(", \"oidc\"]", "]");
+    assert_ne!(older, schema);
+    bundle(with(name, &older)).unwrap();
+    let resource = shipped()["catalog.toml"].replacen("cloud = \"aws\"", "cloud = \"oidc\"", 1);
+    let mut files = with(name, &older);
+    files.insert("catalog.toml".to_owned(), resource);
+    refused(files, name, &["oidc", "shipped"]);
 }

@@ -68,6 +68,8 @@ impl Shape {
             Cloud::Aws => aws::asked(asking).map(|()| Wanted::Aws),
             Cloud::Azure => azure::asked(asking),
             Cloud::Gcp => gcp::asked(asking).map(Wanted::Gcp),
+            // It is read from a file: there is no front for it.
+            Cloud::Oidc => Err(Problem::internal()),
         }
     }
 
@@ -94,7 +96,7 @@ impl Shape {
     /// Says why not, as the clients that ask at `path` show it to people.
     pub(super) fn refused(self, path: &str, problem: &Problem) -> Reply {
         match self.0 {
-            Cloud::Aws => aws::refused(problem),
+            Cloud::Aws | Cloud::Oidc => aws::refused(problem),
             Cloud::Azure => azure::refused(path, problem),
             Cloud::Gcp => gcp::refused(path, problem),
         }
