@@ -30,8 +30,15 @@ impl Fake {
         if call.head.method != Method::GET {
             return refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
         }
-        let question =
-            Question { principal, action: LIST_PODS, data: true, scope, attributes: &[], now: self.elapsed() };
+        let question = Question {
+            principal,
+            action: LIST_PODS,
+            data: true,
+            scope,
+            attributes: &[],
+            suboperation: None,
+            now: self.elapsed(),
+        };
         if !allowed(&question, &state.roles, &state.assignments) {
             let text = format!(
                 "pods is forbidden: User \"{principal}\" cannot list resource \"pods\" in API group \"\" in the namespace \

@@ -6,7 +6,7 @@ use grantd_model::{
     EndReason, GrantEvent, GrantId, GrantState, Lease, LeaseEvent, NodeId, Propagation, PropagationSample,
     RegisteredAnchor, freeze_epoch,
 };
-use grantd_provider_api::{Cloud, DenyForm, Id, Origin};
+use grantd_provider_api::{Cloud, DenyForm, DenyScope, Id, Origin};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
