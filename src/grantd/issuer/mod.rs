@@ -4,6 +4,7 @@
 //! the host. Keys come from files, such as systemd credentials, or are made here and kept in the state directory. A key is
 //! used once the audit has its record, and no earlier: the broker records each [`Change`] before it is applied.
 
+mod alarm;
 mod documents;
 mod file;
 mod key;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use grantd_model::{KeyLife, KeyPhase, KeyRing, RingAlarm, RingDue, RingError, RingEvent, RingKey};
+use grantd_model::{KeyLife, KeyPhase, KeyRing, RingDue, RingError, RingEvent, RingKey};
 use grantd_provider_api::{
     Assertion, Assertions, Clock, ErrorKind, IdSource, Passport, Passports, ProviderError, Secret, Signed,
 };
@@ -243,36 +244,6 @@ impl Issuer {
     #[must_use]
     pub fn figures(&self) -> IssuerFigures {
         self.tally.figures(self.name, &self.ring())
-    }
-
-    /// What is wrong with it, in words, with what mends it.
-    #[must_use]
-    pub fn alarms(&self) -> Vec<String> {
-        let ring = self.ring();
-        let publish = format!("grantctl issuer publish DIR --issuer {}", self.name);
-        let told = |alarm: &RingAlarm| match alarm {
-            RingAlarm::NoKey => format!("issuer {}: no key signs: see grantctl issuer show", self.name),
-            RingAlarm::Unknown => format!(
-                "issuer {}: the key that signs was never published, so no cloud can take its tokens: {publish}",
-                self.name
-            ),
-            RingAlarm::Overdue { since, due } => {
-                let mend = match (&self.source, ring.waits_for_publishing()) {
-                    (_, true) => format!("the next one waits to be published: {publish}"),
-                    (Source::Files(_), false) => {
-                        "its keys come from files: put a new one behind the first, publish, then put it first"
-                            .to_owned()
-                    }
-                    (Source::Made, false) => "see grantctl issuer show".to_owned(),
-                };
-                let (since, due) = (since.strftime("%F"), due.strftime("%F"));
-                format!(
-                    "issuer {}: the key that signs does so since {since} and was to be replaced by {due}: {mend}",
-                    self.name
-                )
-            }
-        };
-        ring.alarms(self.ground.clock.now(), &self.life).iter().map(told).collect()
     }
 
     /// What is to be served at its URL.
