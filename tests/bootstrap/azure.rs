@@ -28,7 +28,7 @@ pub fn id(last: u128) -> Uuid {
 
 /// The service principal of each application.
 fn principals() -> BTreeMap<Uuid, Uuid> {
-    BTreeMap::from([(id(3), id(0x33)), (id(4), id(5)), (id(6), id(7)), (id(8), id(9))])
+    BTreeMap::from([(id(3), id(0x33)), (id(4), id(5)), (id(6), id(7)), (id(8), id(9)), (id(10), id(11))])
 }
 
 fn container(name: &str) -> String {
@@ -78,6 +78,11 @@ fn catalog(second: bool) -> String {
 
 /// The commented example, in front of the fake; with further accounts that share its base and its subscription.
 pub fn stage(fake: &FakeAzure, second: bool) -> Stage {
+    stage_with(fake, second, &[])
+}
+
+/// The same with more slots in the second account.
+fn stage_with(fake: &FakeAzure, second: bool, more: &[(u128, u128)]) -> Stage {
     let scene = Scene::new();
     let ca = scene.write("config/azure-ca.pem", fake.authority_pem(), User::Root, 0o644);
     let url = fake.url();
@@ -102,6 +107,12 @@ pub fn stage(fake: &FakeAzure, second: bool) -> Stage {
             id(7),
             id(8),
             id(9)
+        ));
+    }
+    for (client, object) in more {
+        let (client_id, object_id) = (id(*client), id(*object));
+        table.push_str(&format!(
+            "[[azure.account.slot]]\nclient_id = \"{client_id}\"\nobject_id = \"{object_id}\"\nsubject = \"slot-{client}\"\n"
         ));
     }
     Stage::new("azure", &catalog(second), scene, &table)
@@ -259,6 +270,26 @@ fn the_example_for_azure_is_set_up_by_what_bootstrap_prints_and_by_no_more() {
     );
     assert!(texts(&own["permissions"][0]["data_actions"]).is_empty());
     works(&stage, &fake, "logs", &[id(5)]);
+}
+
+/// One user cannot take every slot: the last of three is for somebody else.
+#[test]
+fn p11_one_user_cannot_take_all_slots() {
+    let fake = tenant();
+    let stage = stage_with(&fake, true, &[(10, 11)]);
+    let (_, printed) = stage.bootstrap(&["azure"]);
+    fake.publish(ISSUER, stage.keys());
+    apply(&fake, &printed);
+    for _ in 0..2 {
+        let answer = stage.vend("other");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let full = stage.vend("other");
+    full.is_problem(503, "capacity", &["you have 2", "of 2"]);
+    let answer = stage.vend_as(User::Bob, "other");
+    assert_eq!(answer.status, 200, "somebody else has the last one: {answer:?}");
+    // A slot of another account is no part of it.
+    assert_eq!(stage.vend("logs").status, 200);
 }
 
 #[test]

@@ -53,7 +53,8 @@ impl Stage {
             assert!(Command::new("cp").arg("-r").arg(from.join(what)).arg(&to).status().unwrap().success(), "{what}");
         }
         let people = "[[person]]\nname = \"olga\"\nunix = [\"gt-olga\"]\n\n\
-                      [[workload]]\nname = \"deploy\"\nkind = \"pipeline\"\nunix = \"gt-alice\"\n";
+                      [[workload]]\nname = \"deploy\"\nkind = \"pipeline\"\nunix = \"gt-alice\"\n\n\
+                      [[workload]]\nname = \"indexer\"\nkind = \"service\"\nunix = \"gt-bob\"\n";
         let map = format!("entitlements/{cloud}.toml");
         for (name, text) in [("catalog.toml", catalog), ("people.toml", people), (map.as_str(), &shipped(cloud))] {
             scene.write(&format!("config/policy/{name}"), text, User::Root, 0o644);
@@ -148,15 +149,24 @@ impl Stage {
         self.vend_for(resource, 300)
     }
 
+    /// The same to somebody else.
+    pub fn vend_as(&self, user: User, resource: &str) -> Answer {
+        self.vend_to(user, resource, 300)
+    }
+
     fn vend_for(&self, resource: &str, seconds: u64) -> Answer {
-        let alice = self.scene.caller(User::Alice);
+        self.vend_to(User::Alice, resource, seconds)
+    }
+
+    fn vend_to(&self, user: User, resource: &str, seconds: u64) -> Answer {
+        let caller = self.scene.caller(user);
         let ask = json!({
             "resource": resource, "capability": "object-storage:read", "duration_seconds": 1800,
             "justification": "a test reads what is there",
         });
-        let grant = alice.curl("POST", "/v1/grants", Some(&ask));
+        let grant = caller.curl("POST", "/v1/grants", Some(&ask));
         assert_eq!(grant.status, 201, "{grant:?}");
-        alice.curl("POST", "/v1/leases", Some(&json!({ "grant": grant.body["id"], "ttl_seconds": seconds })))
+        caller.curl("POST", "/v1/leases", Some(&json!({ "grant": grant.body["id"], "ttl_seconds": seconds })))
     }
 
     /// Ends a lease and waits until the cloud was seen not to know it any more.

@@ -1,5 +1,6 @@
 //! Making a session: decide, write the intent, ask the cloud, write the record, and only then release (promises P1, P2).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use grantd_model::{
     Action, Anchor, EndReason, Grant, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Refusal,
     Subject, Verdict, request_digest,
 };
-use grantd_provider_api::{Ending, ErrorKind, IssueRequest, Plan, Provider, Target};
+use grantd_provider_api::{DenyScope, Ending, ErrorKind, IssueRequest, Plan, Provider, Target};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -192,6 +193,7 @@ impl Broker {
     async fn write_intent(&self, id: LeaseId, settled: &Settled, approved: &Approved) -> Result<Lease, BrokerError> {
         let capabilities = approved.provider.capabilities(&approved.plan.account)?;
         let targets = approved.provider.targets(&approved.plan)?;
+        let (scopes, places) = together(&targets);
         let mut last = BrokerError::State(format!("no role of \"{}\" is configured any more", approved.plan.account));
         for target in targets {
             let lease = match self.lease_on(id, settled, approved, &target, capabilities.entry_grace) {
@@ -213,12 +215,17 @@ impl Broker {
                 guards.push(Guard::CounterBelow { counter: uses_of(&lease), member: key, limit });
             }
             guards.push(Guard::PlacesBelow { scope: target.scope.clone(), at: approved.now, limit: target.capacity });
-            guards.push(Guard::SharePlacesBelow {
-                scope: target.scope.clone(),
+            // Where a scope has one place, nobody's share of it is less: what counts is what one user has of all.
+            let share = |scopes: Vec<DenyScope>, limit: u32| Guard::SharePlacesBelow {
+                scopes,
                 uid: lease.uid,
                 at: approved.now,
-                limit: share_of(target.capacity),
-            });
+                limit,
+            };
+            guards.push(share(vec![target.scope.clone()], share_of(target.capacity)));
+            if scopes.len() > 1 {
+                guards.push(share(scopes.clone(), share_of(places)));
+            }
             let detail = json!({
                 "decision": approved.decision,
                 "digest": settled.grant.digest,
@@ -429,9 +436,20 @@ impl Broker {
     }
 }
 
-/// How many places of a deny scope one user may take, so that none can take them all: three in four.
-fn share_of(capacity: u32) -> u32 {
-    capacity.saturating_sub(capacity / 4)
+/// How many places one user may take, so that none can take them all: three in four, and never the last of three or more.
+/// With two, a lease could have no successor otherwise.
+fn share_of(places: u32) -> u32 {
+    match places {
+        0..=2 => places,
+        _ => places.saturating_sub((places / 4).max(1)),
+    }
+}
+
+/// The deny scopes of these targets, each once, and the places that they have together.
+fn together(targets: &[Target]) -> (Vec<DenyScope>, u32) {
+    let scopes: BTreeMap<&DenyScope, u32> = targets.iter().map(|target| (&target.scope, target.capacity)).collect();
+    let places = scopes.values().fold(0_u32, |sum, capacity| sum.saturating_add(*capacity));
+    (scopes.into_keys().cloned().collect(), places)
 }
 
 /// The one-shot counter of the tasks that used a grant.
@@ -494,5 +512,28 @@ fn ttl_refused(asked: Duration, most: Duration, least: Duration) -> BrokerError 
     BrokerError::Limit {
         detail: format!("a ttl of {asked} s is more than is allowed here: ask for {most} s or less"),
         limit: most,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grantd_provider_api::Cloud;
+
+    use super::*;
+
+    #[test]
+    fn nobody_can_take_all_places() {
+        let shares: Vec<u32> = [0, 1, 2, 3, 4, 5, 7, 8, 44, 380].map(share_of).to_vec();
+        assert_eq!(shares, [0, 1, 2, 2, 3, 4, 6, 6, 33, 285]);
+    }
+
+    #[test]
+    fn targets_that_share_a_scope_share_its_places() {
+        let target = |name: &str, scope: &str, capacity| {
+            let scope = DenyScope { cloud: Cloud::Azure, account: "main".to_owned(), name: scope.to_owned() };
+            Target { name: name.to_owned(), scope, capacity }
+        };
+        let (scopes, places) = together(&[target("a", "x", 380), target("b", "x", 380), target("c", "y", 1)]);
+        assert_eq!((scopes.len(), places), (2, 381));
     }
 }

@@ -54,7 +54,7 @@ pub enum GuardFailure {
         limit: u32,
     },
     /// See [`Guard::SharePlacesBelow`](super::Guard::SharePlacesBelow).
-    #[error("{in_use} of {limit} places in the deny scope that one user may have are taken")]
+    #[error("{in_use} of {limit} places that one user may have are taken")]
     Share {
         /// How many the user has.
         in_use: u64,

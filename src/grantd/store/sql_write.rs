@@ -28,10 +28,15 @@ pub(super) fn question(guard: &Guard) -> Sql {
             [counter.as_str().into(), member.as_str().into()],
         ),
         Guard::PlacesBelow { scope, at, .. } => places(&scope_word(scope), *at),
-        Guard::SharePlacesBelow { scope, uid, at, .. } => Sql::new(
-            "SELECT COUNT(*) FROM leases WHERE scope = $1 AND uid = $2 AND place_until_ms > $3",
-            [scope_word(scope).into(), i64::from(*uid).into(), floor_ms(*at).into()],
-        ),
+        Guard::SharePlacesBelow { scopes, uid, at, .. } => {
+            let mut sql = Sql::new(
+                "SELECT COUNT(*) FROM leases WHERE uid = $1 AND place_until_ms > $2",
+                [i64::from(*uid).into(), floor_ms(*at).into()],
+            );
+            let words: Vec<String> = scopes.iter().map(scope_word).collect();
+            sql.push_one_of("scope", &words.iter().map(String::as_str).collect::<Vec<_>>());
+            sql
+        }
         Guard::AnchorRegistered { anchor } => {
             Sql::new("SELECT COUNT(*) FROM anchors WHERE id = $1", [anchor.to_string().into()])
         }

@@ -54,10 +54,10 @@ pub enum Guard {
         /// How many places there are.
         limit: u32,
     },
-    /// Fewer than `limit` of the taken places of the deny scope are those of one user.
+    /// Fewer than `limit` of the taken places of these deny scopes together are those of one user.
     SharePlacesBelow {
-        /// Which scope.
-        scope: DenyScope,
+        /// Which scopes.
+        scopes: Vec<DenyScope>,
         /// Whose.
         uid: u32,
         /// When.

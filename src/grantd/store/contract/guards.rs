@@ -6,7 +6,7 @@ use grantd_model::{
     EndReason, GrantEvent, GrantId, GrantState, Lease, LeaseEvent, NodeId, Propagation, PropagationSample,
     RegisteredAnchor, freeze_epoch,
 };
-use grantd_provider_api::{Cloud, DenyForm, Id, Origin};
+use grantd_provider_api::{Cloud, DenyForm, DenyScope, Id, Origin};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
@@ -167,6 +167,27 @@ pub(in crate::store) async fn p2_a_place_is_taken_from_the_intent_until_the_toke
     assert_eq!(places(at(301)).await, 1, "what expired by itself needs none");
 }
 
+pub(in crate::store) async fn p11_a_share_counts_one_users_places_in_all_scopes_together(stage: &mut impl Stage) {
+    let store = stage.store();
+    let grant = grant(1);
+    insert_grant(&*store, &grant).await;
+    let slot = |name: &str| DenyScope { name: name.to_owned(), ..lease(1, &grant).scope };
+    for (nth, name, uid) in [(10, "a", 1001), (11, "b", 1001), (12, "c", 1002), (13, "elsewhere", 1001)] {
+        write(&*store, Write::InsertLease(Lease { scope: slot(name), uid, ..lease(nth, &grant) })).await;
+    }
+    let share = async |names: &[&str], uid, limit| {
+        let scopes = names.iter().map(|name| slot(name)).collect();
+        verdict(&*store, Guard::SharePlacesBelow { scopes, uid, at: at(20), limit }).await
+    };
+    let all = ["a", "b", "c", "d"];
+    assert_eq!(share(&all, 1001, 2).await, Err(GuardFailure::Share { in_use: 2, limit: 2 }));
+    assert_eq!(share(&all, 1001, 3).await, Ok(()), "what is in another scope does not count");
+    assert_eq!(share(&all, 1002, 1).await, Err(GuardFailure::Share { in_use: 1, limit: 1 }));
+    assert_eq!(share(&["b"], 1001, 1).await, Err(GuardFailure::Share { in_use: 1, limit: 1 }));
+    assert_eq!(share(&["d"], 1001, 1).await, Ok(()));
+    assert_eq!(share(&[], 1001, 1).await, Ok(()), "of no scope nobody has a place");
+}
+
 pub(in crate::store) async fn p4_what_is_refused_together_takes_no_place_and_stays_refused(stage: &mut impl Stage) {
     let store = stage.store();
     let grant = grant(1);
@@ -175,7 +196,8 @@ pub(in crate::store) async fn p4_what_is_refused_together_takes_no_place_and_sta
     let (scope, uid) = (leases[0].scope.clone(), leases[0].uid);
     let places = async |limit| {
         let all = verdict(&*store, Guard::PlacesBelow { scope: scope.clone(), at: at(20), limit }).await;
-        let share = verdict(&*store, Guard::SharePlacesBelow { scope: scope.clone(), uid, at: at(20), limit }).await;
+        let share =
+            verdict(&*store, Guard::SharePlacesBelow { scopes: vec![scope.clone()], uid, at: at(20), limit }).await;
         (all, share, store.places(&scope, at(20)).await.unwrap())
     };
     let mut ends = Vec::new();

@@ -49,6 +49,7 @@ macro_rules! contract {
             a_counter_counts_each_member_once,
             a_counter_never_passes_its_limit_under_contention,
             p2_a_place_is_taken_from_the_intent_until_the_token_is_dead,
+            p11_a_share_counts_one_users_places_in_all_scopes_together,
             p4_what_is_refused_together_takes_no_place_and_stays_refused,
             places_never_pass_their_limit_under_contention,
             an_anchor_that_is_gone_holds_nothing,
