@@ -117,7 +117,7 @@ fn approvers_learn_of_a_request_and_requesters_of_the_decision() {
         ),
     );
     world.start();
-    world.grant(&world.alice(), "alpha");
+    let _ = world.grant(&world.alice(), "alpha");
     let grant = read_ledger(&world);
     let asked = hook.await_type("dev.grantd.grant.request");
     assert_eq!(asked["subject"], json!(grant));
@@ -201,7 +201,7 @@ fn p9_a_key_that_others_can_read_and_an_address_that_is_not_safe_are_refused_at_
         (ran.status.success(), String::from_utf8_lossy(&ran.stderr).into_owned())
     };
     let good = webhook(1, &world.scene.config());
-    assert_eq!(check(&good).0, true, "{}", check(&good).1);
+    assert!(check(&good).0, "{}", check(&good).1);
     fs::set_permissions(world.scene.config().join("hook.key"), fs::Permissions::from_mode(0o644)).unwrap();
     let (started, said) = check(&good);
     assert!(!started && said.contains("hook.key") && said.contains("chmod") && !said.contains(KEY), "{said}");
