@@ -63,6 +63,7 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
         obligations: Obligations::default(),
         state: GrantState::Pending { lapses_at: Some(at(50)) },
         approvals: Vec::new(),
+        escalation: None,
         extension: None,
         extensions: Vec::new(),
         version: 0,
@@ -112,7 +113,17 @@ fn person(name: &str) -> Subject {
 
 fn approval(name: &str, capacity: Capacity, digest: Digest, seconds: i64) -> Box<Approval> {
     let (person, identity) = (name.to_owned(), person(name));
-    Box::new(Approval { person, identity, uid: 7, capacity, at: at(seconds), digest, comment: None })
+    Box::new(Approval {
+        person,
+        identity,
+        uid: 7,
+        capacity,
+        also: Vec::new(),
+        on_behalf_of: None,
+        at: at(seconds),
+        digest,
+        comment: None,
+    })
 }
 
 fn extension(grant: &Grant, asked_at: i64, until: i64) -> Box<Extension> {

@@ -6,6 +6,7 @@ mod approve;
 mod audit;
 mod choose;
 mod configure;
+mod delegate;
 mod doctor;
 mod drain;
 mod end;
@@ -17,6 +18,8 @@ mod lease;
 mod local;
 mod status;
 mod vend;
+
+pub(crate) use approvals::people;
 
 use std::fmt;
 use std::io::Write;
@@ -113,6 +116,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Deny { grant, reason } => approve::deny(context, &grant.0, reason).await,
         Command::Cancel { grant } => approve::cancel(context, &grant.0).await,
         Command::Extend(asked) => approve::extend(context, asked).await,
+        Command::Delegate(asked) => delegate::delegate(context, asked).await,
         Command::Attach { pid } => anchor::attach(context, pid).await,
         Command::Detach { anchor } => anchor::detach(context, &anchor).await,
         Command::Complete { id } => end::complete(context, &choose::thing(context, id).await?).await,

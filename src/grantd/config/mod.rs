@@ -3,6 +3,7 @@
 
 mod catalog;
 mod credential;
+mod groups;
 mod issuer;
 mod people;
 mod raw;
@@ -13,5 +14,5 @@ pub use credential::resolve as resolve_credentials;
 pub use issuer::IssuerSettings;
 pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
-pub use raw::{ConfigError, UserLookup, seconds};
+pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};

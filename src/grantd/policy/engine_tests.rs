@@ -18,7 +18,7 @@ fn facts(subject: &Subject) -> Facts {
         duration_seconds: 1800,
         ttl_seconds: Some(300),
         justification_length: 14,
-        ticket: true,
+        ticket: Some("OPS-1".to_owned()),
         subject: subject.clone(),
         requester: subject.clone(),
         anchor: AnchorKind::Process,
@@ -29,6 +29,7 @@ fn facts(subject: &Subject) -> Facts {
         outlives_seconds: 0,
         approvals: BTreeMap::new(),
         capacity: None,
+        on_behalf_of: None,
     }
 }
 
@@ -142,6 +143,7 @@ fn p6_a_decision_rests_on_the_facts_of_now_and_keeps_them_all() {
                 "ttl_seconds": 300,
                 "justification_length": 14,
                 "ticket": true,
+                "ticket_id": "OPS-1",
                 "subject": deploy,
                 "requester": deploy,
                 "self_subject": true,
@@ -171,6 +173,8 @@ fn p6_a_decision_rests_on_the_facts_of_now_and_keeps_them_all() {
                         "tier": entity("Tier", "low"),
                         "owners": [entity("Person", "ana"), entity("Person", "bruno")],
                         "stewards": [],
+                        "security": [entity("Person", "dora"), entity("Person", "ana")],
+                        "delegated_admins": [],
                         "sensitive": false,
                     },
                     "parents": [],

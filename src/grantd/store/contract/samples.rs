@@ -80,6 +80,7 @@ pub(in crate::store) fn grant(nth: u128) -> Grant {
         policy: PolicyVersion(Digest::ZERO),
         obligations: Obligations::default(),
         approvals: Vec::new(),
+        escalation: None,
         extension: None,
         extensions: Vec::new(),
         state: GrantState::Active { since: at(0), until: at(1800) },
