@@ -112,14 +112,17 @@ fn p12_at_the_top_tier_an_owner_and_security_approve_and_two_owners_do_not() {
     job.vend(&asked.0).is_problem(409, "state", &["pending"]);
     approved(&sara(&world), &asked, "active");
     // A lease there ends with its process: nothing else carries one.
-    let loose = world.vend(&world.alice(), &asked.0, json!({ "anchor": { "kind": "unwatched" } }));
-    assert_eq!(loose.status, 403, "{loose:?}");
-    let (_, key) = World::vended(&job.vend(&asked.0));
+    let loose = world.vend(&world.alice(), &asked.0, json!({}));
+    loose.is_problem(403, "denied", &["ends with its process"]);
+    assert_eq!(loose.body["rule"], "critical-watched");
+    let (lease, key) = World::vended(&job.vend(&asked.0));
     assert!(world.can_read(&key, "alpha"));
     let counted = &world.audited("grant.approve")[0]["detail"]["counted"];
     assert_eq!(counted, &json!({ "owner": 1, "security": 1 }));
     // One use: another job needs another grant.
-    Job::start(&world.scene, User::Alice).vend(&asked.0).is_problem(422, "limit", &["1 task"]);
+    drop(job);
+    world.wait_for_lease(&lease, "revoked");
+    Job::start(&world.scene, User::Alice).vend(&asked.0).is_problem(422, "limit", &["1 task has used this grant"]);
 }
 
 #[test]
@@ -169,9 +172,9 @@ fn p12_no_policy_does_without_an_owner_and_security_at_the_top() {
 
 #[test]
 fn p12_who_left_security_after_approving_ends_what_lives() {
-    let mut world = world("critical", "\"group:secops\"", "owners = [\"olga\"]");
+    let mut world = world("critical", "\"sara\"", "owners = [\"olga\"]");
     people(&world, "\"group:secops\"", "[[group]]\nname = \"secops\"\nmembers = [\"sara\", \"otto\"]\n");
-    world.crash_and_restart();
+    world.reload();
     let asked = waiting(&world);
     approved(&sara(&world), &asked, "pending");
     approved(&world.olga(), &asked, "active");
@@ -180,6 +183,7 @@ fn p12_who_left_security_after_approving_ends_what_lives() {
     people(&world, "\"group:secops\"", "[[group]]\nname = \"secops\"\nmembers = [\"otto\"]\n");
     world.reload();
     world.wait_for_lease(&lease, "revoked");
+    assert_eq!(world.lease(&lease)["reason"], "policy_changed");
     job.vend(&asked.0).is_problem(403, "denied", &["sara is no security"]);
     assert!(seen(&world, &asked.0)["approval"]["given"][0]["void"].as_str().unwrap().contains("sara is no security"));
 }
@@ -257,12 +261,14 @@ fn p12_delegated_admins_alone_never_open_sensitive_data() {
     let asked = waiting(&world);
     approved(&world.otto(), &asked, "pending");
     approved(&sara(&world), &asked, "active");
-    let (lease, _) = World::vended(&Job::start(&world.scene, User::Alice).vend(&asked.0));
+    let mut job = Job::start(&world.scene, User::Alice);
+    let (lease, _) = World::vended(&job.vend(&asked.0));
     // It turns out to be sensitive: what they alone approved is over.
     catalog(&world, "moderate", &format!("{lines}\nsensitive = true"));
     world.reload();
     world.wait_for_lease(&lease, "revoked");
-    let refused = Job::start(&world.scene, User::Alice).vend(&asked.0);
+    assert_eq!(world.lease(&lease)["reason"], "policy_changed");
+    let refused = job.vend(&asked.0);
     refused.is_problem(403, "denied", &["1 owner", "2 delegated admins"]);
     let asked = waiting(&world);
     approved(&world.otto(), &asked, "pending");
@@ -338,6 +344,7 @@ fn p12_an_absent_owner_is_one_voice_through_whoever_was_lent_it() {
     let back = world.olga().grantctl(&["delegate", "revoke", &id]);
     assert!(back.success() && back.stdout.contains("revoked by human olga"), "{back}");
     world.wait_for_lease(&lease, "revoked");
+    assert_eq!(world.lease(&lease)["reason"], "policy_changed");
     job.vend(&asked.0).is_problem(403, "denied", &["sara spoke for olga", &id, "is over"]);
     world.olga().curl("POST", &format!("/v1/delegations/{id}/revoke"), None).is_problem(
         409,
@@ -410,17 +417,16 @@ fn p12_stewards_are_asked_when_no_owner_answers_and_never_instead_of_security() 
     approved(&world.otto(), &asked, "active");
     assert_eq!(world.audited("grant.escalate")[0]["detail"]["escalation"]["stewards"], json!(["otto"]));
     assert_eq!(world.audited("grant.escalate")[0]["actor"]["part"], "reaper");
-    let (lease, key) = World::vended(&Job::start(&world.scene, User::Alice).vend(&asked.0));
+    let mut job = Job::start(&world.scene, User::Alice);
+    let (lease, key) = World::vended(&job.vend(&asked.0));
     assert!(world.can_read(&key, "alpha"));
     world.crash_and_restart();
-    let mut job = Job::start(&world.scene, User::Alice);
-    let (second, _) = World::vended(&job.vend(&asked.0));
 
     // Policy does not have them asked any more: what a steward alone approved is over, and nobody is asked.
     policy(&world, "tiers.cedar", |text| text.replace("@escalate(\"steward\")\n", ""));
     world.reload();
-    world.wait_for_lease(&second, "revoked");
-    let _ = lease;
+    world.wait_for_lease(&lease, "revoked");
+    assert_eq!(world.lease(&lease)["reason"], "policy_changed");
     job.vend(&asked.0).is_problem(403, "denied", &["1 owner"]);
     let quiet = waiting(&world);
     assert!(seen(&world, &quiet.0)["approval"]["escalation"].is_null());

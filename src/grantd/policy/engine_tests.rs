@@ -321,3 +321,22 @@ fn p12_nobody_is_another_by_spelling() {
     });
     assert!(two[0] != two[1] && two[0] != two[2] && two[1] != two[2], "{two:?}");
 }
+
+#[test]
+fn a_rule_can_ask_for_a_ticket_of_a_pattern_and_a_longer_reason() {
+    let rule = "@id(\"ops-ticket\")\n@reason(\"it needs a ticket of OPS\")\n@who_can_fix(\"{principal}\")\n@next(\"name one\")\n\
+                forbid (principal, action == Grantd::Action::\"request\", resource)\n\
+                unless { context.ticket_id like \"OPS-*\" && context.justification_length >= 14 };\n";
+    let bundle = bundle(with("policies/ops.cedar", rule)).unwrap();
+    let asked = |ticket: Option<&str>, length| {
+        ask(&bundle, Action::Request, "deploy", |facts| {
+            facts.anchor = AnchorKind::None;
+            facts.ticket = ticket.map(str::to_owned);
+            facts.justification_length = length;
+        })
+    };
+    let _ = allowed(&asked(Some("OPS-12"), 14));
+    for (ticket, length) in [(None, 14), (Some("OPS"), 14), (Some("DEV-OPS-1"), 14), (Some("OPS-12"), 13)] {
+        assert_eq!(refusal(&asked(ticket, length)).rule, "ops-ticket", "{ticket:?}");
+    }
+}

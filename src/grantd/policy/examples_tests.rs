@@ -11,7 +11,8 @@ use crate::config::Host;
 
 /// Every Unix user that an example names is there; each name has a uid of its own.
 fn lookup(name: &str) -> Option<u32> {
-    let users = ["ana", "bruno", "bruno-admin", "olga", "backup", "ci-build", "ci-release", "settlement", "helper"];
+    let users =
+        ["ana", "bruno", "bruno-admin", "olga", "backup", "ci-build", "ci-release", "settlement", "helper", "dora"];
     users.iter().position(|user| *user == name).map(|place| 2000 + u32::try_from(place).unwrap())
 }
 
