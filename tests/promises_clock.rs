@@ -150,3 +150,28 @@ fn p12_a_moment_to_ask_stewards_that_passed_while_the_daemon_was_down_or_the_clo
     assert_eq!(shifted.world.audited("grant.escalate").len(), 2);
     shifted.world.audit_verifies();
 }
+
+#[test]
+fn p12_a_delegation_that_ended_between_approval_and_issue_carries_nothing() {
+    let shifted = Shifted::start();
+    let world = &shifted.world;
+    let until = (now() + SignedDuration::from_secs(120)).to_string();
+    let lent = world.olga().grantctl(&["delegate", "--to", "otto", "--until", &until, "--resource", "ledger"]);
+    assert!(lent.success(), "{lent}");
+    let asked = world.request(&world.alice(), "ledger", json!({}));
+    let path = format!("/v1/grants/{}/approve", asked.body["id"].as_str().unwrap());
+    let answer = world.otto().curl("POST", &path, Some(&json!({ "digest": asked.body["digest"] })));
+    assert_eq!(answer.body["state"], "active", "{answer:?}");
+    let grant = asked.body["id"].as_str().unwrap();
+    let _ = World::vended(&world.vend(&world.alice(), grant, json!({})));
+    shifted.set(130);
+    let over = world.vend(&world.alice(), grant, json!({}));
+    over.is_problem(403, "denied", &["otto spoke for olga", "is over"]);
+    assert_eq!(over.body["rule"], "quorum");
+    let next = world.request(&world.alice(), "ledger", json!({}));
+    let path = format!("/v1/grants/{}/approve", next.body["id"].as_str().unwrap());
+    let late = world.otto().curl("POST", &path, Some(&json!({ "digest": next.body["digest"] })));
+    late.is_problem(403, "denied", &["otto"]);
+    let list = world.otto().grantctl(&["delegate", "list", "--over"]);
+    assert!(list.success() && list.stdout.contains("over"), "{list}");
+}

@@ -22,7 +22,7 @@ pub(super) async fn delegate(context: &mut Context<'_>, asked: Delegate) -> Resu
             let answer = context.client.post::<_, DelegationView>("/v1/delegations", &body).await?;
             context.answer(&answer, shown)
         }
-        (None, ..) => Err(Failure::new(Exit::Usage, "say --to whom and --until when".to_owned())),
+        (None, ..) => Err(Failure::new(Exit::Usage, "say --to whom and --until when")),
     }
 }
 

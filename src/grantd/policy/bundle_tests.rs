@@ -212,6 +212,25 @@ fn a_schema_that_does_not_fit_the_daemon_is_refused_at_load() {
     refused(with(name, &fewer), name, &["request", "ticket_id", "shipped"]);
     let more = schema.replace("      ticket: Bool,\n", "      ticket: Bool,\n      weather: String,\n");
     refused(with(name, &more), name, &["request", "weather"]);
-    let other = schema.replace("    sensitive: Bool,\n", "    sensitive: Long,\n");
-    refused(with(name, &other), name, &["sensitive"]);
+    let other = schema.replace("    environment: String,\n", "    environment: Long,\n");
+    refused(with(name, &other), name, &["environment"]);
+}
+
+#[test]
+fn p12_who_is_in_a_group_of_the_host_is_part_of_the_bundle_that_is_kept() {
+    let people = shipped()["people.toml"].replace("members = [\"ana\", \"dora\"]", "unix_group = \"secops\"");
+    let of = |uids: &[u32]| {
+        let host = Host { user: &lookup, group: &|_, uid| Some(uids.contains(&uid)) };
+        Bundle::parse(with("people.toml", &people), host).unwrap()
+    };
+    let (one, two) = (of(&[1001]), of(&[1001, 1002]));
+    assert_eq!(
+        (one.people.security(), two.people.security()),
+        (&["dora", "ana"].map(str::to_owned)[..], &["dora", "ana", "bruno"].map(str::to_owned)[..])
+    );
+    assert_ne!(one.version, two.version, "a reload after a change of the group is a change of policy");
+    assert_eq!(one.version, of(&[1001]).version);
+    let kept: BTreeMap<String, String> = serde_json::from_slice(&two.bytes).unwrap();
+    assert_eq!(kept["people.toml: unix groups"], "{\"secops\":[\"ana\",\"bruno\"]}");
+    assert_eq!(bundle(shipped()).unwrap().version, bundle(shipped()).unwrap().version);
 }
