@@ -102,6 +102,10 @@ fn p12_at_the_top_tier_an_owner_and_security_approve_and_two_owners_do_not() {
     ]);
     assert_eq!(seen(&world, &asked.0)["approval"]["quorum"], quorum);
     // Who waits under exec is told the same, in words.
+    let exec = ["exec", "--resource", "ledger", "--can", "object-storage:read", "--for", "5m", "--ticket", "OPS-7"];
+    let why = ["--why", "a test that waits for two people", "--wait", "1s", "--", "true"];
+    let waits = world.alice().grantctl(&[&exec[..], &why[..]].concat());
+    assert!(waits.stderr.contains("waits for 1 owner (olga or otto) and 1 of security (sara)"), "{waits}");
     let list = sara(&world).grantctl(&["list", "--approvable"]);
     assert!(list.success() && list.stdout.contains(&asked.0), "{list}");
     approved(&world.olga(), &asked, "pending");

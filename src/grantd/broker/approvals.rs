@@ -4,7 +4,8 @@ use grantd_model::{Approval, Capacity, Delegation, Escalation, Extension, Grant,
 use jiff::Timestamp;
 
 use super::matter::{Matter, Voice};
-use super::quorum::{Ground, Judged, Requesters, counts, held_by, judge, person};
+use super::quorum::{Ground, Judged, Requesters, counts, judge, person};
+use super::reach::held_by;
 use super::{Broker, BrokerError};
 use crate::attest::Caller;
 use crate::config::Resource;

@@ -7,7 +7,8 @@ use grantd_model::{Capacity, Delegation, DelegationId, Grant, MAX_ABSENCE, Refus
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::quorum::{held_by, person};
+use super::quorum::person;
+use super::reach::held_by;
 use super::{Broker, BrokerError, between, draft};
 use crate::attest::Caller;
 use crate::failpoint;

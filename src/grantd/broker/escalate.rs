@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::approve::step;
 use super::matter::{Matter, Standing};
-use super::quorum::holders;
+use super::reach::holders;
 use super::{Broker, BrokerError, daemon};
 use crate::failpoint;
 

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::approve::{ATTEMPTS, allowed_today, step};
 use super::matter::Matter;
-use super::quorum::{Ground, Requesters, carried_until, floored, out_of_reach};
+use super::quorum::{Ground, Requesters, carried_until, floored};
+use super::reach::out_of_reach;
 use super::{Broker, BrokerError, after, between, daemon, draft};
 use crate::attest::Caller;
 use crate::failpoint;

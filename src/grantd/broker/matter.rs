@@ -11,7 +11,8 @@ use grantd_model::{
 };
 use jiff::Timestamp;
 
-use super::quorum::{Ground, Judged, Requesters, Speaker, counts, floored, judge, speakers, voices};
+use super::quorum::{Ground, Judged, Requesters, counts, floored, judge, voices};
+use super::reach::{Speaker, speakers};
 use super::{Broker, BrokerError, facts};
 use crate::config::{People, Resource};
 use crate::policy::{Bundle, Facts, Question};

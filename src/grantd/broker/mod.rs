@@ -29,6 +29,7 @@ mod propagation;
 mod prove;
 mod query;
 mod quorum;
+mod reach;
 mod reaper;
 mod reconciler;
 mod reload;

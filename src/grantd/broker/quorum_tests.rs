@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::reach::{Speaker, out_of_reach, speakers};
 use super::*;
 use crate::config::Host;
 

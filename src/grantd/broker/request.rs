@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::approve::step;
 use super::extend::APPROVE_WITHIN;
-use super::quorum::{Ground, Requesters, floored, out_of_reach};
+use super::quorum::{Ground, Requesters, floored};
+use super::reach::out_of_reach;
 use super::{Broker, BrokerError, after, draft, facts};
 use crate::attest::Caller;
 use crate::config::Resource;
