@@ -90,7 +90,7 @@ fn active(world: &World) -> String {
 }
 
 fn two_owners(world: &World) {
-    policy(world, "tiers.cedar", |text| text.replace("owner:1", "owner:2"));
+    policy(world, "tiers.cedar", |text| text.replace("@approvals(\"owner:1\")", "@approvals(\"owner:2\")"));
 }
 
 #[test]
@@ -188,9 +188,14 @@ fn p12_who_owns_nothing_approves_nothing_and_learns_whom_to_ask() {
     assert_eq!(alone.body["rule"], "quorum");
     catalog(&world, |ledger| ledger.replace("\"high\"", "\"critical\""));
     world.reload();
-    let critical = world.request(&world.alice(), "ledger", json!({}));
-    critical.is_problem(403, "denied", &["critical", "nobody who could approve for security"]);
-    assert_eq!(critical.body["rule"], "tier-critical");
+    let critical = world.request(&world.alice(), "ledger", json!({ "ticket": "OPS-1" }));
+    critical.is_problem(
+        403,
+        "denied",
+        &["1 owner and 1 of security", "people.toml names nobody in the capacity security"],
+    );
+    assert_eq!(critical.body["rule"], "quorum");
+    assert!(critical.body["next"].as_str().unwrap().contains("security in people.toml"), "{critical:?}");
 }
 
 #[test]

@@ -107,3 +107,71 @@ fn p3_a_clock_set_forward_makes_no_session_that_lives_too_long() {
     assert_eq!(world.vend(&world.alice(), &before, json!({})).status, 502);
     world.audit_verifies();
 }
+
+#[test]
+fn p12_a_moment_to_ask_stewards_that_passed_while_the_daemon_was_down_or_the_clock_jumped_is_made_up_for() {
+    let mut shifted = Shifted::start();
+    let catalog = shifted.world.policy().join("catalog.toml");
+    let text = fs::read_to_string(&catalog).unwrap();
+    fs::write(&catalog, text.replace("tier = \"high\"\n", "tier = \"high\"\nstewards = [\"otto\"]\n")).unwrap();
+    shifted.world.reload();
+    let waiting = |world: &World| {
+        let asked = world.request(&world.alice(), "ledger", json!({}));
+        assert_eq!(asked.body["state"], "pending", "{asked:?}");
+        (asked.body["id"].as_str().unwrap().to_owned(), asked.body["digest"].clone())
+    };
+    let seen = |world: &World, id: &str| world.root().curl("GET", &format!("/v1/grants/{id}"), None).body;
+    let escalation = |world: &World, id: &str| seen(world, id)["approval"]["escalation"]["state"].clone();
+    let (jumped, digest) = waiting(&shifted.world);
+    // Set back: it is not due again later, nor earlier.
+    shifted.set(-3600);
+    assert_eq!(escalation(&shifted.world, &jumped), "due");
+    shifted.set(2 * 3600 + 5);
+    let world = &shifted.world;
+    eventually("the stewards are asked", Duration::from_secs(10), || escalation(world, &jumped) == "asked");
+    shifted.set(0);
+    let answer =
+        shifted.world.otto().curl("POST", &format!("/v1/grants/{jumped}/approve"), Some(&json!({ "digest": digest })));
+    assert_eq!(answer.body["state"], "active", "{answer:?}");
+
+    // Down at half: asked at the start. Down until the end: lapsed, and nobody is asked.
+    for (away, state, escalated) in [(3 * 3600, "pending", "asked"), (9 * 3600, "lapsed", "due")] {
+        let (id, _) = waiting(&shifted.world);
+        let before = moment(&seen(&shifted.world, &id)["created_at"]).duration_since(now()).as_secs();
+        shifted.world.take_daemon().kill9();
+        shifted.set(before + away);
+        shifted.world.start();
+        let world = &shifted.world;
+        eventually("it is made up for", Duration::from_secs(10), || {
+            seen(world, &id)["state"] == state && escalation(world, &id) == escalated
+        });
+        shifted.set(before + away);
+    }
+    assert_eq!(shifted.world.audited("grant.escalate").len(), 2);
+    shifted.world.audit_verifies();
+}
+
+#[test]
+fn p12_a_delegation_that_ended_between_approval_and_issue_carries_nothing() {
+    let shifted = Shifted::start();
+    let world = &shifted.world;
+    let until = (now() + SignedDuration::from_secs(120)).to_string();
+    let lent = world.olga().grantctl(&["delegate", "--to", "otto", "--until", &until, "--resource", "ledger"]);
+    assert!(lent.success(), "{lent}");
+    let asked = world.request(&world.alice(), "ledger", json!({}));
+    let path = format!("/v1/grants/{}/approve", asked.body["id"].as_str().unwrap());
+    let answer = world.otto().curl("POST", &path, Some(&json!({ "digest": asked.body["digest"] })));
+    assert_eq!(answer.body["state"], "active", "{answer:?}");
+    let grant = asked.body["id"].as_str().unwrap();
+    let _ = World::vended(&world.vend(&world.alice(), grant, json!({})));
+    shifted.set(130);
+    let over = world.vend(&world.alice(), grant, json!({}));
+    over.is_problem(403, "denied", &["otto spoke for olga", "is over"]);
+    assert_eq!(over.body["rule"], "quorum");
+    let next = world.request(&world.alice(), "ledger", json!({}));
+    let path = format!("/v1/grants/{}/approve", next.body["id"].as_str().unwrap());
+    let late = world.otto().curl("POST", &path, Some(&json!({ "digest": next.body["digest"] })));
+    late.is_problem(403, "denied", &["otto"]);
+    let list = world.otto().grantctl(&["delegate", "list", "--over"]);
+    assert!(list.success() && list.stdout.contains("over"), "{list}");
+}

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use grantd_wire::AnchorChoice;
 use jiff::Timestamp;
 
+use crate::absence::Delegate;
 use crate::agent::args::{Agent, HELP as AGENT_HELP};
 use crate::client::USUAL_SOCKET;
 use crate::cover::{Cover, Freeze, FreezeName};
@@ -98,6 +99,8 @@ pub enum Command {
     },
     /// Ask for more time for an active grant, whose leases go on meanwhile.
     Extend(Extend),
+    /// Let another person approve for you while you are away; or list what is lent, or take it back.
+    Delegate(Delegate),
     /// Have a process watched: leases taken by it, or by what it starts, end when it exits. Prints the anchor.
     Attach {
         /// An ancestor of this command, of the same user; the calling shell when left out.
@@ -209,7 +212,7 @@ pub struct Approve {
     /// Approve only what has this digest, which you saw before; nothing is asked.
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
-    /// In which capacity, if you have several: `owner` or `steward`.
+    /// In which capacity only, if you have several: `owner`, `security`, `steward` or `delegated_admin`.
     #[arg(long, value_name = "CAPACITY")]
     pub capacity: Option<String>,
     /// Show what it is in the cloud's own form too.

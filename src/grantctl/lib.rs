@@ -4,6 +4,7 @@
 //! and says what came back. A credential goes to standard output and nowhere else (promise P9).
 #![forbid(unsafe_code)]
 
+pub mod absence;
 mod agent;
 pub mod cli;
 pub mod client;

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::api::Limits;
 use crate::broker::Broker;
-use crate::config::{self, LogFormat, LogSettings, Settings, SocketGroup};
+use crate::config::{self, Host, LogFormat, LogSettings, Settings, SocketGroup};
 use crate::issuer::{FEDERATION, Ground, Issuer, LONGEST_ASSERTION, LONGEST_PASSPORT, OIDC};
 use crate::metrics::{self, Metrics};
 use crate::notify::Target;
@@ -129,7 +129,8 @@ pub fn read_bundle(dir: &Path, owners: &Owners) -> Result<Bundle, String> {
             entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect();
         names.map_err(|error| format!("{}: {error}", path.display()))
     };
-    Bundle::load(dir, &read, &list, &|name| users::uid(name).ok()).map_err(|error| error.to_string())
+    let host = Host { user: &|name| users::uid(name).ok(), group: &|name, uid| users::is_member(name, uid).ok() };
+    Bundle::load(dir, &read, &list, host).map_err(|error| error.to_string())
 }
 
 /// Checks files that an adapter reads by itself: base credentials, certificate authorities.

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Subject};
+use crate::assignment::assigned;
+use crate::{DelegationId, Digest, Subject};
 
 /// In which capacity somebody approves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,6 +70,12 @@ pub struct Approval {
     pub uid: u32,
     /// In which capacity.
     pub capacity: Capacity,
+    /// The other capacities in which it counts where it is needed there instead: never in two at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Capacity>,
+    /// Whose voice it is, where the person approved for an absent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<OnBehalf>,
     /// When.
     pub at: Timestamp,
     /// The digest of what the person saw.
@@ -78,16 +85,81 @@ pub struct Approval {
     pub comment: Option<String>,
 }
 
-/// How many people have approved in each capacity; whoever stands twice counts once, the first time.
-#[must_use]
-pub fn counted<'a>(approvals: impl IntoIterator<Item = &'a Approval>) -> Quorum {
-    let mut people = BTreeSet::new();
-    let mut counts = Quorum::new();
-    for approval in approvals {
-        if people.insert(approval.person.as_str()) {
-            let count = counts.entry(approval.capacity).or_default();
-            *count = count.saturating_add(1);
+/// An absent person for whom another one speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnBehalf {
+    /// The absent person, whose one voice it is.
+    pub person: String,
+    /// By which delegation.
+    pub delegation: DelegationId,
+}
+
+impl Approval {
+    /// The person whose voice it is: the one who approved, or the absent one for whom it was.
+    #[must_use]
+    pub fn voice(&self) -> &str {
+        self.on_behalf_of.as_ref().map_or(&self.person, |absent| &absent.person)
+    }
+
+    /// The capacities in which it may count, the one in which it was given first.
+    #[must_use]
+    pub fn capacities(&self) -> Vec<Capacity> {
+        let mut all = vec![self.capacity];
+        all.extend(self.also.iter().copied().filter(|capacity| *capacity != self.capacity));
+        all
+    }
+}
+
+/// Who approves once, and whose voice is heard once: neither a second time under another name.
+#[derive(Debug, Default)]
+pub struct Heard<'a>(BTreeSet<&'a str>);
+
+impl<'a> Heard<'a> {
+    /// Hears an approval; says whose it is a second time, if it is.
+    pub fn again(&mut self, approval: &'a Approval) -> Option<&'a str> {
+        let both = [approval.voice(), approval.person.as_str()];
+        let again = both.into_iter().find(|name| self.0.contains(name));
+        if again.is_none() {
+            self.0.extend(both);
         }
+        again
+    }
+}
+
+/// How many people have approved in each capacity, each counted where that helps most to `needed` and in one only;
+/// whoever stands twice counts once, the first time. With `in_place`, stewards may stand in for owners.
+#[must_use]
+pub fn counted<'a>(
+    needed: &Quorum,
+    approvals: impl IntoIterator<Item = &'a Approval>,
+    in_place: impl Fn(&Approval) -> bool,
+) -> Quorum {
+    let mut heard = Heard::default();
+    let mut voices = Vec::new();
+    for approval in approvals {
+        if heard.again(approval).is_none() {
+            voices.push(standing_in(approval.capacities(), in_place(approval)));
+        }
+    }
+    tally(assigned(needed, &voices))
+}
+
+/// The capacities of a voice that, where `in_place`, may stand in for an owner as a steward.
+#[must_use]
+pub fn standing_in(mut capacities: Vec<Capacity>, in_place: bool) -> Vec<Capacity> {
+    if in_place && capacities.contains(&Capacity::Steward) && !capacities.contains(&Capacity::Owner) {
+        capacities.push(Capacity::Owner);
+    }
+    capacities
+}
+
+/// How often each capacity stands there.
+#[must_use]
+pub fn tally(capacities: impl IntoIterator<Item = Capacity>) -> Quorum {
+    let mut counts = Quorum::new();
+    for capacity in capacities {
+        let count = counts.entry(capacity).or_default();
+        *count = count.saturating_add(1);
     }
     counts
 }

@@ -76,6 +76,9 @@ pub struct Obligations {
     /// How many tasks may use the grant in all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_uses: Option<u32>,
+    /// Whether stewards are asked in the owner's place when no owner approved by half of that time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub escalate: bool,
     /// How long approvers have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approve_within: Option<u64>,
@@ -90,6 +93,12 @@ impl Obligations {
     /// The strictest of both, member by member.
     #[must_use]
     pub fn strictest(mut self, other: Self) -> Self {
+        // Who asks for nobody's approval has no say in who may stand in for whom.
+        self.escalate = match (self.approvals.is_empty(), other.approvals.is_empty()) {
+            (true, _) => other.escalate,
+            (false, true) => self.escalate,
+            (false, false) => self.escalate && other.escalate,
+        };
         self.approvals = approval::both(self.approvals, &other.approvals);
         self.max_ttl = least(self.max_ttl, other.max_ttl);
         self.max_duration = least(self.max_duration, other.max_duration);
@@ -186,5 +195,23 @@ mod tests {
         assert_eq!((both.max_ttl, both.max_uses, both.max_concurrent), (Some(300), Some(3), Some(1)));
         assert_eq!(both.approvals, BTreeMap::from([(Capacity::Owner, 2), (Capacity::Security, 1)]));
         assert_eq!(both.on_policy_change, OnPolicyChange::End);
+    }
+
+    #[test]
+    fn stewards_are_asked_only_where_every_permit_that_needs_an_approval_says_so() {
+        let permit = |owners, escalate| Obligations {
+            approvals: if owners > 0 { BTreeMap::from([(Capacity::Owner, owners)]) } else { BTreeMap::new() },
+            escalate,
+            ..Obligations::default()
+        };
+        for (one, other, both) in [
+            (permit(1, true), permit(1, true), true),
+            (permit(1, true), permit(2, false), false),
+            (permit(1, true), permit(0, false), true),
+            (permit(1, false), permit(0, false), false),
+        ] {
+            assert_eq!(one.clone().strictest(other.clone()).escalate, both);
+            assert_eq!(other.strictest(one).escalate, both);
+        }
     }
 }

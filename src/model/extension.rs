@@ -37,7 +37,7 @@ impl Extension {
     /// Whether everybody who has to approve it did.
     #[must_use]
     pub fn has_quorum(&self) -> bool {
-        missing(&self.needed, &counted(&self.approvals)).is_empty()
+        missing(&self.needed, &counted(&self.needed, &self.approvals, |_| false)).is_empty()
     }
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::approval::{counted, missing};
 use crate::{
-    Approval, Digest, Extension, ExtensionEnd, GrantEvent, GrantId, MAX_EXTENSIONS, NodeId, Obligations, PastExtension,
-    PolicyVersion, Request, Tier, TransitionError,
+    Approval, Digest, Escalation, Extension, ExtensionEnd, GrantEvent, GrantId, MAX_EXTENSIONS, NodeId, Obligations,
+    PastExtension, PolicyVersion, Request, Tier, TransitionError,
 };
 
 /// A grant: a request, what it was planned to become, and where it stands.
@@ -36,6 +36,9 @@ pub struct Grant {
     /// The approvals that were given, oldest first. Whether each counts is judged anew whenever it matters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<Approval>,
+    /// Whether stewards are asked in the owner's place, where policy lets them be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
     /// The extension that waits for approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Box<Extension>>,
@@ -196,6 +199,17 @@ impl Grant {
                 }
                 give(&mut next.approvals, approval);
             }
+            E::Escalate { to } => {
+                let (GrantState::Pending { lapses_at }, Some(due)) = (&self.state, &self.escalation) else {
+                    return Err(refused());
+                };
+                let late = |at: &Timestamp| lapses_at.is_some_and(|lapses_at| *at >= lapses_at);
+                let late = matches!(to, Escalation::Asked { at, .. } if late(at));
+                if late || !due.may_become(to) {
+                    return Err(refused());
+                }
+                next.escalation = Some(to.clone());
+            }
             E::AskExtension { extension } => {
                 let until = self.state.usable_until(extension.asked_at);
                 let room = self.extension.is_none() && self.extensions.len() < MAX_EXTENSIONS;
@@ -250,13 +264,22 @@ impl Grant {
     /// Whether everybody whom its obligations ask for has approved.
     #[must_use]
     pub fn has_quorum(&self) -> bool {
-        missing(&self.obligations.approvals, &counted(&self.approvals)).is_empty()
+        let needed = &self.obligations.approvals;
+        missing(needed, &counted(needed, &self.approvals, |approval| self.in_place(approval))).is_empty()
+    }
+
+    /// Whether a steward's approval stands in for an owner's: stewards were asked before it was given. Never at the top
+    /// tier, where an owner has to say yes (promise P12).
+    #[must_use]
+    pub fn in_place(&self, approval: &Approval) -> bool {
+        self.tier != Tier::Critical && self.escalation.as_ref().is_some_and(|escalation| escalation.covers(approval))
     }
 }
 
-/// A person's approval stands in for an earlier one of the same person, so that nobody ever stands twice.
+/// A person's approval stands in for an earlier one of the same person, so that nobody ever stands twice; neither does
+/// the voice of an absent one.
 fn give(given: &mut Vec<Approval>, approval: &Approval) {
-    given.retain(|earlier| earlier.person != approval.person);
+    given.retain(|earlier| earlier.person != approval.person && earlier.voice() != approval.voice());
     given.push(approval.clone());
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{Approval, Extension, ExtensionEnd};
+use crate::{Approval, Escalation, Extension, ExtensionEnd};
 
 /// What happens to a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,11 @@ pub enum GrantEvent {
     GiveApproval {
         /// Who, in which capacity, of what.
         approval: Box<Approval>,
+    },
+    /// No owner approved by half of the time: stewards are asked, or it is noted why not. Changes no state.
+    Escalate {
+        /// What follows what was due.
+        to: Escalation,
     },
     /// The quorum is complete, or policy asks for none.
     Approve {
@@ -86,6 +91,7 @@ impl GrantEvent {
     pub fn name(&self) -> &'static str {
         match self {
             Self::GiveApproval { .. } => "approval",
+            Self::Escalate { .. } => "escalate",
             Self::Approve { .. } => "approve",
             Self::Activate { .. } => "activate",
             Self::Deny { .. } => "deny",

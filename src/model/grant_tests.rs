@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Capacity, Quorum, Subject, SubjectKind, extension_digest, request_digest};
+use crate::{Capacity, OnBehalf, Quorum, Subject, SubjectKind, extension_digest, request_digest};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -63,6 +63,7 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
         obligations: Obligations::default(),
         state: GrantState::Pending { lapses_at: Some(at(50)) },
         approvals: Vec::new(),
+        escalation: None,
         extension: None,
         extensions: Vec::new(),
         version: 0,
@@ -112,7 +113,70 @@ fn person(name: &str) -> Subject {
 
 fn approval(name: &str, capacity: Capacity, digest: Digest, seconds: i64) -> Box<Approval> {
     let (person, identity) = (name.to_owned(), person(name));
-    Box::new(Approval { person, identity, uid: 7, capacity, at: at(seconds), digest, comment: None })
+    Box::new(Approval {
+        person,
+        identity,
+        uid: 7,
+        capacity,
+        also: Vec::new(),
+        on_behalf_of: None,
+        at: at(seconds),
+        digest,
+        comment: None,
+    })
+}
+
+#[test]
+fn p12_stewards_stand_in_only_after_they_were_asked_and_never_at_the_top() {
+    let mut grant = pending(None);
+    grant.obligations.approvals = Quorum::from([(Capacity::Owner, 1)]);
+    let asked = |seconds, stewards: &[&str]| GrantEvent::Escalate {
+        to: Escalation::Asked { at: at(seconds), stewards: stewards.iter().map(|name| (*name).to_owned()).collect() },
+    };
+    let give = |grant: &Grant, seconds| {
+        let approval = approval("sam", Capacity::Steward, grant.digest, seconds);
+        grant.after(&GrantEvent::GiveApproval { approval }).unwrap()
+    };
+    assert!(grant.after(&asked(25, &["sam"])).is_err(), "policy did not say so");
+    grant.escalation = Some(Escalation::halfway(at(0), std::time::Duration::from_secs(50)));
+    assert_eq!(grant.escalation.as_ref().unwrap().due_at(), Some(at(25)));
+    for early in [asked(24, &["sam"]), asked(25, &[]), asked(50, &["sam"])] {
+        assert!(grant.after(&early).is_err(), "early, of nobody, or when it has lapsed");
+    }
+    let before = give(&grant, 20);
+    let escalated = before.after(&asked(25, &["sam"])).unwrap();
+    assert_eq!((escalated.state.phase(), escalated.version), (GrantPhase::Pending, 2));
+    assert!(!escalated.has_quorum(), "it was given as a steward's");
+    assert!(escalated.after(&asked(26, &["sam"])).is_err(), "once");
+    let given = give(&escalated, 26);
+    assert!(given.has_quorum());
+    assert!(given.after(&GrantEvent::Approve { at: at(27) }).is_ok());
+    assert!(!Grant { tier: Tier::Critical, ..given.clone() }.has_quorum());
+    let both = Quorum::from([(Capacity::Owner, 1), (Capacity::Security, 1)]);
+    let obligations = Obligations { approvals: both, ..given.obligations.clone() };
+    assert!(!Grant { obligations, ..given }.has_quorum(), "never instead of security");
+    let not = GrantEvent::Escalate { to: Escalation::NotAsked { at: at(25), why: "nobody".to_owned() } };
+    assert!(!give(&grant.after(&not).unwrap(), 26).has_quorum());
+}
+
+#[test]
+fn p12_the_voice_of_an_absent_person_is_heard_once() {
+    let mut grant = pending(None);
+    grant.obligations.approvals = Quorum::from([(Capacity::Owner, 2)]);
+    let delegation = Id::new(Uuid::from_u128(9));
+    let lent = |name: &str| {
+        let on_behalf_of = Some(OnBehalf { person: "ana".to_owned(), delegation });
+        let approval = Approval { on_behalf_of, ..*approval(name, Capacity::Owner, grant.digest, 1) };
+        GrantEvent::GiveApproval { approval: Box::new(approval) }
+    };
+    let own = |name: &str| GrantEvent::GiveApproval { approval: approval(name, Capacity::Owner, grant.digest, 1) };
+    let given =
+        |events: &[GrantEvent]| events.iter().try_fold(grant.clone(), |grant, event| grant.after(event)).unwrap();
+    assert!(!given(&[lent("sam"), lent("tom")]).has_quorum());
+    assert!(!given(&[lent("sam"), own("ana")]).has_quorum());
+    assert!(!given(&[own("ana"), lent("sam")]).has_quorum());
+    assert!(!given(&[own("sam"), lent("sam")]).has_quorum(), "one person, one voice");
+    assert!(given(&[lent("sam"), own("bruno")]).has_quorum());
 }
 
 fn extension(grant: &Grant, asked_at: i64, until: i64) -> Box<Extension> {

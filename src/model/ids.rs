@@ -38,6 +38,17 @@ impl IdKind for FreezeKind {
 /// The id of a freeze.
 pub type FreezeId = Id<FreezeKind>;
 
+/// Marks the id of a delegation.
+#[derive(Debug)]
+pub enum DelegationKind {}
+
+impl IdKind for DelegationKind {
+    const PREFIX: &'static str = "delegation";
+}
+
+/// The id of a delegation.
+pub type DelegationId = Id<DelegationKind>;
+
 /// The name of one daemon's state: made once when its store is created, and the owner of one audit chain.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -3,9 +3,12 @@
 
 mod anchor;
 pub mod approval;
+pub mod assignment;
 mod audit;
 mod decision;
+mod delegation;
 mod digest;
+mod escalation;
 mod extension;
 mod freeze;
 mod grant;
@@ -18,16 +21,18 @@ mod request;
 mod subject;
 
 pub use anchor::{Anchor, ProcessRef, RegisteredAnchor};
-pub use approval::{Approval, Capacity, Quorum};
+pub use approval::{Approval, Capacity, OnBehalf, Quorum};
 pub use audit::{AuditDraft, AuditRecord, ChainError, ChainHead, verify_chain};
 pub use decision::{Action, Decision, Obligations, OnPolicyChange, PolicyVersion, Refusal, Verdict};
+pub use delegation::{Delegation, MAX_ABSENCE, Revoked};
 pub use digest::{Digest, canonical_json};
+pub use escalation::Escalation;
 pub use extension::{Extension, ExtensionEnd, MAX_EXTENSIONS, PastExtension, extension_digest};
 pub use freeze::{Freeze, FreezeTarget, THAW_QUORUM, Thaw, ThawError, freeze_epoch};
 pub use grant::{Grant, GrantEnd, GrantPhase, GrantState};
 pub use grant_event::GrantEvent;
 pub use grantd_provider_api::LeaseId;
-pub use ids::{AnchorId, FreezeId, GrantId, NodeId};
+pub use ids::{AnchorId, DelegationId, FreezeId, GrantId, NodeId};
 pub use keyring::{KeyAlgorithm, KeyLife, KeyPhase, KeyRing, RingAlarm, RingDue, RingError, RingEvent, RingKey};
 pub use lease::{Accepted, Collapsed, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
 pub use propagation::{Propagation, PropagationSample};

@@ -177,6 +177,24 @@ pub struct ApprovalView {
     /// too few people can approve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
+    /// Whether stewards are asked in the owner's place, where policy lets them be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<EscalationView>,
+}
+
+/// Asking the stewards when no owner answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EscalationView {
+    /// `due`, `asked` or `not_asked`.
+    pub state: String,
+    /// When it is due, or when it was decided.
+    pub at: String,
+    /// The stewards who were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stewards: Vec<String>,
+    /// Why nobody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// More time for an active grant, beside which the grant goes on as it is.
@@ -220,7 +238,8 @@ pub struct QuorumView {
     pub needed: u32,
     /// How many count today.
     pub given: u32,
-    /// The people who can still approve in it: those of the requester set and those who did are left out.
+    /// The people who can still approve in it: those of the requester set and those who did are left out. Who would speak
+    /// for an absent person is written `dora for bruno`.
     pub can_approve: Vec<String>,
 }
 
@@ -233,6 +252,15 @@ pub struct GivenApprovalView {
     pub identity: String,
     /// In which capacity.
     pub capacity: String,
+    /// The other capacities in which it counts where it is needed there instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// The absent person for whom it was given; it is that person's one voice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
+    /// By which delegation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<String>,
     /// When.
     pub at: String,
     /// What the person said to it.

@@ -5,6 +5,7 @@
 
 mod anchor;
 mod audit;
+mod delegation;
 mod doctor;
 mod drain;
 mod freeze;
@@ -16,14 +17,16 @@ mod status;
 
 pub use anchor::{AnchorCreate, AnchorView};
 pub use audit::{AuditPage, AuditQuery};
+pub use delegation::{DelegationCreate, DelegationList, DelegationQuery, DelegationView};
 pub use doctor::{
     BootstrapQuery, DoctorEvent, DoctorQuery, FindingView, ProofView, PropagationView, ProveRequest, TallyView,
 };
 pub use drain::DrainView;
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{
-    ApprovalView, ApproveRequest, DenyRequest, EndRequest, ExtendRequest, ExtensionView, GivenApprovalView,
-    GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, SubjectView, TaskBody,
+    ApprovalView, ApproveRequest, DenyRequest, EndRequest, EscalationView, ExtendRequest, ExtensionView,
+    GivenApprovalView, GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, SubjectView,
+    TaskBody,
 };
 pub use issuer::{DocumentView, IssuerDocuments, IssuerList, IssuerView, KeyView, PublishedRequest, RotateRequest};
 pub use lease::{

@@ -31,6 +31,8 @@ pub fn die_at(stage: &mut Stage, point: &str) {
         "start" | "reconcile" => on_the_way_up(stage, point),
         "request" => request(stage, point),
         "approve" | "deny" | "cancel" | "extend" | "lapse" => approval::die_at(stage, point),
+        "escalate" => approval::escalate(stage, point),
+        "delegate" => approval::delegate(stage, point),
         "issue" => issue(stage, point),
         "renew" => renew(stage, point),
         "revoke" if point == "revoke.collapsed" => collapse(stage, point),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use grantd_wire::{ApprovalView, ExtensionView, GrantView};
+use grantd_wire::{ApprovalView, EscalationView, ExtensionView, GrantView};
 
 use super::grant;
 use crate::print::{Facts, absolute, count, pretty, span};
@@ -93,17 +93,44 @@ fn standing(facts: &mut Facts, approval: &ApprovalView, now: Timestamp) {
         let said = given.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
         let void = given.void.as_ref().map(|why| format!(" - DOES NOT COUNT: {why}")).unwrap_or_default();
         let at = absolute(&given.at, now);
-        facts.fact("approved by", format!("{} as {}, {at}{said}{void}", given.person, given.capacity));
+        let also: String = given.also.iter().map(|capacity| format!(" or {}", plain(capacity))).collect();
+        let absent =
+            given.on_behalf_of.as_ref().map(|absent| format!(" for {absent}, who is away,")).unwrap_or_default();
+        let who = format!("{}{absent} as {}{also}", given.person, plain(&given.capacity));
+        facts.fact("approved by", format!("{who}, {at}{said}{void}"));
+    }
+    if let Some(escalation) = &approval.escalation {
+        facts.maybe("escalation", escalated(escalation, approval.lapses_at.is_some(), now));
     }
     facts.maybe("blocked", approval.blocked.as_ref());
     facts.maybe("lapses", approval.lapses_at.as_ref().map(|at| absolute(at, now)));
 }
 
+/// What there is to say of asking the stewards.
+fn escalated(escalation: &EscalationView, waits: bool, now: Timestamp) -> Option<String> {
+    let at = absolute(&escalation.at, now);
+    match escalation.state.as_str() {
+        "asked" => {
+            Some(format!("no owner answered: {} asked in the owner's place, {at}", escalation.stewards.join(", ")))
+        }
+        "due" if waits => Some(format!("stewards are asked in the owner's place if no owner approves, {at}")),
+        "due" => None,
+        _ => Some(format!(
+            "stewards were not asked: {}, {at}",
+            escalation.reason.as_deref().unwrap_or("nobody said why")
+        )),
+    }
+}
+
+fn plain(capacity: &str) -> String {
+    capacity.replace('_', " ")
+}
+
 /// `1 owner`, `2 stewards`, `1 of security`.
-fn people(number: u32, capacity: &str) -> String {
+pub(crate) fn people(number: u32, capacity: &str) -> String {
     match capacity {
-        "owner" | "steward" => count(number.into(), capacity),
-        other => format!("{number} of {}", other.replace('_', " ")),
+        "owner" | "steward" | "delegated_admin" => count(number.into(), &plain(capacity)),
+        other => format!("{number} of {}", plain(other)),
     }
 }
 
@@ -118,5 +145,7 @@ pub(super) fn waits_for(grant: &GrantView, now: Timestamp) -> Option<String> {
     });
     let missing = missing.collect::<Vec<_>>().join(" and ");
     let until = approval.lapses_at.as_ref().map(|at| format!(", until {}", absolute(at, now))).unwrap_or_default();
-    Some(format!("{missing}{until}"))
+    let asked = approval.escalation.as_ref().filter(|escalation| escalation.state == "asked");
+    let asked = asked.map(|_| "; no owner answered, so stewards may").unwrap_or_default();
+    Some(format!("{missing}{asked}{until}"))
 }

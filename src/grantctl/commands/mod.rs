@@ -6,6 +6,7 @@ mod approve;
 mod audit;
 mod choose;
 mod configure;
+mod delegate;
 mod doctor;
 mod drain;
 mod end;
@@ -18,6 +19,8 @@ mod local;
 mod status;
 mod token;
 mod vend;
+
+pub(crate) use approvals::people;
 
 use std::fmt;
 use std::io::Write;
@@ -115,6 +118,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Deny { grant, reason } => approve::deny(context, &grant.0, reason).await,
         Command::Cancel { grant } => approve::cancel(context, &grant.0).await,
         Command::Extend(asked) => approve::extend(context, asked).await,
+        Command::Delegate(asked) => delegate::delegate(context, asked).await,
         Command::Attach { pid } => anchor::attach(context, pid).await,
         Command::Detach { anchor } => anchor::detach(context, &anchor).await,
         Command::Complete { id } => end::complete(context, &choose::thing(context, id).await?).await,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::keeper::Clock;
 use crate::client::{Client, ClientError};
+use crate::commands::people;
 use crate::exit::{Exit, Failure};
 use crate::print::{clean, relative, span, to_second};
 
@@ -90,7 +91,9 @@ fn stage(grant: &GrantView) -> String {
     }
     let Some(approval) = &grant.approval else { return format!("{id} waits for its approval") };
     let open: Vec<String> = approval.quorum.iter().filter(|quorum| quorum.given < quorum.needed).map(needed).collect();
-    format!("{id} waits for approval by {}", open.join(" and "))
+    let asked = approval.escalation.as_ref().is_some_and(|escalation| escalation.state == "asked");
+    let asked = if asked { "; no owner answered, so stewards may" } else { "" };
+    format!("{id} waits for {}{asked}", open.join(" and "))
 }
 
 /// What of it changes with the time alone.
@@ -112,9 +115,9 @@ fn needed(quorum: &QuorumView) -> String {
     let who = if can_approve.is_empty() {
         "nobody can give it: ask whoever maintains people and catalogue".to_owned()
     } else {
-        can_approve.join(", ")
+        can_approve.join(" or ")
     };
-    format!("{capacity} ({given} of {needed}; {who})")
+    format!("{} ({who})", people(needed.saturating_sub(*given), capacity))
 }
 
 /// A line on standard error that follows what is waited for.

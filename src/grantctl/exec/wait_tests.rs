@@ -57,9 +57,9 @@ async fn a_log_gets_a_line_for_each_change_that_names_who_can_approve() {
     assert_eq!(done.unwrap(), "active");
     assert_eq!(
         said,
-        "grantctl: grant-aaaa waits for approval by owner (0 of 1; olga, otto) and security (0 of 1; sam)\n\
-         grantctl: grant-aaaa waits for approval by security (0 of 1; sam)\n\
-         grantctl: grant-aaaa waits for approval by security (0 of 1; nobody can give it: ask whoever maintains people \
+        "grantctl: grant-aaaa waits for 1 owner (olga or otto) and 1 of security (sam)\n\
+         grantctl: grant-aaaa waits for 1 of security (sam)\n\
+         grantctl: grant-aaaa waits for 1 of security (nobody can give it: ask whoever maintains people \
          and catalogue)\n"
     );
 }
@@ -69,7 +69,7 @@ async fn a_terminal_gets_one_line_that_is_kept_up_to_date_and_then_taken_away() 
     let (done, said) = waited(&pending(0, &["sam"]), vec![Reply::Json(200, grant())], LONG, true).await;
     assert!(done.is_ok());
     assert!(!said.contains('\n'), "{said:?}");
-    assert!(said.starts_with("\r\u{1b}[Kgrantctl: grant-aaaa waits for approval by owner"), "{said:?}");
+    assert!(said.starts_with("\r\u{1b}[Kgrantctl: grant-aaaa waits for 1 owner"), "{said:?}");
     assert!(said.contains("; lapses in 4h") && said.ends_with("\r\u{1b}[K"), "{said:?}");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
-use grantd_model::{ExtensionEnd, Justification};
+use grantd_model::{Escalation, ExtensionEnd, Justification};
 use grantd_wire as wire;
 use grantd_wire::ProblemKind;
 
@@ -81,6 +81,9 @@ pub fn approval(state: &ApprovalState) -> wire::ApprovalView {
         person: given.approval.person.clone(),
         identity: format!("{}:{}", given.approval.identity.issuer, given.approval.identity.id),
         capacity: given.approval.capacity.to_string(),
+        also: given.approval.also.iter().map(ToString::to_string).collect(),
+        on_behalf_of: given.approval.on_behalf_of.as_ref().map(|absent| absent.person.clone()),
+        delegation: given.approval.on_behalf_of.as_ref().map(|absent| absent.delegation.to_string()),
         at: given.approval.at.to_string(),
         comment: given.approval.comment.clone(),
         void: given.void.clone(),
@@ -90,7 +93,17 @@ pub fn approval(state: &ApprovalState) -> wire::ApprovalView {
         given: given.collect(),
         lapses_at: state.lapses_at.map(|at| at.to_string()),
         blocked: state.blocked.clone(),
+        escalation: state.escalation.as_ref().map(escalation),
     }
+}
+
+fn escalation(escalation: &Escalation) -> wire::EscalationView {
+    let (state, at, stewards, reason) = match escalation {
+        Escalation::Due { at } => ("due", at, Vec::new(), None),
+        Escalation::Asked { at, stewards } => ("asked", at, stewards.clone(), None),
+        Escalation::NotAsked { at, why } => ("not_asked", at, Vec::new(), Some(why.clone())),
+    };
+    wire::EscalationView { state: state.to_owned(), at: at.to_string(), stewards, reason }
 }
 
 pub fn extension(state: &ExtensionState) -> wire::ExtensionView {

@@ -3,6 +3,7 @@
 mod accept;
 mod approvals;
 mod body;
+mod delegations;
 mod doctor;
 mod freezes;
 mod issuers;

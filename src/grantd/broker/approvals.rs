@@ -1,13 +1,14 @@
 //! Looking at approvals: how a grant stands on its way to a decision, what a caller could approve, and who may look.
 
-use grantd_model::approval::{both, missing};
-use grantd_model::{Approval, Capacity, Extension, Grant, GrantPhase, PastExtension, Quorum, Verdict};
+use grantd_model::{Approval, Capacity, Delegation, Escalation, Extension, Grant, GrantPhase, PastExtension, Verdict};
 use jiff::Timestamp;
 
-use super::matter::Matter;
-use super::quorum::{Requesters, counts, eligible, holders, judge, person};
+use super::matter::{Matter, Voice};
+use super::quorum::{Ground, Judged, Requesters, counts, judge, person};
+use super::reach::held_by;
 use super::{Broker, BrokerError};
 use crate::attest::Caller;
+use crate::config::Resource;
 use crate::policy::Bundle;
 use crate::store::GrantFilter;
 
@@ -25,6 +26,8 @@ pub struct ApprovalState {
     pub lapses_at: Option<Timestamp>,
     /// Why it would not be given today whoever approved, while it waits.
     pub blocked: Option<String>,
+    /// How far it has come with asking stewards in the owner's place.
+    pub escalation: Option<Escalation>,
 }
 
 /// One capacity of a quorum.
@@ -95,45 +98,49 @@ impl Broker {
 
     fn approval_state(&self, bundle: &Bundle, matter: Matter<'_>, waits: bool) -> ApprovalState {
         let grant = matter.grant;
+        let escalation = grant.escalation.clone().filter(|_| matter.extension.is_none());
+        let given = |judged: &[Judged<'_>], over: bool| -> Vec<GivenState> {
+            // What is over is shown as it was.
+            let void = |judged: &Judged<'_>| judged.void.clone().filter(|_| !over);
+            let given =
+                judged.iter().map(|judged| GivenState { approval: judged.approval.clone(), void: void(judged) });
+            given.collect()
+        };
+        if let Some(resource) = bundle.catalog.get(&grant.request.resource).filter(|_| waits) {
+            let standing = self.standing_whatever_the_plan(bundle, matter, resource);
+            let capacity = |(capacity, needed): (&Capacity, &u32)| CapacityState {
+                capacity: *capacity,
+                needed: *needed,
+                given: standing.counts.get(capacity).copied().unwrap_or_default(),
+                can_approve: standing.can_approve(*capacity),
+            };
+            return ApprovalState {
+                quorum: standing.needed.iter().map(capacity).collect(),
+                given: given(&standing.judged, false),
+                lapses_at: matter.lapses_at(),
+                blocked: self.blocked(bundle, grant),
+                escalation,
+            };
+        }
         let resource = bundle.catalog.get(&grant.request.resource);
+        let (delegations, now) = (self.delegations(), self.now());
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
         let requesters = Requesters::of(grant, &bundle.people);
-        let judged = judge(matter.approvals(), matter.digest(), &bundle.people, resource, &requesters);
-        let needed = match resource {
-            Some(resource) if waits => {
-                let by = matter.extension.map_or(&grant.request.requested_by, |extension| &extension.asked_by);
-                match self.request_today(bundle, grant, resource, by, matter.duration()).verdict {
-                    Verdict::Allow { obligations } => both(matter.needed().clone(), &obligations.approvals),
-                    Verdict::Deny { .. } => matter.needed().clone(),
-                }
-            }
-            _ => matter.needed().clone(),
-        };
-        let (counts, over) = (counts(&judged), grant.state.is_final());
-        let able = |capacity| -> Vec<String> {
-            let Some(resource) = resource.filter(|_| waits) else { return Vec::new() };
-            let able = eligible(resource, capacity, &bundle.people, &requesters).into_iter();
-            able.filter(|name| !judged.iter().any(|judged| judged.void.is_none() && judged.approval.person == *name))
-                .map(str::to_owned)
-                .collect()
-        };
+        let in_place = |approval: &Approval| matter.extension.is_none() && grant.in_place(approval);
+        let judged = judge(matter.approvals(), matter.digest(), ground, resource, &requesters, in_place);
+        let counts = counts(matter.needed(), &judged);
         let capacity = |(capacity, needed): (&Capacity, &u32)| CapacityState {
             capacity: *capacity,
             needed: *needed,
             given: counts.get(capacity).copied().unwrap_or_default(),
-            can_approve: able(*capacity),
+            can_approve: Vec::new(),
         };
         ApprovalState {
-            quorum: needed.iter().map(capacity).collect(),
-            // What is over is shown as it was.
-            given: judged
-                .iter()
-                .map(|judged| GivenState {
-                    approval: judged.approval.clone(),
-                    void: judged.void.clone().filter(|_| !over),
-                })
-                .collect(),
+            quorum: matter.needed().iter().map(capacity).collect(),
+            given: given(&judged, grant.state.is_final()),
             lapses_at: matter.lapses_at().filter(|_| waits),
             blocked: if waits { self.blocked(bundle, grant) } else { None },
+            escalation,
         }
     }
 
@@ -166,9 +173,10 @@ impl Broker {
     pub(super) async fn approvable(&self, caller: &Caller, only: Option<&str>) -> Result<Vec<Grant>, BrokerError> {
         let bundle = self.bundle();
         let approver = person(&bundle.people, caller).map_err(BrokerError::Denied)?;
-        let answers = |resource: &&crate::config::Resource| {
-            let held = |capacity| holders(resource, capacity).contains(&approver.name);
-            Capacity::ALL.into_iter().any(held) && only.is_none_or(|only| resource.name == only)
+        self.read_delegations().await?;
+        let delegations = self.delegations();
+        let answers = |resource: &&Resource| {
+            answers(resource, &delegations, &approver.name, self.now()) && only.is_none_or(|only| resource.name == only)
         };
         let now = self.now();
         let mut found = Vec::new();
@@ -176,13 +184,16 @@ impl Broker {
             for grant in self.waiting_grants(Some(&resource.name), Some(MOST_WAITING)).await? {
                 let Ok(matter) = Matter::waiting_at(&grant, now) else { continue };
                 let Ok(standing) = self.standing(&bundle, matter) else { continue };
-                let left: Quorum = missing(&standing.needed, &standing.counts);
-                let can = |capacity: &Capacity| {
-                    let decided = self.decide_approve(&bundle, &standing, matter, caller, &approver, *capacity);
-                    standing.can_approve(&bundle, *capacity).contains(&approver.name)
-                        && matches!(decided.verdict, Verdict::Allow { .. })
+                let mine = standing.open_voices().into_iter().filter(|voice| voice.person == approver.name);
+                let can = |voice: Voice| {
+                    let absent = voice.on_behalf_of.as_ref();
+                    voice.capacities.iter().filter(|capacity| standing.helps(&[**capacity])).any(|capacity| {
+                        let asked = (*capacity, absent);
+                        let decided = self.decide_approve(&bundle, &standing, matter, caller, &approver, asked);
+                        matches!(decided.verdict, Verdict::Allow { .. })
+                    })
                 };
-                if super::approve::allowed_today(&standing, matter).is_ok() && left.keys().any(can) {
+                if super::approve::allowed_today(&standing, matter).is_ok() && mine.into_iter().any(can) {
                     found.push(grant);
                 }
             }
@@ -198,6 +209,12 @@ impl Broker {
         let Some(resource) = bundle.catalog.get(&grant.request.resource) else { return false };
         let Ok(person) = person(&bundle.people, caller) else { return false };
         let self_service = grant.obligations.approvals.is_empty() && grant.extension.is_none();
-        !self_service && Capacity::ALL.into_iter().any(|capacity| holders(resource, capacity).contains(&person.name))
+        !self_service && answers(resource, &self.delegations(), &person.name, self.now())
     }
+}
+
+/// Whether a person has a capacity on a resource, or was lent one.
+fn answers(resource: &Resource, delegations: &[Delegation], person: &str, now: Timestamp) -> bool {
+    let lent = delegations.iter().filter(|lent| lent.to == person && lent.stands(now) && lent.covers(&resource.name));
+    lent.map(|lent| lent.from.as_str()).chain([person]).any(|voice| !held_by(resource, voice).is_empty())
 }

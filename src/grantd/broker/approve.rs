@@ -2,12 +2,13 @@
 
 use grantd_model::approval::in_words;
 use grantd_model::{
-    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, Obligations, Refusal, Subject, Verdict,
+    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, Obligations, OnBehalf, Refusal, Subject,
+    Verdict,
 };
 use serde_json::{Value, json};
 
-use super::matter::{Matter, Standing};
-use super::quorum::{Judged, QUORUM, own_request, person};
+use super::matter::{Matter, Standing, Voice};
+use super::quorum::{QUORUM, own_request, person};
 use super::{Broker, BrokerError, daemon, draft, facts};
 use crate::attest::Caller;
 use crate::failpoint;
@@ -49,6 +50,7 @@ impl Broker {
     /// One attempt; nothing when somebody else changed the grant meanwhile.
     async fn approve_once(&self, caller: &Caller, id: GrantId, ask: &ApproveAsk) -> Result<Option<Grant>, BrokerError> {
         let bundle = self.bundle();
+        self.read_delegations().await?;
         let grant = self.grant_or_missing(id).await?;
         let now = self.now();
         let approver = match person(&bundle.people, caller) {
@@ -66,7 +68,7 @@ impl Broker {
         }
         let standing = self.standing(&bundle, matter)?;
         if standing.requesters.include(&approver.name, Some(&approver)) {
-            let others = standing.who_can(&bundle);
+            let others = standing.who_can();
             let others: Vec<&str> = others.iter().map(String::as_str).collect();
             return self
                 .refused("approve.refused", caller, id, own_request(&approver.name, id, &others), Value::Null)
@@ -75,10 +77,10 @@ impl Broker {
         if let Err(refusal) = allowed_today(&standing, matter) {
             return self.refused("approve.refused", caller, id, refusal, json!(standing.request)).await;
         }
-        let capacity = match self.capacity(&bundle, &standing, &approver, id, ask.capacity)? {
-            Ok(capacity) => capacity,
+        let chosen = match choose(&standing, &approver, id, ask.capacity)? {
+            Ok(chosen) => chosen,
             Err(capacity) => {
-                let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
+                let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, (capacity, None));
                 let refusal = match &decision.verdict {
                     Verdict::Deny { refusal } => refusal.clone(),
                     // Policy would let anybody: the catalogue does not.
@@ -87,16 +89,26 @@ impl Broker {
                 return self.refused("approve.refused", caller, id, refusal, json!(decision)).await;
             }
         };
-        let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
+        let decide = |capacity| {
+            let absent = chosen.voice.on_behalf_of.as_ref();
+            self.decide_approve(&bundle, &standing, matter, caller, &approver, (capacity, absent))
+        };
+        let decision = decide(chosen.capacity);
         if let Verdict::Deny { refusal } = &decision.verdict {
             return self.refused("approve.refused", caller, id, refusal.clone(), json!(decision)).await;
         }
+        // Where the person may count in another capacity as well, the record says so, and who comes later can let it.
+        let also = chosen.also.iter().copied();
+        let also: Vec<Capacity> =
+            also.filter(|capacity| matches!(decide(*capacity).verdict, Verdict::Allow { .. })).collect();
         failpoint::hit("approve.decided");
         let given = Box::new(Approval {
             person: approver.name.clone(),
             identity: approver,
             uid: caller.uid(),
-            capacity,
+            capacity: chosen.capacity,
+            also,
+            on_behalf_of: chosen.voice.on_behalf_of.clone(),
             at: now,
             digest: ask.digest,
             comment: ask.comment.clone(),
@@ -185,7 +197,7 @@ impl Broker {
         matter: Matter<'_>,
         caller: &Caller,
         approver: &Subject,
-        capacity: Capacity,
+        (capacity, absent): (Capacity, Option<&OnBehalf>),
     ) -> Decision {
         let grant = matter.grant;
         bundle.decide(&Question {
@@ -198,45 +210,10 @@ impl Broker {
                 duration_seconds: matter.duration(),
                 approvals: standing.counts.clone(),
                 capacity: Some(capacity),
+                on_behalf_of: absent.map(|absent| absent.person.clone()),
                 ..facts::of_request(&grant.request, &grant.plan)
             },
         })
-    }
-
-    /// In which capacity the approval is needed: the one that was named, or that of the approver's which fewest others
-    /// could fill. `Err` is a capacity that the approver does not have.
-    fn capacity(
-        &self,
-        bundle: &Bundle,
-        standing: &Standing<'_>,
-        approver: &Subject,
-        id: GrantId,
-        named: Option<Capacity>,
-    ) -> Result<Result<Capacity, Capacity>, BrokerError> {
-        let (held, missing) = (standing.held_by(&approver.name), standing.missing());
-        // One that does not count any more does not stand in the way of a new one, which takes its place.
-        let counts = |judged: &Judged<'_>| judged.void.is_none() && judged.approval.person == approver.name;
-        if standing.judged.iter().any(counts) {
-            return Err(BrokerError::State(format!(
-                "{} has approved {id} already, and a person counts once: {}",
-                approver.name,
-                waits_for(standing, bundle)
-            )));
-        }
-        let wanted = |capacity: &&Capacity| named.is_none_or(|named| named == **capacity);
-        let fitting = held.iter().filter(wanted).filter(|capacity| missing.contains_key(capacity));
-        if let Some(best) = fitting.min_by_key(|capacity| standing.can_approve(bundle, **capacity).len()) {
-            return Ok(Ok(*best));
-        }
-        let of_use = named.is_none_or(|named| standing.needed.contains_key(&named));
-        if held.iter().filter(wanted).any(|capacity| standing.needed.contains_key(capacity)) || !of_use {
-            return Err(BrokerError::State(format!(
-                "{id} needs no further approval of this kind: {}",
-                waits_for(standing, bundle)
-            )));
-        }
-        let asked = named.or_else(|| missing.keys().next().copied()).unwrap_or(Capacity::Owner);
-        Ok(Err(asked))
     }
 
     /// Puts a refusal with its decision on record and gives it.
@@ -289,10 +266,64 @@ pub(super) fn no_holder(person: &str, capacity: Capacity, standing: &Standing<'_
     }
 }
 
-fn waits_for(standing: &Standing<'_>, bundle: &Bundle) -> String {
-    let who = standing.who_can(bundle);
+fn waits_for(standing: &Standing<'_>) -> String {
+    let who = standing.who_can();
     let who = if who.is_empty() { "nobody here can give it".to_owned() } else { who.join(" or ") };
     format!("it waits for {} ({who})", in_words(&standing.missing()))
+}
+
+/// As what an approval is given.
+struct Chosen {
+    voice: Voice,
+    capacity: Capacity,
+    /// In which others it may count.
+    also: Vec<Capacity>,
+}
+
+/// In which capacity the approval is needed: the one that was named, or that of the approver's which fewest others could
+/// fill; with the approver's own voice before one that was lent. `Err` is a capacity that the approver does not have.
+fn choose(
+    standing: &Standing<'_>,
+    approver: &Subject,
+    id: GrantId,
+    named: Option<Capacity>,
+) -> Result<Result<Chosen, Capacity>, BrokerError> {
+    // One that does not count any more does not stand in the way of a new one, which takes its place.
+    let counting = || standing.judged.iter().filter(|judged| judged.void.is_none()).map(|judged| judged.approval);
+    if counting().any(|approval| approval.person == approver.name) {
+        return Err(BrokerError::State(format!(
+            "{} has approved {id} already, and a person counts once: {}",
+            approver.name,
+            waits_for(standing)
+        )));
+    }
+    if let Some(before) = counting().find(|approval| approval.voice() == approver.name) {
+        return Err(BrokerError::State(format!(
+            "{} has approved {id} for {} already, and a voice counts once: {}",
+            before.person,
+            approver.name,
+            waits_for(standing)
+        )));
+    }
+    let wanted = |capacity: &Capacity| named.is_none_or(|named| named == *capacity);
+    let mut mine = standing.open_voices();
+    mine.retain(|voice| voice.person == approver.name);
+    for voice in &mine {
+        let fitting = voice.capacities.iter().copied().filter(wanted).filter(|capacity| standing.helps(&[*capacity]));
+        if let Some(capacity) = fitting.min_by_key(|capacity| standing.can_approve(*capacity).len()) {
+            let also = voice.capacities.iter().copied().filter(|held| named.is_none() && *held != capacity).collect();
+            return Ok(Ok(Chosen { voice: voice.clone(), capacity, also }));
+        }
+    }
+    let of_use = named.is_none_or(|named| standing.needed.contains_key(&named));
+    let held = mine.iter().flat_map(|voice| &voice.capacities).filter(|capacity| wanted(capacity));
+    if held.into_iter().any(|capacity| standing.needed.contains_key(capacity)) || !of_use {
+        return Err(BrokerError::State(format!(
+            "{id} needs no further approval of this kind: {}",
+            waits_for(standing)
+        )));
+    }
+    Ok(Err(named.or_else(|| standing.missing().keys().next().copied()).unwrap_or(Capacity::Owner)))
 }
 
 /// A grant after an event that must apply: that others changed it shows when it is written.

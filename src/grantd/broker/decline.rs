@@ -1,7 +1,8 @@
 //! The ways in which a request does not become a grant: denied by who could approve it, taken back, lapsed. Of an active
 //! grant they end the extension that waits and leave the grant as it was.
 
-use grantd_model::{ExtensionEnd, Grant, GrantEvent, GrantId, GrantState, Justification, Verdict};
+use grantd_model::approval::standing_in;
+use grantd_model::{Capacity, ExtensionEnd, Grant, GrantEvent, GrantId, GrantState, Justification, Verdict};
 use serde_json::{Value, json};
 
 use super::approve::{ATTEMPTS, no_holder, step};
@@ -36,6 +37,7 @@ impl Broker {
         reason: &Justification,
     ) -> Result<Option<Grant>, BrokerError> {
         let bundle = self.bundle();
+        self.read_delegations().await?;
         let grant = self.grant_or_missing(id).await?;
         let now = self.now();
         let approver = match person(&bundle.people, caller) {
@@ -55,11 +57,20 @@ impl Broker {
             )));
         };
         let standing = self.standing_whatever_the_plan(&bundle, matter, resource);
+        // Whoever could approve it may, whether that is needed yet or not.
         let needed = standing.needed.keys().copied();
-        let held = standing.held_by(&approver.name);
-        let has = needed.clone().find(|capacity| held.contains(capacity));
-        let capacity = has.or_else(|| needed.clone().next()).unwrap_or(grantd_model::Capacity::Owner);
-        let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, capacity);
+        let voices = standing.all_voices().into_iter().filter(|voice| voice.person == approver.name);
+        let held = voices.flat_map(|voice| {
+            let absent = voice.on_behalf_of;
+            voice.capacities.into_iter().map(move |capacity| (capacity, absent.clone()))
+        });
+        let counts = |capacity: Capacity| standing_in(vec![capacity], standing.in_place);
+        let has = held.into_iter().find(|(held, _)| counts(*held).iter().any(|one| standing.needed.contains_key(one)));
+        let (capacity, absent) = match &has {
+            Some((capacity, absent)) => (*capacity, absent.as_ref()),
+            None => (needed.clone().next().unwrap_or(Capacity::Owner), None),
+        };
+        let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, (capacity, absent));
         if let Verdict::Deny { refusal } = &decision.verdict {
             return self.refused("deny.refused", caller, id, refusal.clone(), json!(decision)).await;
         }

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::approve::{ATTEMPTS, allowed_today, step};
 use super::matter::Matter;
-use super::quorum::{Requesters, carried_until, out_of_reach};
+use super::quorum::{Ground, Requesters, carried_until, floored};
+use super::reach::out_of_reach;
 use super::{Broker, BrokerError, after, between, daemon, draft};
 use crate::attest::Caller;
 use crate::failpoint;
@@ -107,14 +108,16 @@ impl Broker {
                 limit: left,
             });
         }
-        let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
-        let carried = carried_until(&grant, &grant.obligations.approvals, &bundle.people, resource);
+        let needed = floored(both(obligations.approvals.clone(), &grant.obligations.approvals), resource);
+        let delegations = self.delegations();
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
+        let carried = carried_until(&grant, &grant.obligations.approvals, ground, resource, true);
         // Behind an extension that does not count any more, another would not count either.
         if let Err(refusal) | Ok((_, Some(refusal))) = carried {
             return refuse(refusal, json!(decision)).await;
         }
         let requesters = Requesters::of(&grant, &bundle.people);
-        if let Some(refusal) = out_of_reach(&needed, resource, &bundle.people, &requesters) {
+        if let Some(refusal) = out_of_reach(&needed, resource, ground, &requesters) {
             return refuse(refusal, json!(decision)).await;
         }
         failpoint::hit("extend.decided");
@@ -167,12 +170,10 @@ impl Broker {
             Ok(standing) => match allowed_today(&standing, matter) {
                 Err(refusal) => Some(refusal.reason),
                 Ok(_) => {
-                    let missing = standing.missing();
-                    let short = missing.iter().any(|(capacity, number)| {
-                        let there = standing.can_approve(bundle, *capacity).len();
-                        u32::try_from(there).is_ok_and(|there| there < *number)
-                    });
-                    short.then(|| format!("{} is missing, and too few people can give it", in_words(&missing)))
+                    let short = !standing.short().is_empty();
+                    short.then(|| {
+                        format!("{} is missing, and too few people can give it", in_words(&standing.missing()))
+                    })
                 }
             },
         }

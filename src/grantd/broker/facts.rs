@@ -14,7 +14,7 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
         duration_seconds: request.duration_seconds,
         ttl_seconds: None,
         justification_length: request.justification.as_str().chars().count(),
-        ticket: request.ticket.is_some(),
+        ticket: request.ticket.clone(),
         subject: request.subject.clone(),
         requester: request.requested_by.clone(),
         anchor: AnchorKind::None,
@@ -25,6 +25,7 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
         outlives_seconds: plan.ending.outlives(),
         approvals: Quorum::new(),
         capacity: None,
+        on_behalf_of: None,
     }
 }
 

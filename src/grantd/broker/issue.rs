@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use grantd_model::approval::both;
 use grantd_model::{
-    Action, Anchor, EndReason, Grant, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, PolicyVersion, Refusal,
+    Action, Anchor, Delegation, EndReason, Grant, Lease, LeaseEvent, LeaseId, LeaseState, Obligations, Refusal,
     Subject, Verdict, request_digest,
 };
 use grantd_provider_api::{Bearer, DenyScope, Ending, ErrorKind, IssueRequest, Plan, Provider, Target};
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::live::{InFlight, LiveLease};
-use super::quorum::{approvals_today, carried_until};
+use super::quorum::{Ground, approvals_today, carried_until};
 use super::vend::{Settled, Vended, notes};
 use super::{Broker, BrokerError, MAX_ISSUING_PER_ACCOUNT, after, between, draft, facts};
 use crate::failpoint;
@@ -35,6 +35,8 @@ struct Approved {
     now: Timestamp,
     access_until: Timestamp,
     provider: Arc<dyn Provider>,
+    /// The delegations by which its approvals were judged.
+    delegations: Arc<Vec<Delegation>>,
 }
 
 impl Broker {
@@ -71,7 +73,9 @@ impl Broker {
         let resource = bundle.catalog.get(&grant.request.resource).ok_or_else(|| gone(&grant.request.resource))?;
         let now = self.now();
         // The quorum is judged again under today's people and owners; what it does not carry any more is over.
-        let carried = carried_until(grant, &grant.obligations.approvals, &bundle.people, resource);
+        let delegations = self.delegations_of(grant).await?;
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
+        let carried = carried_until(grant, &grant.obligations.approvals, ground, resource, true);
         let usable_until = match self.carried(settled, now, carried, serde_json::Value::Null).await? {
             Some(earlier) => earlier.min(settled.usable_until),
             None => settled.usable_until,
@@ -80,7 +84,7 @@ impl Broker {
         if left < capabilities.min_ttl {
             return Err(nearly_over(grant.id, capabilities.min_ttl));
         }
-        let approvals = approvals_today(grant, &bundle.people, resource);
+        let approvals = approvals_today(grant, ground, resource);
         let ending = self.ending_of(&plan);
         let decide = |ttl: Duration| {
             bundle.decide(&Question {
@@ -120,7 +124,8 @@ impl Broker {
         };
         // What the permit of this issue asks for, too, is met by approvals that count now.
         let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
-        let carried = carried_until(grant, &needed, &bundle.people, resource);
+        let escalates = obligations.escalate || obligations.approvals.is_empty();
+        let carried = carried_until(grant, &needed, ground, resource, escalates);
         let left = match self.carried(settled, now, carried, recorded.clone()).await? {
             Some(earlier) => between(now, earlier.min(usable_until)),
             None => left,
@@ -133,7 +138,7 @@ impl Broker {
         // To the whole second, and never beyond what was allowed.
         let access_until = Timestamp::from_second(after(now, ttl).as_second()).unwrap_or(now);
         let bundle = Arc::clone(&bundle);
-        Ok(Approved { bundle, obligations, decision: recorded, plan, ending, now, access_until, provider })
+        Ok(Approved { bundle, obligations, decision: recorded, plan, ending, now, access_until, provider, delegations })
     }
 
     /// Until when the approvals of a grant carry it, if that is before its end. When they do not now, that is on record.
@@ -351,7 +356,7 @@ impl Broker {
             }
         };
         failpoint::hit(step(settled, "renew.recorded", "issue.recorded"));
-        let mut vended = self.release(settled, approved.bundle.version, recorded, issued.credential).await?;
+        let mut vended = self.release(settled, approved, recorded, issued.credential).await?;
         vended.notes.extend(issued.notes);
         Ok(vended)
     }
@@ -367,6 +372,11 @@ impl Broker {
         if self.bundle().version != approved.bundle.version {
             return Err(BrokerError::State(
                 "the policy changed while the session was being made: ask again".to_owned(),
+            ));
+        }
+        if !self.are_current(&settled.grant, &approved.delegations) {
+            return Err(BrokerError::State(
+                "a delegation was taken back while the session was being made: ask again".to_owned(),
             ));
         }
         if self.now() >= approved.access_until {
@@ -411,17 +421,18 @@ impl Broker {
     async fn release(
         &self,
         settled: &Settled,
-        policy: PolicyVersion,
+        approved: &Approved,
         lease: Lease,
         credential: grantd_provider_api::Credential,
     ) -> Result<Vended, BrokerError> {
+        let policy = approved.bundle.version;
         let live = LiveLease { lease: lease.clone(), credential: Arc::new(credential), policy, served: 0 };
         if !self.inner.live.insert(live) {
             return Err(BrokerError::State(format!("{} was ended while it was being made", lease.id)));
         }
         // A new policy may have come into force while the record was being written, and looked at live leases before
         // this was one of them.
-        if self.bundle().version != policy {
+        if self.bundle().version != policy || !self.are_current(&settled.grant, &approved.delegations) {
             let reason = EndReason::NotReleased { reason: "the policy changed while it was being made".to_owned() };
             self.end_for_certain(&lease, reason, settled.caller.actor()).await;
         }

@@ -1,16 +1,20 @@
 //! What waits for approval - a pending grant, or an extension of an active one - and how it stands today.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use grantd_model::approval::{both, missing};
+use grantd_model::approval::{both, missing, standing_in, tally};
+use grantd_model::assignment::assigned;
 use grantd_model::{
-    Action, Approval, Capacity, Decision, Digest, Extension, Grant, GrantState, Quorum, Subject, Verdict,
+    Action, Approval, Capacity, Decision, Delegation, Digest, Escalation, Extension, Grant, GrantState, OnBehalf,
+    Quorum, Subject, Tier, Verdict,
 };
 use jiff::Timestamp;
 
-use super::quorum::{Judged, Requesters, counts, eligible, holders, judge};
+use super::quorum::{Ground, Judged, Requesters, counts, floored, judge, voices};
+use super::reach::{Speaker, speakers};
 use super::{Broker, BrokerError, facts};
-use crate::config::Resource;
+use crate::config::{People, Resource};
 use crate::policy::{Bundle, Facts, Question};
 
 /// What waits.
@@ -82,10 +86,28 @@ pub(super) struct Standing<'a> {
     pub requesters: Requesters<'a>,
     pub judged: Vec<Judged<'a>>,
     pub counts: Quorum,
-    /// The larger of what was asked for then and what would be today.
+    /// The larger of what was asked for then and what would be today, and never less than the daemon's own floor.
     pub needed: Quorum,
     /// What policy says of the request today.
     pub request: Decision,
+    /// Whether a steward who approves now stands in for an owner.
+    pub in_place: bool,
+    people: &'a People,
+    delegations: Arc<Vec<Delegation>>,
+    now: Timestamp,
+}
+
+/// Somebody who could approve, with what it would count as.
+#[derive(Debug, Clone)]
+pub(super) struct Voice {
+    /// Who would approve.
+    pub person: String,
+    /// For whom, where it is for an absent one.
+    pub on_behalf_of: Option<OnBehalf>,
+    /// As people are told.
+    pub label: String,
+    /// The capacities of the one whose voice it is.
+    pub capacities: Vec<Capacity>,
 }
 
 impl Standing<'_> {
@@ -94,25 +116,76 @@ impl Standing<'_> {
         missing(&self.needed, &self.counts)
     }
 
-    /// The capacities of a person.
-    pub fn held_by(&self, person: &str) -> Vec<Capacity> {
-        Capacity::ALL.into_iter().filter(|c| holders(self.resource, *c).iter().any(|name| name == person)).collect()
+    /// Whether one more voice of these capacities would help to what is missing, perhaps by letting another one count
+    /// elsewhere.
+    pub fn helps(&self, capacities: &[Capacity]) -> bool {
+        let mut voices = voices(&self.judged);
+        voices.push(standing_in(capacities.to_vec(), self.in_place));
+        size(&missing(&self.needed, &tally(assigned(&self.needed, &voices)))) < size(&self.missing())
     }
 
-    /// Who could still approve in a capacity.
-    pub fn can_approve(&self, bundle: &Bundle, capacity: Capacity) -> Vec<String> {
+    /// Everybody who could speak, also those who did.
+    pub fn all_voices(&self) -> Vec<Voice> {
+        let ground = Ground { people: self.people, delegations: &self.delegations, now: self.now };
+        let voice = |speaker: Speaker<'_>| Voice {
+            person: speaker.person.to_owned(),
+            on_behalf_of: speaker.lent.map(|lent| OnBehalf { person: lent.from.clone(), delegation: lent.id }),
+            label: speaker.label(),
+            capacities: speaker.capacities,
+        };
+        speakers(self.resource, ground, &self.requesters).into_iter().map(voice).collect()
+    }
+
+    /// Everybody who could still speak: whose voice was not heard, and who did not speak for another.
+    pub fn open_voices(&self) -> Vec<Voice> {
         let counting = self.judged.iter().filter(|judged| judged.void.is_none());
-        let done: BTreeSet<&str> = counting.map(|judged| judged.approval.person.as_str()).collect();
-        let able = eligible(self.resource, capacity, &bundle.people, &self.requesters);
-        able.into_iter().filter(|name| !done.contains(name)).map(str::to_owned).collect()
+        let done: BTreeSet<&str> =
+            counting.flat_map(|judged| [judged.approval.person.as_str(), judged.approval.voice()]).collect();
+        let mut open = self.all_voices();
+        open.retain(|voice| {
+            let whose = voice.on_behalf_of.as_ref().map_or(&voice.person, |absent| &absent.person);
+            !done.contains(voice.person.as_str()) && !done.contains(whose.as_str())
+        });
+        open
+    }
+
+    /// Who could still help by approving in a capacity.
+    pub fn can_approve(&self, capacity: Capacity) -> Vec<String> {
+        let fits = |voice: &Voice| {
+            let mut each =
+                voice.capacities.iter().filter(|held| standing_in(vec![**held], self.in_place).contains(&capacity));
+            each.any(|held| self.helps(&[*held]))
+        };
+        self.open_voices().into_iter().filter(fits).map(|voice| voice.label).collect()
     }
 
     /// Everybody who could still help to what is missing.
-    pub fn who_can(&self, bundle: &Bundle) -> Vec<String> {
-        let all: BTreeSet<String> =
-            self.missing().keys().flat_map(|capacity| self.can_approve(bundle, *capacity)).collect();
+    pub fn who_can(&self) -> Vec<String> {
+        let all: BTreeSet<String> = self
+            .open_voices()
+            .into_iter()
+            .filter(|voice| self.helps(&voice.capacities))
+            .map(|voice| voice.label)
+            .collect();
         all.into_iter().collect()
     }
+
+    /// What would be missing yet if everybody approved who could.
+    pub fn short(&self) -> Quorum {
+        let mut all = voices(&self.judged);
+        let mut heard = BTreeSet::new();
+        let mut open = self.open_voices();
+        open.retain(|voice| {
+            let whose = voice.on_behalf_of.as_ref().map_or(&voice.person, |absent| &absent.person);
+            heard.insert(whose.clone())
+        });
+        all.extend(open.into_iter().map(|voice| standing_in(voice.capacities, self.in_place)));
+        missing(&self.needed, &tally(assigned(&self.needed, &all)))
+    }
+}
+
+fn size(quorum: &Quorum) -> u64 {
+    quorum.values().map(|number| u64::from(*number)).sum()
 }
 
 impl Broker {
@@ -133,16 +206,26 @@ impl Broker {
         resource: &'a Resource,
     ) -> Standing<'a> {
         let grant = matter.grant;
-        let requesters = Requesters::of(grant, &bundle.people);
-        let judged = judge(matter.approvals(), matter.digest(), &bundle.people, Some(resource), &requesters);
-        let counts = counts(&judged);
+        let (people, delegations, now) = (&bundle.people, self.delegations(), self.now());
+        let requesters = Requesters::of(grant, people);
         let principal = matter.extension.map_or(&grant.request.requested_by, |extension| &extension.asked_by);
         let request = self.request_today(bundle, grant, resource, principal, matter.duration());
-        let needed = match &request.verdict {
-            Verdict::Allow { obligations } => both(matter.needed().clone(), &obligations.approvals),
-            Verdict::Deny { .. } => matter.needed().clone(),
+        let (needed, escalates) = match &request.verdict {
+            Verdict::Allow { obligations } => {
+                (both(matter.needed().clone(), &obligations.approvals), obligations.escalate)
+            }
+            Verdict::Deny { .. } => (matter.needed().clone(), false),
         };
-        Standing { resource, requesters, judged, counts, needed, request }
+        // An extension is approved by whom policy names: the grant goes on without it.
+        let escalates = escalates && matter.extension.is_none();
+        let needed = floored(needed, resource);
+        let ground = Ground { people, delegations: &delegations, now };
+        let given = |approval: &Approval| escalates && grant.in_place(approval);
+        let judged = judge(matter.approvals(), matter.digest(), ground, Some(resource), &requesters, given);
+        let counts = counts(&needed, &judged);
+        let asked = matches!(grant.escalation, Some(Escalation::Asked { .. }));
+        let in_place = escalates && asked && resource.tier != Tier::Critical;
+        Standing { resource, requesters, judged, counts, needed, request, in_place, people, delegations, now }
     }
 
     /// What policy says today of a request that was made before, of `seconds`.

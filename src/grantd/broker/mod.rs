@@ -10,9 +10,11 @@ mod approve;
 mod bootstrap;
 mod collapse;
 mod decline;
+mod delegate;
 mod drain;
 mod end;
 mod error;
+mod escalate;
 mod examine;
 mod extend;
 mod facts;
@@ -27,6 +29,7 @@ mod propagation;
 mod prove;
 mod query;
 mod quorum;
+mod reach;
 mod reaper;
 mod reconciler;
 mod reload;
@@ -42,7 +45,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use grantd_model::{Actor, AuditDraft, GrantId, LeaseId, Propagation, Subject};
+use grantd_model::{Actor, AuditDraft, Delegation, GrantId, LeaseId, Propagation, Subject};
 use grantd_provider_api::{Clock, Cloud, IdSource, Provider};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -56,6 +59,7 @@ use crate::sys::fdstore::FdStore;
 
 pub use approvals::{ApprovalState, CapacityState, ExtensionState, GivenState, GrantApprovals};
 pub use approve::ApproveAsk;
+pub use delegate::DelegateAsk;
 pub use drain::DrainState;
 pub use error::BrokerError;
 pub use examine::{Tally, Told};
@@ -129,6 +133,7 @@ struct Inner {
     live: live::Live,
     anchors: anchors::Anchors,
     freezes: ArcSwap<freeze::Board>,
+    delegations: ArcSwap<Vec<Delegation>>,
     measured: ArcSwap<Vec<Propagation>>,
     proving: Arc<tokio::sync::Mutex<()>>,
     revoker: revoker::Nudges,
@@ -159,6 +164,7 @@ impl Broker {
                 live: live::Live::default(),
                 anchors: anchors::Anchors::default(),
                 freezes: ArcSwap::default(),
+                delegations: ArcSwap::default(),
                 measured: ArcSwap::default(),
                 proving: Arc::default(),
                 revoker: revoker::Nudges::default(),
@@ -178,6 +184,7 @@ impl Broker {
     pub async fn start(&self) -> Result<(), BrokerError> {
         self.keep_first_bundle().await?;
         self.read_freezes().await?;
+        self.read_delegations().await?;
         self.read_propagations().await?;
         // Before the clouds are asked anything: they may be asked with tokens.
         self.tend_issuers().await?;

@@ -1,14 +1,21 @@
 //! Whose approval counts, today: pure. No policy can switch off what is here (promise P12).
 //!
 //! An approval counts when its digest is that of what is approved, its identity is still that person's, the person still
-//! has the capacity, and the person is none of those who asked or will use it, under any identity.
+//! has the capacity, or speaks for an absent one who has it by a delegation that stands, and neither of them is one of
+//! those who asked or will use it, under any identity. Each person and each voice counts once, in the capacity where that
+//! helps most. At tier critical an owner and security approve, two people; on sensitive data delegated admins never
+//! suffice alone.
 
 use std::collections::BTreeSet;
 
-use grantd_model::approval::{both, counted, in_words, missing};
-use grantd_model::{Approval, Capacity, Digest, Grant, GrantId, GrantState, Quorum, Refusal, Subject, SubjectKind};
+use grantd_model::approval::{Heard, both, in_words, missing, standing_in, tally};
+use grantd_model::assignment::assigned;
+use grantd_model::{
+    Approval, Capacity, Delegation, Digest, Grant, GrantId, GrantState, Quorum, Refusal, Subject, SubjectKind, Tier,
+};
 use jiff::Timestamp;
 
+use super::reach::holders;
 use crate::attest::Caller;
 use crate::config::{People, Resource};
 
@@ -62,73 +69,108 @@ impl<'a> Requesters<'a> {
     }
 }
 
+/// What approvals are judged by: people and delegations, as they stand at a moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// Who exists.
+    pub people: &'a People,
+    /// Every delegation there ever was.
+    pub delegations: &'a [Delegation],
+    /// The moment.
+    pub now: Timestamp,
+}
+
 /// An approval, and why it does not count today, if it does not.
 #[derive(Debug, Clone)]
 pub struct Judged<'a> {
     /// What was given.
     pub approval: &'a Approval,
+    /// The capacities in which it may count today.
+    pub capacities: Vec<Capacity>,
     /// Why it does not count.
     pub void: Option<String>,
 }
 
-/// Judges `approvals` of what has `digest` on `resource` as it stands in the catalogue now.
+/// Judges `approvals` of what has `digest` on `resource` as it stands in the catalogue now. `in_place` says which of them
+/// a steward may have given in the owner's place.
 pub fn judge<'a>(
     approvals: &'a [Approval],
     digest: Digest,
-    people: &People,
+    ground: Ground<'_>,
     resource: Option<&Resource>,
     requesters: &Requesters<'_>,
+    in_place: impl Fn(&Approval) -> bool,
 ) -> Vec<Judged<'a>> {
-    let mut seen = BTreeSet::new();
-    let mut void = |approval: &Approval| {
-        let (person, name) = (&approval.person, resource.map_or("", |resource| resource.name.as_str()));
-        let identity = people.known(&approval.identity);
+    let mut heard = Heard::default();
+    let mut judge = |approval: &'a Approval| {
+        let (person, voice) = (&approval.person, approval.voice());
+        let name = resource.map_or("", |resource| resource.name.as_str());
+        let identity = ground.people.known(&approval.identity);
         if approval.digest != digest {
-            return Some(format!("{person} approved something else than this"));
+            return Err(format!("{person} approved something else than this"));
         }
         if !identity.is_some_and(|known| known.kind == SubjectKind::Human && known.name == *person) {
             let Subject { issuer, id, .. } = &approval.identity;
-            return Some(format!("{issuer}:{id} is not an identity of the person {person} any more"));
+            return Err(format!("{issuer}:{id} is not an identity of the person {person} any more"));
         }
         if requesters.include(person, Some(&approval.identity)) {
-            return Some(format!("{person} asked for it or will use it, and nobody approves for themselves"));
+            return Err(format!("{person} asked for it or will use it, and nobody approves for themselves"));
+        }
+        if voice != person && requesters.include(voice, None) {
+            return Err(format!("{person} speaks for {voice}, who asked for it or will use it"));
         }
         if let Some(party) = requesters.unknown() {
-            return Some(format!("{party} is nobody in people.toml any more, so who must not approve is not known"));
+            return Err(format!("{party} is nobody in people.toml any more, so who must not approve is not known"));
         }
-        if !resource.is_some_and(|resource| holders(resource, approval.capacity).contains(person)) {
-            return Some(format!("{person} is no {} of \"{name}\" any more", approval.capacity));
+        if let Some(absent) = &approval.on_behalf_of {
+            let lent = ground.delegations.iter().find(|delegation| delegation.id == absent.delegation);
+            let lent = lent.filter(|lent| lent.from == absent.person && lent.to == *person && lent.covers(name));
+            if !lent.is_some_and(|lent| lent.stands(ground.now)) {
+                return Err(format!("{person} spoke for {voice}, and {} is over", absent.delegation));
+            }
         }
-        (!seen.insert(person.clone())).then(|| format!("{person} counts once already"))
+        let held = |capacity: &Capacity| {
+            resource.is_some_and(|resource| holders(resource, *capacity).iter().any(|holder| holder == voice))
+        };
+        let capacities: Vec<Capacity> = approval.capacities().into_iter().filter(held).collect();
+        if capacities.is_empty() {
+            return Err(format!("{voice} is no {} of \"{name}\" any more", approval.capacity));
+        }
+        match heard.again(approval) {
+            Some(again) => Err(format!("{again} counts once already")),
+            None => Ok(standing_in(capacities, in_place(approval))),
+        }
     };
-    approvals.iter().map(|approval| Judged { approval, void: void(approval) }).collect()
+    let judged = |approval| match judge(approval) {
+        Ok(capacities) => Judged { approval, capacities, void: None },
+        Err(void) => Judged { approval, capacities: Vec::new(), void: Some(void) },
+    };
+    approvals.iter().map(judged).collect()
 }
 
-/// How many count, by capacity.
-pub fn counts(judged: &[Judged<'_>]) -> Quorum {
-    counted(judged.iter().filter(|judged| judged.void.is_none()).map(|judged| judged.approval))
+/// The voices that count, each by the capacities in which it may.
+pub fn voices(judged: &[Judged<'_>]) -> Vec<Vec<Capacity>> {
+    judged.iter().filter(|judged| judged.void.is_none()).map(|judged| judged.capacities.clone()).collect()
 }
 
-/// The people of a capacity.
-pub fn holders(resource: &Resource, capacity: Capacity) -> &[String] {
-    match capacity {
-        Capacity::Owner => &resource.owners,
-        Capacity::Steward => &resource.stewards,
-        // Nobody can be named in these yet, so what asks for them is refused.
-        Capacity::Security | Capacity::DelegatedAdmin => &[],
+/// How many count, by capacity, each where it helps most to what is needed.
+pub fn counts(needed: &Quorum, judged: &[Judged<'_>]) -> Quorum {
+    tally(assigned(needed, &voices(judged)))
+}
+
+/// What is needed at least, whatever policy says: at tier critical an owner and security; and where delegated admins
+/// alone would approve on sensitive data, an owner besides them.
+pub fn floored(needed: Quorum, resource: &Resource) -> Quorum {
+    let critical = resource.tier == Tier::Critical;
+    let mut needed = needed;
+    if critical {
+        needed = both(needed, &[(Capacity::Owner, 1), (Capacity::Security, 1)].into());
     }
-}
-
-/// The people who could approve in a capacity: they have an identity here, and are none of those who must not.
-pub fn eligible<'a>(
-    resource: &'a Resource,
-    capacity: Capacity,
-    people: &People,
-    requesters: &Requesters<'_>,
-) -> Vec<&'a str> {
-    let reachable = |name: &str| people.get(name).is_some_and(|person| !person.uids.is_empty());
-    let names = holders(resource, capacity).iter().map(String::as_str);
-    names.filter(|name| reachable(name) && !requesters.include(name, None)).collect()
+    let delegated = |needed: &Quorum| needed.keys().all(|capacity| *capacity == Capacity::DelegatedAdmin);
+    if resource.sensitive && !needed.is_empty() && delegated(&needed) {
+        needed.insert(Capacity::Owner, 1);
+    }
+    needed
 }
 
 /// The person who calls. Only people approve, whatever policy permits.
@@ -163,47 +205,9 @@ pub fn own_request(person: &str, grant: GrantId, others: &[&str]) -> Refusal {
     }
 }
 
-/// Nobody is there who could approve it: asking would be waiting for nothing.
-pub fn out_of_reach(
-    needed: &Quorum,
-    resource: &Resource,
-    people: &People,
-    requesters: &Requesters<'_>,
-) -> Option<Refusal> {
-    let short = |(capacity, number): (&Capacity, &u32)| {
-        let there = eligible(resource, *capacity, people, requesters);
-        let enough = u32::try_from(there.len()).is_ok_and(|there| there >= *number);
-        (!enough).then(|| match (capacity, there.as_slice()) {
-            (Capacity::Security | Capacity::DelegatedAdmin, _) => {
-                format!("this version of grantd knows nobody in the capacity {capacity}")
-            }
-            (_, []) => format!("no {capacity} of \"{}\" can approve it here", resource.name),
-            (_, some) => format!("only {} can approve it as {capacity}", some.join(", ")),
-        })
-    };
-    let short: Vec<String> = needed.iter().filter_map(short).collect();
-    (!short.is_empty()).then(|| Refusal {
-        rule: QUORUM.to_owned(),
-        reason: format!(
-            "this needs the approval of {}, and {} (who asks or will use it does not count)",
-            in_words(needed),
-            short.join("; ")
-        ),
-        who_can_fix: format!(
-            "whoever maintains the policy bundle, with the owners of {}: {}",
-            resource.name,
-            resource.owners.join(", ")
-        ),
-        next: format!(
-            "have them name another owner of {} in catalog.toml, or write a person's Unix user into people.toml",
-            resource.name
-        ),
-    })
-}
-
 /// Approvals that a use needs are missing or do not count any more.
 pub fn unmet(grant: GrantId, needed: &Quorum, judged: &[Judged<'_>], resource: &Resource) -> Refusal {
-    let left = missing(needed, &counts(judged));
+    let left = missing(needed, &counts(needed, judged));
     let void: Vec<&str> = judged.iter().filter_map(|judged| judged.void.as_deref()).collect();
     let void = if void.is_empty() { String::new() } else { format!(": {}", void.join("; ")) };
     Refusal {
@@ -219,39 +223,71 @@ pub fn unmet(grant: GrantId, needed: &Quorum, judged: &[Judged<'_>], resource: &
 }
 
 /// Until when the approvals of an active grant carry it today, and what is missing from then on if that is before its
-/// end: an extension whose approvals do not count any more is as if it had not been given.
+/// end: an extension whose approvals do not count any more is as if it had not been given, and what was approved for an
+/// absent person counts as long as the delegation stands. `escalates`: stewards may stand in for owners.
 pub fn carried_until(
     grant: &Grant,
     needed: &Quorum,
-    people: &People,
+    ground: Ground<'_>,
     resource: &Resource,
+    escalates: bool,
 ) -> Result<(Timestamp, Option<Refusal>), Refusal> {
-    let requesters = Requesters::of(grant, people);
-    let judge = |approvals, digest| judge(approvals, digest, people, Some(resource), &requesters);
-    let judged = judge(grant.approvals.as_slice(), grant.digest);
-    if !missing(needed, &counts(&judged)).is_empty() {
-        return Err(unmet(grant.id, needed, &judged, resource));
+    let requesters = Requesters::of(grant, ground.people);
+    let needed = &floored(needed.clone(), resource);
+    let unmet_at = |now, approvals: &[Approval], digest, needed: &Quorum, in_place: bool| {
+        let ground = Ground { now, ..ground };
+        let in_place = |approval: &Approval| in_place && grant.in_place(approval);
+        let judged = judge(approvals, digest, ground, Some(resource), &requesters, in_place);
+        let short = !missing(needed, &counts(needed, &judged)).is_empty();
+        short.then(|| unmet(grant.id, needed, &judged, resource))
+    };
+    // The first end of a delegation after which these approvals are not enough any more.
+    let breaks = |approvals: &[Approval], digest, needed: &Quorum, in_place: bool| {
+        let lent = approvals.iter().filter_map(|approval| approval.on_behalf_of.as_ref());
+        let ends = lent.filter_map(|absent| ground.delegations.iter().find(|lent| lent.id == absent.delegation));
+        let ends: BTreeSet<Timestamp> = ends.map(|lent| lent.until).filter(|until| *until > ground.now).collect();
+        ends.into_iter().find_map(|end| Some((end, unmet_at(end, approvals, digest, needed, in_place)?)))
+    };
+    if let Some(refusal) = unmet_at(ground.now, &grant.approvals, grant.digest, needed, escalates) {
+        return Err(refusal);
     }
     let GrantState::Active { since, until } = grant.state else { return Ok((Timestamp::MIN, None)) };
     let seconds = i64::try_from(grant.request.duration_seconds).unwrap_or(i64::MAX);
     let mut end = since.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(until);
+    let first = breaks(&grant.approvals, grant.digest, needed, escalates);
     for past in grant.extensions.iter().filter(|past| past.is_granted()) {
-        let needed = both(past.extension.needed.clone(), needed);
-        let judged = judge(&past.extension.approvals, past.extension.digest);
-        if !missing(&needed, &counts(&judged)).is_empty() {
-            let mut refusal = unmet(grant.id, &needed, &judged, resource);
-            refusal.reason = format!("{}, for its extension until {}", refusal.reason, past.extension.until);
-            return Ok((end, Some(refusal)));
+        let extension = &past.extension;
+        let needed = both(extension.needed.clone(), needed);
+        let told = |mut refusal: Refusal| {
+            refusal.reason = format!("{}, for its extension until {}", refusal.reason, extension.until);
+            Some(refusal)
+        };
+        let earliest = |end: Timestamp, refusal| match &first {
+            Some((at, first)) if *at < end => Ok((*at, Some(first.clone()))),
+            _ => Ok((end, refusal)),
+        };
+        if let Some(refusal) = unmet_at(ground.now, &extension.approvals, extension.digest, &needed, false) {
+            return earliest(end, told(refusal));
         }
-        end = past.extension.until;
+        if let Some((at, refusal)) = breaks(&extension.approvals, extension.digest, &needed, false)
+            && at < extension.until
+        {
+            return earliest(at.max(end), told(refusal));
+        }
+        end = extension.until;
     }
-    Ok((end, None))
+    match first {
+        Some((at, refusal)) if at < end => Ok((at, Some(refusal))),
+        _ => Ok((end, None)),
+    }
 }
 
 /// How many approvals of a grant count today, by capacity: what policy is told at issue.
-pub fn approvals_today(grant: &Grant, people: &People, resource: &Resource) -> Quorum {
-    let requesters = Requesters::of(grant, people);
-    counts(&judge(&grant.approvals, grant.digest, people, Some(resource), &requesters))
+pub fn approvals_today(grant: &Grant, ground: Ground<'_>, resource: &Resource) -> Quorum {
+    let requesters = Requesters::of(grant, ground.people);
+    let in_place = |approval: &Approval| grant.in_place(approval);
+    let judged = judge(&grant.approvals, grant.digest, ground, Some(resource), &requesters, in_place);
+    counts(&floored(grant.obligations.approvals.clone(), resource), &judged)
 }
 
 #[cfg(test)]

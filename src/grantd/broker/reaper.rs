@@ -63,8 +63,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends active grants whose time is up, activates scheduled ones whose time has come, and lapses what nobody
-    /// approved in time.
+    /// Ends active grants whose time is up, activates scheduled ones whose time has come, lapses what nobody approved in
+    /// time, and has stewards asked for what no owner approved by half of it.
     async fn turn_grants(&self) -> Result<(), BrokerError> {
         let now = self.now();
         let over = GrantFilter {
@@ -88,6 +88,7 @@ impl Broker {
         };
         for grant in self.store().grants(waited).await? {
             self.lapse(&grant).await?;
+            self.escalate(&grant).await?;
         }
         let due = GrantFilter {
             phases: Some(vec![GrantPhase::Scheduled]),

@@ -87,6 +87,7 @@ impl Broker {
 
     async fn reconcile_round(&self) -> Result<(), BrokerError> {
         self.read_freezes().await?;
+        self.read_delegations().await?;
         self.read_propagations().await?;
         self.decide_again_if_due().await?;
         for (lease, reason) in self.inner.live.deferred() {

@@ -8,7 +8,7 @@ use grantd_model::approval::both;
 use grantd_model::{Action, EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, Verdict};
 use serde_json::json;
 
-use super::quorum::{QUORUM, approvals_today, carried_until};
+use super::quorum::{Ground, QUORUM, approvals_today, carried_until};
 use super::{Broker, BrokerError, between, daemon, draft, facts};
 use crate::failpoint;
 use crate::policy::{Bundle, Facts, Question};
@@ -35,12 +35,17 @@ impl Broker {
         self.inner.bundle.store(Arc::new(bundle));
         failpoint::hit("reload.swapped");
         // It is in force from here on: what goes wrong now is made good by the reconciler, and is no refusal of it.
-        self.inner.decide_again.store(true, Ordering::SeqCst);
-        if let Err(error) = self.decide_again_if_due().await {
-            tracing::error!(%error, "live leases could not be decided again under the new policy; trying again");
-        }
+        self.decide_again_now().await;
         failpoint::hit("reload.decided");
         Ok(())
+    }
+
+    /// Decides every live lease again, because what was approved may not count any more.
+    pub(super) async fn decide_again_now(&self) {
+        self.inner.decide_again.store(true, Ordering::SeqCst);
+        if let Err(error) = self.decide_again_if_due().await {
+            tracing::error!(%error, "live leases could not be decided again; trying again");
+        }
     }
 
     /// Decides every live lease again, if that is due since a new policy came into force, and gives what has its quorum
@@ -130,6 +135,8 @@ impl Broker {
             return Ok(Some("plan_changed".to_owned()));
         }
         let ttl = between(lease.created_at, lease.access_until);
+        let delegations = self.delegations_of(&grant).await?;
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
         let decision = bundle.decide(&Question {
             action: Action::Issue,
             at: self.now(),
@@ -137,7 +144,7 @@ impl Broker {
             uid: lease.uid,
             resource,
             facts: Facts {
-                approvals: approvals_today(&grant, &bundle.people, resource),
+                approvals: approvals_today(&grant, ground, resource),
                 outlives_seconds: lease.ending.outlives(),
                 ..facts::of_issue(&grant.request, &grant.plan, ttl, &lease.anchor)
             },
@@ -145,7 +152,8 @@ impl Broker {
         Ok(match decision.verdict {
             Verdict::Allow { obligations } => {
                 let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
-                match carried_until(&grant, &needed, &bundle.people, resource) {
+                let escalates = obligations.escalate || obligations.approvals.is_empty();
+                match carried_until(&grant, &needed, ground, resource, escalates) {
                     Ok((_, None)) => {}
                     Ok((end, Some(_))) if lease.access_until <= end => {}
                     Ok(_) | Err(_) => return Ok(Some(QUORUM.to_owned())),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use grantd_model::{
-    Action, Decision, Grant, GrantEvent, GrantId, GrantState, Justification, Obligations, Refusal, Request, Subject,
-    Task, Verdict, request_digest,
+    Action, Decision, Escalation, Grant, GrantEvent, GrantId, GrantState, Justification, Obligations, Refusal, Request,
+    Subject, Task, Tier, Verdict, request_digest,
 };
 use grantd_provider_api::{Capability, CapabilityMap, Entitlement, Narrowing, Plan};
 use jiff::Timestamp;
@@ -13,7 +13,8 @@ use serde_json::json;
 use super::approve::step;
 use super::extend::APPROVE_WITHIN;
 use super::matter::Matter;
-use super::quorum::{Requesters, out_of_reach};
+use super::quorum::{Ground, Requesters, floored};
+use super::reach::out_of_reach;
 use super::{Broker, BrokerError, after, draft, facts};
 use crate::attest::Caller;
 use crate::config::Resource;
@@ -86,6 +87,8 @@ impl Broker {
         let waits = !obligations.approvals.is_empty();
         let within = obligations.approve_within.map_or(APPROVE_WITHIN, Duration::from_secs);
         let lapses_at = waits.then(|| after(now, within));
+        let escalates = waits && obligations.escalate && resource.tier != Tier::Critical;
+        let escalation = escalates.then(|| Escalation::halfway(now, within));
         let asked = Grant {
             id: GrantId::new(self.inner.ids.fresh()),
             node: self.store().node().clone(),
@@ -98,6 +101,7 @@ impl Broker {
             obligations,
             state: GrantState::Pending { lapses_at },
             approvals: Vec::new(),
+            escalation,
             extension: None,
             extensions: Vec::new(),
             version: 0,
@@ -196,20 +200,24 @@ impl Broker {
                     Some(limit) if asked > limit => {
                         let detail =
                             format!("a grant of {asked} s is more than is allowed here: ask for {limit} s or less");
-                        self.record_request_refused(caller, request, decision).await?;
+                        self.record_request_refused(caller, request, decision, None).await?;
                         return Err(BrokerError::Limit { detail, limit });
                     }
                     _ => {}
                 }
                 let requesters = Requesters::of_parties([&request.subject, &request.requested_by], &bundle.people);
-                match out_of_reach(&obligations.approvals, resource, &bundle.people, &requesters) {
-                    None => return Ok(Ok(obligations.clone())),
+                let delegations = self.delegations();
+                let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
+                // What no policy can do without is needed as if policy had asked for it.
+                let approvals = floored(obligations.approvals.clone(), resource);
+                match out_of_reach(&approvals, resource, ground, &requesters) {
+                    None => return Ok(Ok(Obligations { approvals, ..obligations.clone() })),
                     Some(refusal) => refusal,
                 }
             }
             Verdict::Deny { refusal } => refusal.clone(),
         };
-        self.record_request_refused(caller, request, decision).await?;
+        self.record_request_refused(caller, request, decision, Some(&refusal)).await?;
         Ok(Err(refusal))
     }
 
@@ -218,8 +226,9 @@ impl Broker {
         caller: &Caller,
         request: &Request,
         decision: &Decision,
+        refusal: Option<&Refusal>,
     ) -> Result<(), BrokerError> {
-        let detail = json!({ "request": request, "decision": decision });
+        let detail = json!({ "request": request, "decision": decision, "refusal": refusal });
         self.record("request.refused", caller.actor(), (None, None), detail).await?;
         failpoint::hit("request.refused");
         Ok(())

@@ -1,6 +1,6 @@
 //! The catalogue: which cloud assets exist for the daemon, how sensitive they are and whose they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use grantd_model::Tier;
 use grantd_provider_api::{Cloud, ResourceRef};
@@ -41,6 +41,11 @@ pub struct Resource {
     pub owners: Vec<String>,
     /// The people who answer for the data in it.
     pub stewards: Vec<String>,
+    /// The people to whom owners gave the right to approve: one voice each, which on [sensitive](Self::sensitive) data
+    /// never suffices alone.
+    pub delegated_admins: Vec<String>,
+    /// The people who answer for the organisation's security, the same for every resource.
+    pub security: Vec<String>,
     /// Whether it holds business-sensitive data.
     pub sensitive: bool,
 }
@@ -117,6 +122,8 @@ struct RawResource {
     #[serde(default)]
     stewards: Vec<String>,
     #[serde(default)]
+    delegated_admins: Vec<String>,
+    #[serde(default)]
     sensitive: bool,
 }
 
@@ -134,19 +141,11 @@ impl RawResource {
         if self.owners.is_empty() {
             return Err(wrong("owners", "nobody owns it: name at least one person of people.toml".to_owned()));
         }
-        for (member, names) in [("owners", &self.owners), ("stewards", &self.stewards)] {
-            let mut seen = BTreeSet::new();
-            for name in names {
-                if !people.is_person(name) {
-                    let problem =
-                        format!("{name:?} is no person of people.toml: name a [[person]], not a workload or team");
-                    return Err(wrong(member, problem));
-                }
-                if !seen.insert(name) {
-                    return Err(wrong(member, format!("{name:?} stands twice: name each person once")));
-                }
-            }
-        }
+        let chosen =
+            |member: &str, names: &[String]| people.chosen(FILE, &format!("resource {:?}.{member}", self.name), names);
+        let owners = chosen("owners", &self.owners)?;
+        let stewards = chosen("stewards", &self.stewards)?;
+        let delegated_admins = chosen("delegated_admins", &self.delegated_admins)?;
         Ok(Resource {
             name: self.name,
             cloud: self.cloud,
@@ -155,8 +154,10 @@ impl RawResource {
             native: self.native,
             environment: self.environment,
             tier: self.tier,
-            owners: self.owners,
-            stewards: self.stewards,
+            owners,
+            stewards,
+            delegated_admins,
+            security: people.security().to_vec(),
             sensitive: self.sensitive,
         })
     }
@@ -181,6 +182,7 @@ fn exact_native_name(native: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Host;
 
     const ENTRY: &str = r#"
         [[resource]]
@@ -197,7 +199,7 @@ mod tests {
     fn parse(text: &str) -> Result<Catalog, ConfigError> {
         let people =
             "[[person]]\nname = \"ana\"\nunix = [1001]\n[[workload]]\nname = \"bot\"\nkind = \"agent\"\nunix = 1002";
-        Catalog::parse(text, &People::parse(people, &|_| None).unwrap())
+        Catalog::parse(text, &People::parse(people, Host::users(&|_| None)).unwrap())
     }
 
     #[test]

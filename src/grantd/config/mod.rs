@@ -3,6 +3,7 @@
 
 mod catalog;
 mod credential;
+mod groups;
 mod issuer;
 mod notify;
 mod people;
@@ -15,5 +16,5 @@ pub use issuer::IssuerSettings;
 pub use notify::{NotifySettings, NotifyWay, Place, address as notify_address};
 pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
-pub use raw::{ConfigError, UserLookup, seconds};
+pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};

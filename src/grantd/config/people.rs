@@ -1,11 +1,13 @@
-//! Who exists: people with every identity that is theirs, and workloads with theirs. A subject is never a team.
+//! Who exists: people with every identity that is theirs, and workloads with theirs; and who of the people answers for
+//! the organisation's security. A subject is never a team.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use grantd_model::{Subject, SubjectKind};
 use serde::Deserialize;
 
-use super::raw::{ConfigError, RawUser, UserLookup, from_toml, plain_name};
+use super::groups::{Groups, RawGroup};
+use super::raw::{ConfigError, Host, RawUser, UserLookup, from_toml, plain_name};
 
 const FILE: &str = "people.toml";
 
@@ -17,6 +19,8 @@ const UNIX: &str = "unix";
 pub struct People {
     by_uid: BTreeMap<u32, Subject>,
     by_name: BTreeMap<String, Identity>,
+    groups: Groups,
+    security: Vec<String>,
 }
 
 /// A person or a workload.
@@ -29,12 +33,14 @@ pub struct Identity {
 }
 
 impl People {
-    /// Reads `people.toml`; `lookup` finds the uid of a user name.
+    /// Reads `people.toml`; `host` finds the uid of a user name and the members of a group.
     ///
     /// # Errors
-    /// When a name or uid stands twice, a user does not exist on this host, or a group or team is named.
-    pub fn parse(text: &str, lookup: UserLookup<'_>) -> Result<Self, ConfigError> {
+    /// When a name or uid stands twice, a user or group does not exist on this host, a group or team stands where one
+    /// subject has to, or a group has no members or members that are no people.
+    pub fn parse(text: &str, host: Host<'_>) -> Result<Self, ConfigError> {
         let raw: RawPeople = from_toml(FILE, text)?;
+        let lookup = host.user;
         let mut people = Self::default();
         for person in raw.person {
             let key = format!("person {:?}", person.name);
@@ -45,13 +51,69 @@ impl People {
             let kind = workload_kind(&key, &workload.kind)?;
             people.add(&key, workload.name, kind, &[workload.unix], lookup)?;
         }
+        people.groups = Groups::resolve(raw.group, &people, &host)?;
+        people.security = people.chosen(FILE, "security", &raw.security)?;
         Ok(people)
+    }
+
+    /// The people who answer for the organisation's security, in the order written.
+    #[must_use]
+    pub fn security(&self) -> &[String] {
+        &self.security
+    }
+
+    /// The members of each group that is a Unix group of this host, as they were when this was read.
+    #[must_use]
+    pub fn unix_groups(&self) -> &BTreeMap<String, Vec<String>> {
+        self.groups.unix()
+    }
+
+    /// The people that a list of names and groups (`group:NAME`) means, each once and in the order written.
+    ///
+    /// # Errors
+    /// When a name is no person's, a group is not there, or an entry stands twice; `file` and `key` are named.
+    pub(super) fn chosen(&self, file: &'static str, key: &str, entries: &[String]) -> Result<Vec<String>, ConfigError> {
+        let wrong = |problem: String| ConfigError::new(file, key, problem);
+        let (mut seen, mut people) = (BTreeSet::new(), Vec::new());
+        for entry in entries {
+            if !seen.insert(entry) {
+                return Err(wrong(format!("{entry:?} stands twice: name each person once")));
+            }
+            let members = match entry.strip_prefix("group:") {
+                Some(group) => self.groups.members(group).ok_or_else(|| {
+                    wrong(format!("{entry:?} is no group of people.toml: write it there as a [[group]]"))
+                })?,
+                None if self.is_person(entry) => std::slice::from_ref(entry),
+                None => {
+                    return Err(wrong(format!(
+                        "{entry:?} is no person of people.toml: name a [[person]], or a [[group]] of them as \"group:NAME\", \
+                         not a workload or team"
+                    )));
+                }
+            };
+            for member in members {
+                if !people.contains(member) {
+                    people.push(member.clone());
+                }
+            }
+        }
+        Ok(people)
+    }
+
+    /// Whether this name is taken by a person or a workload.
+    pub(super) fn is_taken(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// Who runs as this uid.
     #[must_use]
     pub fn by_uid(&self, uid: u32) -> Option<Subject> {
         self.by_uid.get(&uid).cloned()
+    }
+
+    /// Everybody with every uid of theirs.
+    pub(super) fn uids(&self) -> impl Iterator<Item = (u32, &Subject)> {
+        self.by_uid.iter().map(|(uid, subject)| (*uid, subject))
     }
 
     /// The subject of this name; for a person with several identities, the first that was written.
@@ -140,6 +202,10 @@ struct RawPeople {
     person: Vec<RawPerson>,
     #[serde(default)]
     workload: Vec<RawWorkload>,
+    #[serde(default)]
+    group: Vec<RawGroup>,
+    #[serde(default)]
+    security: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,7 +251,7 @@ mod tests {
 
     #[test]
     fn every_identity_of_a_person_is_that_person() {
-        let people = People::parse(PEOPLE, &lookup).unwrap();
+        let people = People::parse(PEOPLE, Host::users(&lookup)).unwrap();
         let ana = people.by_uid(1001).unwrap();
         assert_eq!((ana.kind, ana.issuer.as_str(), ana.id.as_str()), (SubjectKind::Human, "unix", "1001"));
         assert_eq!(people.by_uid(1002).unwrap().name, "ana");
@@ -202,7 +268,7 @@ mod tests {
     #[test]
     fn what_is_ambiguous_or_not_one_subject_is_refused_by_name() {
         let refused = |text: &str, words: &[&str]| {
-            let error = People::parse(text, &lookup).unwrap_err().to_string();
+            let error = People::parse(text, Host::users(&lookup)).unwrap_err().to_string();
             assert!(words.iter().all(|w| error.contains(w)), "{error}");
         };
         let person = |name: &str, unix: &str| format!("[[person]]\nname = \"{name}\"\nunix = [{unix}]\n");

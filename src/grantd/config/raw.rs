@@ -9,6 +9,27 @@ use serde::de::DeserializeOwned;
 /// How a Unix user name becomes a uid on this host (`getpwnam(3)`); `None` when there is no such user.
 pub type UserLookup<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
+/// Whether the user of a uid is in a Unix group of this host, as its first group or as one of its others; `None` when
+/// there is no such group, or the host cannot say.
+pub type GroupLookup<'a> = &'a dyn Fn(&str, u32) -> Option<bool>;
+
+/// What is asked of this host when people are read.
+#[derive(Clone, Copy)]
+pub struct Host<'a> {
+    /// Its users.
+    pub user: UserLookup<'a>,
+    /// Its groups.
+    pub group: GroupLookup<'a>,
+}
+
+impl<'a> Host<'a> {
+    /// A host that has users and no group.
+    #[must_use]
+    pub fn users(user: UserLookup<'a>) -> Self {
+        Self { user, group: &|_, _| None }
+    }
+}
+
 /// The kernel's overflow uid: whoever cannot be named. It proves nothing about anybody (user_namespaces(7)).
 const OVERFLOW_UID: u32 = 65534;
 

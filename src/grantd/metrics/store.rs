@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditDraft, AuditRecord, ChainHead, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
-    RegisteredAnchor,
+    AuditDraft, AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion,
+    Propagation, RegisteredAnchor,
 };
 use grantd_provider_api::{Clock, DenyScope};
 use jiff::Timestamp;
@@ -121,6 +121,10 @@ impl Store for Measured {
 
     async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
         self.inner.freezes().await
+    }
+
+    async fn delegations(&self) -> Result<Vec<Delegation>, StoreError> {
+        self.inner.delegations().await
     }
 
     async fn propagations(&self) -> Result<Vec<Propagation>, StoreError> {

@@ -63,6 +63,16 @@ fn permit<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<O
             "max_concurrent" => obligations.max_concurrent = Some(count(value).map_err(wrong)?),
             "max_uses" => obligations.max_uses = Some(count(value).map_err(wrong)?),
             "approve_within" => obligations.approve_within = Some(seconds(value).map_err(wrong)?),
+            "escalate" => {
+                obligations.escalate = match value {
+                    "steward" => true,
+                    _ => {
+                        return Err(wrong(
+                            "write \"steward\": nobody else can be asked in the owner's place".to_owned(),
+                        ));
+                    }
+                }
+            }
             "on_policy_change" => {
                 obligations.on_policy_change = match value {
                     "end" => OnPolicyChange::End,
@@ -89,7 +99,7 @@ fn forbid<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<W
                 words.insert(key, template);
             }
             "approvals" | "max_ttl" | "max_duration" | "max_concurrent" | "max_uses" | "approve_within"
-            | "on_policy_change" | "notify" => {
+            | "escalate" | "on_policy_change" | "notify" => {
                 return Err(format!("@{key} belongs on a permit: a forbid allows nothing that it could oblige"));
             }
             _ => return Err(unknown(key)),
@@ -152,7 +162,7 @@ mod tests {
     #[test]
     fn every_obligation_of_the_model_can_be_written() {
         let text = r#"@approvals("owner:1, security:2") @max_ttl("30m") @max_duration("8h") @max_concurrent("1")
-            @max_uses("3") @approve_within("4h") @on_policy_change("keep") @notify("a, b")"#;
+            @max_uses("3") @approve_within("4h") @escalate("steward") @on_policy_change("keep") @notify("a, b")"#;
         let expected = Obligations {
             approvals: Quorum::from([(Capacity::Owner, 1), (Capacity::Security, 2)]),
             max_ttl: Some(1800),
@@ -160,6 +170,7 @@ mod tests {
             max_concurrent: Some(1),
             max_uses: Some(3),
             approve_within: Some(14400),
+            escalate: true,
             on_policy_change: OnPolicyChange::Keep,
             notify: BTreeSet::from(["a".to_owned(), "b".to_owned()]),
         };
@@ -179,6 +190,7 @@ mod tests {
             "@max_ttl",
             r#"@max_duration("-1h")"#,
             r#"@approve_within("soon")"#,
+            r#"@escalate("owner")"#,
             r#"@max_uses("0")"#,
             r#"@max_uses("+1")"#,
             r#"@max_concurrent("1.5")"#,

@@ -11,11 +11,13 @@ use jiff::Timestamp;
 
 use super::engine::Engine;
 use super::question::{AnchorKind, Facts, Isolation, Question};
-use crate::config::{Catalog, ConfigError, People, Resource, UserLookup, from_toml};
+use crate::config::{Catalog, ConfigError, Host, People, Resource, from_toml};
 
 const SCHEMA: &str = "schema.cedarschema";
 const CATALOG: &str = "catalog.toml";
 const PEOPLE: &str = "people.toml";
+/// In what is kept of a bundle: the people who were in the host's groups when it was loaded. No file has this name.
+const UNIX_GROUPS: &str = "people.toml: unix groups";
 const POLICIES: &str = "policies";
 const ENTITLEMENTS: &str = "entitlements";
 const MAPS: [(&str, Cloud); 4] = [
@@ -63,7 +65,7 @@ impl Bundle {
     /// `entitlements/{aws,azure,gcp,oidc}.toml` that are there.
     ///
     /// `read` gives a file's text and `list` the names in a directory; it is for them to refuse what the wrong people
-    /// can write. `lookup` finds the uid of a user name.
+    /// can write. `host` finds the uid of a user name and the members of a group.
     ///
     /// # Errors
     /// When anything in the bundle is wrong, a warning of Cedar's included. Nothing is half loaded.
@@ -71,20 +73,20 @@ impl Bundle {
         dir: &Path,
         read: &dyn Fn(&Path) -> Result<String, String>,
         list: &dyn Fn(&Path) -> Result<Vec<String>, String>,
-        lookup: UserLookup<'_>,
+        host: Host<'_>,
     ) -> Result<Self, BundleError> {
-        Self::parse(read_files(dir, read, list)?, lookup)
+        Self::parse(read_files(dir, read, list)?, host)
     }
 
     /// Makes a bundle of file names, relative to the bundle, and their texts.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn parse(files: BTreeMap<String, String>, lookup: UserLookup<'_>) -> Result<Self, BundleError> {
+    pub fn parse(mut files: BTreeMap<String, String>, host: Host<'_>) -> Result<Self, BundleError> {
         let text = |name: &str| {
             files.get(name).map(String::as_str).ok_or_else(|| error(name, "it is not there: every bundle has one"))
         };
-        let people = People::parse(text(PEOPLE)?, lookup)?;
+        let people = People::parse(text(PEOPLE)?, host)?;
         let catalog = Catalog::parse(text(CATALOG)?, &people)?;
         let policies = files.iter().filter(|(name, _)| name.ends_with(".cedar")).map(|(n, t)| (n.as_str(), t.as_str()));
         let engine = Engine::new((SCHEMA, text(SCHEMA)?), policies).map_err(|(file, problem)| error(&file, problem))?;
@@ -94,6 +96,11 @@ impl Bundle {
             if let Some(text) = files.get(name) {
                 maps.insert(cloud, from_toml::<CapabilityMap>(name, text)?);
             }
+        }
+        // Who is in a group of the host decides as much as what is written does.
+        if !people.unix_groups().is_empty() {
+            let text = serde_json::to_string(people.unix_groups()).map_err(|e| error(PEOPLE, e.to_string()))?;
+            files.insert(UNIX_GROUPS.to_owned(), text);
         }
         let bytes = canonical_json(&files).map_err(|e| error(".", e.to_string()))?;
         let version = PolicyVersion(Digest::of("grantd-bundle-v1", &bytes));
@@ -182,6 +189,8 @@ fn fit_to_schema(engine: &Engine, people: &People, catalog: &Catalog) -> Result<
         tier: Tier::Low,
         owners: vec!["somebody".to_owned()],
         stewards: vec!["somebody".to_owned()],
+        delegated_admins: vec!["somebody".to_owned()],
+        security: vec!["somebody".to_owned()],
         sensitive: false,
     };
     let capability: Capability = "object-storage:read".parse().map_err(|error| format!("{error}"))?;
@@ -195,7 +204,7 @@ fn fit_to_schema(engine: &Engine, people: &People, catalog: &Catalog) -> Result<
             duration_seconds: 1,
             ttl_seconds: Some(1),
             justification_length: 1,
-            ticket: false,
+            ticket: None,
             subject: somebody.clone(),
             requester: somebody.clone(),
             anchor: AnchorKind::None,
@@ -206,6 +215,7 @@ fn fit_to_schema(engine: &Engine, people: &People, catalog: &Catalog) -> Result<
             outlives_seconds: 0,
             approvals: Quorum::new(),
             capacity: Some(Capacity::Owner),
+            on_behalf_of: Some("somebody".to_owned()),
         };
         let question =
             Question { action, at: Timestamp::UNIX_EPOCH, principal: &somebody, uid: 0, resource: &resource, facts };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use grantd_model::canonical_json;
 
 use super::*;
+use crate::config::Host;
 
 /// The bundle as it is shipped, with this room's small entitlement map.
 pub(super) fn shipped() -> BTreeMap<String, String> {
@@ -24,7 +25,7 @@ pub(super) fn shipped() -> BTreeMap<String, String> {
 
 /// `files` as a bundle, on a host that has the users of the shipped `people.toml`.
 pub(super) fn bundle(files: BTreeMap<String, String>) -> Result<Bundle, BundleError> {
-    Bundle::parse(files, &lookup)
+    Bundle::parse(files, Host::users(&lookup))
 }
 
 /// The shipped bundle with `name` replaced by, or created as, `text`.
@@ -39,7 +40,7 @@ pub(super) fn shipped_dir() -> PathBuf {
 }
 
 fn lookup(name: &str) -> Option<u32> {
-    ["root", "ana", "bruno", "bruno-admin", "ci-deploy", "indexer", "helper"]
+    ["root", "ana", "bruno", "bruno-admin", "ci-deploy", "indexer", "helper", "dora"]
         .iter()
         .position(|known| *known == name)
         .map(|place| if place == 0 { 0 } else { 1000 + u32::try_from(place).unwrap() })
@@ -65,7 +66,8 @@ fn a_directory_is_loaded_whole_and_read_through_what_the_caller_passes() {
         fs::write(path, text).unwrap();
     }
     let read = |path: &Path| fs::read_to_string(path).map_err(|error| error.to_string());
-    let load = |read: &dyn Fn(&Path) -> Result<String, String>| Bundle::load(dir.path(), read, &list, &lookup);
+    let load =
+        |read: &dyn Fn(&Path) -> Result<String, String>| Bundle::load(dir.path(), read, &list, Host::users(&lookup));
 
     let loaded = load(&read).unwrap();
     assert_eq!(loaded.version, bundle(shipped()).unwrap().version);
@@ -79,7 +81,7 @@ fn a_directory_is_loaded_whole_and_read_through_what_the_caller_passes() {
         assert_eq!((error.file, error.problem.as_str()), (name, "is owned by uid 7"));
     }
     let blind = |_: &Path| Err("cannot be opened".to_owned());
-    assert_eq!(Bundle::load(dir.path(), &read, &blind, &lookup).unwrap_err().file, "policies");
+    assert_eq!(Bundle::load(dir.path(), &read, &blind, Host::users(&lookup)).unwrap_err().file, "policies");
 
     fs::write(dir.path().join("policies/.tiers.cedar.swp"), "").unwrap();
     assert_eq!(load(&read).unwrap().version, loaded.version);
@@ -206,12 +208,12 @@ fn p3_a_permit_that_sets_no_end_is_refused() {
 fn a_schema_that_does_not_fit_the_daemon_is_refused_at_load() {
     let schema = shipped()["schema.cedarschema"].clone();
     let name = "schema.cedarschema";
-    let fewer = schema.replace("      ticket: Bool,\n", "");
-    refused(with(name, &fewer), name, &["request", "ticket", "shipped"]);
+    let fewer = schema.replace("      ticket_id: String,\n", "");
+    refused(with(name, &fewer), name, &["request", "ticket_id", "shipped"]);
     let more = schema.replace("      ticket: Bool,\n", "      ticket: Bool,\n      weather: String,\n");
     refused(with(name, &more), name, &["request", "weather"]);
-    let other = schema.replace("    sensitive: Bool,\n", "    sensitive: Long,\n");
-    refused(with(name, &other), name, &["sensitive"]);
+    let other = schema.replace("    environment: String,\n", "    environment: Long,\n");
+    refused(with(name, &other), name, &["environment"]);
     // One that knows no cloud of the catalogue would deny everything there without a word.
     let older = schema.replace(", \"oidc\"]", "]");
     assert_ne!(older, schema);
@@ -220,4 +222,23 @@ fn a_schema_that_does_not_fit_the_daemon_is_refused_at_load() {
     let mut files = with(name, &older);
     files.insert("catalog.toml".to_owned(), resource);
     refused(files, name, &["oidc", "shipped"]);
+}
+
+#[test]
+fn p12_who_is_in_a_group_of_the_host_is_part_of_the_bundle_that_is_kept() {
+    let people = shipped()["people.toml"].replace("members = [\"ana\", \"dora\"]", "unix_group = \"secops\"");
+    let of = |uids: &[u32]| {
+        let host = Host { user: &lookup, group: &|_, uid| Some(uids.contains(&uid)) };
+        Bundle::parse(with("people.toml", &people), host).unwrap()
+    };
+    let (one, two) = (of(&[1001]), of(&[1001, 1002]));
+    assert_eq!(
+        (one.people.security(), two.people.security()),
+        (&["dora", "ana"].map(str::to_owned)[..], &["dora", "ana", "bruno"].map(str::to_owned)[..])
+    );
+    assert_ne!(one.version, two.version, "a reload after a change of the group is a change of policy");
+    assert_eq!(one.version, of(&[1001]).version);
+    let kept: BTreeMap<String, String> = serde_json::from_slice(&two.bytes).unwrap();
+    assert_eq!(kept["people.toml: unix groups"], "{\"secops\":[\"ana\",\"bruno\"]}");
+    assert_eq!(bundle(shipped()).unwrap().version, bundle(shipped()).unwrap().version);
 }

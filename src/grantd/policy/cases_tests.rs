@@ -37,7 +37,10 @@ struct CaseFacts {
     capability: Capability,
     duration: String,
     ttl: String,
-    ticket: bool,
+    /// That one was named, or which.
+    ticket: Ticket,
+    /// How long the justification is.
+    justification: usize,
     /// By name; the principal when left out.
     subject: Option<String>,
     requester: Option<String>,
@@ -49,6 +52,15 @@ struct CaseFacts {
     outlives: Option<String>,
     /// In which the principal would approve.
     capacity: Option<Capacity>,
+    /// For which absent person.
+    on_behalf_of: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Ticket {
+    Any(bool),
+    Named(String),
 }
 
 impl Default for CaseFacts {
@@ -57,7 +69,8 @@ impl Default for CaseFacts {
             capability: "object-storage:read".parse().unwrap(),
             duration: "30m".to_owned(),
             ttl: "5m".to_owned(),
-            ticket: false,
+            ticket: Ticket::Any(false),
+            justification: 20,
             subject: None,
             requester: None,
             anchor: "process".to_owned(),
@@ -66,6 +79,7 @@ impl Default for CaseFacts {
             revocation: Revocation::Immediate,
             outlives: None,
             capacity: None,
+            on_behalf_of: None,
         }
     }
 }
@@ -80,6 +94,8 @@ enum Expected {
         max_concurrent: Option<u32>,
         max_uses: Option<u32>,
         approve_within: Option<String>,
+        #[serde(default)]
+        escalate: bool,
         #[serde(default)]
         approvals: Quorum,
     },
@@ -109,8 +125,11 @@ impl Case {
                 capability: facts.capability.clone(),
                 duration_seconds: seconds(&facts.duration).unwrap(),
                 ttl_seconds: (self.action == Action::Issue).then(|| seconds(&facts.ttl).unwrap()),
-                justification_length: 20,
-                ticket: facts.ticket,
+                justification_length: facts.justification,
+                ticket: match &facts.ticket {
+                    Ticket::Any(named) => named.then(|| "TICKET-1".to_owned()),
+                    Ticket::Named(ticket) => Some(ticket.clone()),
+                },
                 subject: named(&facts.subject),
                 requester: named(&facts.requester),
                 anchor: anchors.into_iter().find(|anchor| anchor.as_str() == facts.anchor).unwrap(),
@@ -121,6 +140,7 @@ impl Case {
                 outlives_seconds: facts.outlives.as_deref().map_or(0, |text| seconds(text).unwrap()),
                 approvals: BTreeMap::new(),
                 capacity: self.facts.capacity,
+                on_behalf_of: facts.on_behalf_of.clone(),
             },
         })
     }
@@ -128,7 +148,16 @@ impl Case {
     pub(super) fn check(&self, decision: &Decision) -> Result<(), String> {
         match (&self.expect, &decision.verdict) {
             (
-                Expected::Allow { rules, max_ttl, max_duration, max_concurrent, max_uses, approve_within, approvals },
+                Expected::Allow {
+                    rules,
+                    max_ttl,
+                    max_duration,
+                    max_concurrent,
+                    max_uses,
+                    approve_within,
+                    escalate,
+                    approvals,
+                },
                 Verdict::Allow { obligations },
             ) => {
                 let limit = |text: &Option<String>| text.as_deref().map(|text| seconds(text).unwrap());
@@ -139,6 +168,7 @@ impl Case {
                     max_uses: *max_uses,
                     approve_within: limit(approve_within),
                     approvals: approvals.clone(),
+                    escalate: *escalate,
                     ..Obligations::default()
                 };
                 if *obligations != expected || decision.determining != *rules {

@@ -7,7 +7,7 @@ use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, Decision as CedarDecision, EntityId, EntityTypeName, EntityUid,
     Policy, PolicyId, PolicySet, Response, Schema, ValidationMode, Validator,
 };
-use grantd_model::{Action, Decision, Obligations, PolicyVersion, Verdict};
+use grantd_model::{Action, Capacity, Decision, Obligations, PolicyVersion, Verdict};
 
 use super::annotations::{self, Consequence, Words};
 use super::inputs::Inputs;
@@ -230,6 +230,13 @@ fn bounded(consequence: &Consequence, covered: &[Action]) -> Result<(), String> 
     needs(Action::Request, obligations.max_duration, "max_duration")?;
     if !obligations.approvals.is_empty() {
         needs(Action::Request, obligations.approve_within, "approve_within")?;
+    }
+    if obligations.escalate && !obligations.approvals.contains_key(&Capacity::Owner) {
+        return Err(
+            "@escalate has stewards asked in an owner's place, and no owner is asked here: write \"owner\" into \
+                    @approvals"
+                .to_owned(),
+        );
     }
     let obliged = covered.contains(&Action::Request) || covered.contains(&Action::Issue);
     if !obliged && !covered.is_empty() && *obligations != Obligations::default() {

@@ -18,7 +18,7 @@ fn facts(subject: &Subject) -> Facts {
         duration_seconds: 1800,
         ttl_seconds: Some(300),
         justification_length: 14,
-        ticket: true,
+        ticket: Some("OPS-1".to_owned()),
         subject: subject.clone(),
         requester: subject.clone(),
         anchor: AnchorKind::Process,
@@ -29,6 +29,7 @@ fn facts(subject: &Subject) -> Facts {
         outlives_seconds: 0,
         approvals: BTreeMap::new(),
         capacity: None,
+        on_behalf_of: None,
     }
 }
 
@@ -142,6 +143,7 @@ fn p6_a_decision_rests_on_the_facts_of_now_and_keeps_them_all() {
                 "ttl_seconds": 300,
                 "justification_length": 14,
                 "ticket": true,
+                "ticket_id": "OPS-1",
                 "subject": deploy,
                 "requester": deploy,
                 "self_subject": true,
@@ -171,6 +173,8 @@ fn p6_a_decision_rests_on_the_facts_of_now_and_keeps_them_all() {
                         "tier": entity("Tier", "low"),
                         "owners": [entity("Person", "ana"), entity("Person", "bruno")],
                         "stewards": [],
+                        "security": [entity("Person", "dora"), entity("Person", "ana")],
+                        "delegated_admins": [],
                         "sensitive": false,
                     },
                     "parents": [],
@@ -316,4 +320,23 @@ fn p12_nobody_is_another_by_spelling() {
         ask(&bundle, Action::Issue, "deploy", |facts| facts.subject = subject).inputs["context"]["subject"].clone()
     });
     assert!(two[0] != two[1] && two[0] != two[2] && two[1] != two[2], "{two:?}");
+}
+
+#[test]
+fn a_rule_can_ask_for_a_ticket_of_a_pattern_and_a_longer_reason() {
+    let rule = "@id(\"ops-ticket\")\n@reason(\"it needs a ticket of OPS\")\n@who_can_fix(\"{principal}\")\n@next(\"name one\")\n\
+                forbid (principal, action == Grantd::Action::\"request\", resource)\n\
+                unless { context.ticket_id like \"OPS-*\" && context.justification_length >= 14 };\n";
+    let bundle = bundle(with("policies/ops.cedar", rule)).unwrap();
+    let asked = |ticket: Option<&str>, length| {
+        ask(&bundle, Action::Request, "deploy", |facts| {
+            facts.anchor = AnchorKind::None;
+            facts.ticket = ticket.map(str::to_owned);
+            facts.justification_length = length;
+        })
+    };
+    let _ = allowed(&asked(Some("OPS-12"), 14));
+    for (ticket, length) in [(None, 14), (Some("OPS"), 14), (Some("DEV-OPS-1"), 14), (Some("OPS-12"), 13)] {
+        assert_eq!(refusal(&asked(ticket, length)).rule, "ops-ticket", "{ticket:?}");
+    }
 }

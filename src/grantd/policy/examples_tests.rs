@@ -7,10 +7,12 @@ use std::path::Path;
 use super::bundle_tests::shipped_dir;
 use super::cases_tests::File;
 use super::*;
+use crate::config::Host;
 
 /// Every Unix user that an example names is there; each name has a uid of its own.
 fn lookup(name: &str) -> Option<u32> {
-    let users = ["ana", "bruno", "bruno-admin", "olga", "backup", "ci-build", "ci-release", "settlement", "helper"];
+    let users =
+        ["ana", "bruno", "bruno-admin", "olga", "backup", "ci-build", "ci-release", "settlement", "helper", "dora"];
     users.iter().position(|user| *user == name).map(|place| 2000 + u32::try_from(place).unwrap())
 }
 
@@ -43,7 +45,7 @@ fn every_example_loads_and_every_rule_of_it_decides_a_case() {
         let cases: File = toml::from_str(&own.remove("cases.toml").unwrap()).unwrap();
         assert!(own.contains_key("people.toml") && own.contains_key("catalog.toml"), "{name}");
         files.extend(own.clone());
-        let bundle = Bundle::parse(files, &lookup).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let bundle = Bundle::parse(files, Host::users(&lookup)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut seen = BTreeSet::new();
         for case in &cases.case {
             let decision = case.decide(&bundle);

@@ -26,8 +26,13 @@ impl Inputs {
     pub(super) fn of(question: &Question<'_>, people: &People) -> Self {
         let facts = &question.facts;
         let subjects = [question.principal, &facts.subject, &facts.requester];
-        let subjects: BTreeMap<String, Value> =
-            subjects.into_iter().map(|subject| (subject_id(subject), subject_entity(subject, people))).collect();
+        let absent = facts.on_behalf_of.as_deref().filter(|_| question.action == Action::Approve);
+        let entity = |subject: &Subject| {
+            // Who speaks for an absent person is, for this one question, that person as well.
+            let absent = absent.filter(|_| subject.same_identity(question.principal));
+            (subject_id(subject), subject_entity(subject, people, absent))
+        };
+        let subjects: BTreeMap<String, Value> = subjects.into_iter().map(entity).collect();
         Self {
             principal: uid("Subject", &subject_id(question.principal)),
             action: uid("Action", question.action.name()),
@@ -94,7 +99,7 @@ fn subject_id(subject: &Subject) -> String {
     format!("{}:{issuer}:{}", subject.kind, subject.id)
 }
 
-fn subject_entity(subject: &Subject, people: &People) -> Value {
+fn subject_entity(subject: &Subject, people: &People, absent: Option<&str>) -> Value {
     let known = people.known(subject);
     let name = known.map(|known| known.name.clone()).unwrap_or_default();
     let person = known.filter(|known| known.kind == SubjectKind::Human);
@@ -105,7 +110,12 @@ fn subject_entity(subject: &Subject, people: &People) -> Value {
             "issuer": subject.issuer,
             "name": name,
         },
-        "parents": person.map(|person| uid("Person", &person.name)).into_iter().collect::<Vec<_>>(),
+        "parents": person
+            .map(|person| person.name.as_str())
+            .into_iter()
+            .chain(absent)
+            .map(|name| uid("Person", name))
+            .collect::<Vec<_>>(),
     })
 }
 
@@ -121,6 +131,8 @@ fn resource_entity(resource: &Resource) -> Value {
             "tier": uid("Tier", &resource.tier.to_string()),
             "owners": people_set(&resource.owners),
             "stewards": people_set(&resource.stewards),
+            "security": people_set(&resource.security),
+            "delegated_admins": people_set(&resource.delegated_admins),
             "sensitive": resource.sensitive,
         },
         "parents": [],
@@ -152,7 +164,8 @@ fn context(question: &Question<'_>) -> Value {
         },
         "duration_seconds": facts.duration_seconds,
         "justification_length": facts.justification_length,
-        "ticket": facts.ticket,
+        "ticket": facts.ticket.is_some(),
+        "ticket_id": facts.ticket.as_deref().unwrap_or_default(),
         "subject": uid("Subject", &subject_id(&facts.subject)),
         "requester": uid("Subject", &subject_id(&facts.requester)),
         "self_subject": question.principal.same_identity(&facts.subject),
@@ -171,6 +184,7 @@ fn context(question: &Question<'_>) -> Value {
     if let (Action::Approve, Some(capacity), Some(members)) = (question.action, facts.capacity, context.as_object_mut())
     {
         members.insert("capacity".to_owned(), uid("Capacity", capacity.as_str()));
+        members.insert("delegated".to_owned(), facts.on_behalf_of.is_some().into());
     }
     context
 }

@@ -34,8 +34,8 @@ pub struct Facts {
     pub ttl_seconds: Option<u64>,
     /// How long the justification is, in characters.
     pub justification_length: usize,
-    /// Whether a ticket was named.
-    pub ticket: bool,
+    /// The ticket that was named, if one was.
+    pub ticket: Option<String>,
     /// Who will use the access.
     pub subject: Subject,
     /// Who asked for it.
@@ -57,6 +57,8 @@ pub struct Facts {
     /// In which capacity the principal would approve. Policy is told it for [`Action::Approve`], which is denied without
     /// it.
     pub capacity: Option<Capacity>,
+    /// The absent person for whom the principal would approve; then what that person owns counts as the principal's.
+    pub on_behalf_of: Option<String>,
 }
 
 /// What ends a lease together with its task.

@@ -33,17 +33,19 @@ enum Place {
     Environment,
     Owners,
     Stewards,
+    Security,
     Principal,
     Subject,
     Capability,
 }
 
-const PLACES: [(&str, Place); 8] = [
+const PLACES: [(&str, Place); 9] = [
     ("resource", Place::Resource),
     ("tier", Place::Tier),
     ("environment", Place::Environment),
     ("owners", Place::Owners),
     ("stewards", Place::Stewards),
+    ("security", Place::Security),
     ("principal", Place::Principal),
     ("subject", Place::Subject),
     ("capability", Place::Capability),
@@ -87,6 +89,8 @@ impl Piece {
             Self::Place(Place::Owners) => resource.owners.join(", "),
             Self::Place(Place::Stewards) if resource.stewards.is_empty() => "nobody".to_owned(),
             Self::Place(Place::Stewards) => resource.stewards.join(", "),
+            Self::Place(Place::Security) if resource.security.is_empty() => "nobody".to_owned(),
+            Self::Place(Place::Security) => resource.security.join(", "),
             Self::Place(Place::Principal) => question.principal.name.clone(),
             Self::Place(Place::Subject) => facts.subject.name.clone(),
             Self::Place(Place::Capability) => facts.capability.to_string(),

@@ -16,8 +16,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditRecord, ChainHead, Freeze, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, NodeId, PolicyVersion,
-    Propagation, RegisteredAnchor,
+    AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, NodeId,
+    PolicyVersion, Propagation, RegisteredAnchor,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -116,6 +116,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When the store cannot be read.
     async fn freezes(&self) -> Result<Vec<Freeze>, StoreError>;
 
+    /// Every delegation that was ever made, newest first: they are few, and the approvals that rest on one name it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn delegations(&self) -> Result<Vec<Delegation>, StoreError>;
+
     /// How long revocations were measured to take, for each account in which they were.
     ///
     /// # Errors
@@ -162,8 +168,8 @@ pub struct GrantFilter {
     pub identity: Option<String>,
     /// On this resource.
     pub resource: Option<String>,
-    /// Whose next turn by time - the end of an active one, the beginning of a scheduled one, the lapse of a pending one
-    /// or of a waiting extension - is at or before this.
+    /// Whose next turn by time - the end of an active one, the beginning of a scheduled one, the escalation or
+    /// the lapse of a pending one, the lapse of a waiting extension - is at or before this.
     pub due_at: Option<Timestamp>,
     /// With an extension that waits.
     pub extending: bool,

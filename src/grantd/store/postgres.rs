@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditRecord, ChainHead, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
+    AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
     RegisteredAnchor,
 };
 use grantd_provider_api::DenyScope;
@@ -240,6 +240,10 @@ impl Store for PostgresStore {
 
     async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
         sql_read::all(self.texts(sql_read::freezes()).await?)
+    }
+
+    async fn delegations(&self) -> Result<Vec<Delegation>, StoreError> {
+        sql_read::all(self.texts(sql_read::delegations()).await?)
     }
 
     async fn propagations(&self) -> Result<Vec<Propagation>, StoreError> {

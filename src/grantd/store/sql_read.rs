@@ -73,6 +73,10 @@ pub(super) fn freezes() -> Sql {
     Sql::new("SELECT body FROM freezes ORDER BY created_ms DESC, id", [])
 }
 
+pub(super) fn delegations() -> Sql {
+    Sql::new("SELECT body FROM delegations ORDER BY created_ms DESC, id", [])
+}
+
 pub(super) fn propagations() -> Sql {
     Sql::new("SELECT body FROM propagations ORDER BY cloud, account", [])
 }

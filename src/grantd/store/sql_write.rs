@@ -1,7 +1,8 @@
 //! Guards, writes and audit records as SQL, and what the answer of the database means.
 
 use grantd_model::{
-    AuditRecord, Freeze, Grant, GrantState, Lease, NodeId, Propagation, RegisteredAnchor, canonical_json,
+    AuditRecord, Delegation, Escalation, Freeze, Grant, GrantState, Lease, NodeId, Propagation, RegisteredAnchor,
+    canonical_json,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -94,6 +95,7 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
         }
         Write::InsertFreeze(freeze) => (insert_freeze(freeze)?, Some(format!("that {} did not exist", freeze.id))),
         Write::UpdateFreeze(freeze) => (update_freeze(freeze)?, Some(freeze.id.to_string())),
+        Write::PutDelegation(delegation) => (put_delegation(delegation)?, Some(delegation.id.to_string())),
         Write::PutPropagation(measured) => {
             (put_propagation(measured)?, Some(format!("what was measured in account \"{}\"", measured.account)))
         }
@@ -158,13 +160,14 @@ fn update_grant(grant: &Grant) -> Result<Sql, StoreError> {
     ))
 }
 
-/// When time turns a grant next: an active one ends, a scheduled one begins, a pending one lapses. 0 when time does
-/// nothing to it.
+/// When time turns a grant next: an active one ends, a scheduled one begins, a pending one escalates or lapses. 0 when
+/// time does nothing to it.
 fn turn(grant: &Grant) -> i64 {
+    let escalates = grant.escalation.as_ref().and_then(Escalation::due_at);
     match grant.state {
         GrantState::Active { until, .. } => floor_ms(until),
         GrantState::Scheduled { not_before } => floor_ms(not_before),
-        GrantState::Pending { lapses_at: Some(lapses_at) } => ceil_ms(lapses_at),
+        GrantState::Pending { lapses_at } => lapses_at.into_iter().chain(escalates).min().map_or(0, ceil_ms),
         _ => 0,
     }
 }
@@ -241,6 +244,16 @@ fn update_freeze(freeze: &Freeze) -> Result<Sql, StoreError> {
     Ok(Sql::new(
         "UPDATE freezes SET version = $1, body = $2 WHERE id = $3 AND version + 1 = $1",
         [int(freeze.version)?, body(freeze)?, freeze.id.to_string().into()],
+    ))
+}
+
+/// A new one when there is none, and one taken back after the one that stood.
+fn put_delegation(delegation: &Delegation) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "INSERT INTO delegations (id, created_ms, version, body) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (id) DO UPDATE SET version = excluded.version, body = excluded.body \
+         WHERE delegations.version + 1 = excluded.version",
+        [delegation.id.to_string().into(), floor_ms(delegation.at).into(), int(delegation.version)?, body(delegation)?],
     ))
 }
 

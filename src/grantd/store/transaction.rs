@@ -1,7 +1,8 @@
 //! What is written together.
 
 use grantd_model::{
-    AnchorId, AuditDraft, ChainHead, Freeze, Grant, GrantId, Lease, PolicyVersion, Propagation, RegisteredAnchor,
+    AnchorId, AuditDraft, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, PolicyVersion, Propagation,
+    RegisteredAnchor,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -103,6 +104,8 @@ pub enum Write {
     InsertFreeze(Freeze),
     /// A freeze after one thaw: the stored version must be one less than the given one's.
     UpdateFreeze(Freeze),
+    /// A delegation that was made, or the one before it taken back: nothing, or the version before, must be stored.
+    PutDelegation(Delegation),
     /// What was measured in an account after one more measurement: nothing, or the version before, must be stored.
     PutPropagation(Propagation),
     /// Moves a cursor on, to the audit record with this number. No error when it is there already, or further.

@@ -54,6 +54,18 @@ pub fn gid(name: &str) -> Result<u32, UserError> {
     }
 }
 
+/// Whether a user is in a group, as its first group or as one of its others. A uid that the host knows no user of is in
+/// none.
+///
+/// # Errors
+/// [`UserError`] if no such group exists or a database does not answer.
+pub fn is_member(name: &str, uid: u32) -> Result<bool, UserError> {
+    let lookup = |source| UserError::Lookup { name: name.to_owned(), source };
+    let group = Group::from_name(name).map_err(lookup)?.ok_or_else(|| UserError::NoGroup(name.to_owned()))?;
+    let user = User::from_uid(Uid::from_raw(uid)).map_err(lookup)?;
+    Ok(user.is_some_and(|user| user.gid == group.gid || group.mem.contains(&user.name)))
+}
+
 /// The name of a uid, if the host knows one. For people to read; never for a decision.
 #[must_use]
 pub fn user_name(uid: u32) -> Option<String> {
@@ -76,6 +88,9 @@ mod tests {
         assert_eq!(gid("root").unwrap(), 0);
         assert_eq!(uid("1234").unwrap(), 1234);
         assert_eq!(gid("0").unwrap(), 0);
+        assert_eq!(is_member("root", 0).ok(), Some(true), "by its first group");
+        assert_eq!(is_member("root", 3_999_999_999).ok(), Some(false));
+        assert!(matches!(is_member("no-such-group", 0), Err(UserError::NoGroup(_))));
         assert_eq!(user_name(0).as_deref(), Some("root"));
         assert_eq!(user_name(3_999_999_999), None);
     }

@@ -10,7 +10,7 @@ use grantd_provider_api::{Cloud, DenyForm, DenyScope, Id, Origin};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use super::{Stage, at, audited, freeze, grant, insert_grant, lease, thaw};
+use super::{Stage, at, audited, delegation, freeze, grant, insert_grant, lease, thaw};
 use crate::store::{Guard, GuardFailure, Store, StoreError, Transaction, Write};
 
 /// What the store says of a transaction that is nothing but `guard`.
@@ -312,6 +312,24 @@ pub(in crate::store) async fn nothing_is_written_on_an_old_view_of_the_freezes(s
     assert_eq!(freeze_epoch(&kept), 4);
     assert_eq!(passes(4).await, Ok(()));
     assert!(kept.contains(&lifted) && kept.contains(&freeze(2)) && kept.len() == 2);
+}
+
+pub(in crate::store) async fn a_voice_that_was_lent_is_taken_back_once(stage: &mut impl Stage) {
+    let store = stage.store();
+    assert_eq!(store.delegations().await.unwrap(), []);
+    let (first, other) = (delegation(1), delegation(2));
+    write(&*store, Write::PutDelegation(first.clone())).await;
+    write(&*store, Write::PutDelegation(other.clone())).await;
+    let back = first.taken_back(at(1), first.by.clone()).unwrap();
+    assert_eq!(back.taken_back(at(2), first.by.clone()), None);
+    write(&*store, Write::PutDelegation(back.clone())).await;
+    // Made anew under its name, or taken back at the same moment: neither changes what is there.
+    for late in [first.clone(), first.taken_back(at(9), first.by.clone()).unwrap()] {
+        let stale = store.commit(audited("test", vec![Write::PutDelegation(late)])).await;
+        assert!(matches!(stale, Err(StoreError::Stale { .. })), "{stale:?}");
+    }
+    let kept = store.delegations().await.unwrap();
+    assert!(kept.contains(&back) && kept.contains(&other) && kept.len() == 2);
 }
 
 pub(in crate::store) async fn what_was_measured_is_kept_and_no_measurement_is_lost(stage: &mut impl Stage) {

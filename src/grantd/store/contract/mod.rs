@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub(super) use guards::*;
-pub(super) use samples::{at, audited, draft, extension, freeze, grant, insert_grant, lease, thaw};
+pub(super) use samples::{at, audited, delegation, draft, extension, freeze, grant, insert_grant, lease, thaw};
 pub(super) use state::*;
 pub(super) use views::*;
 
@@ -56,6 +56,7 @@ macro_rules! contract {
             nothing_is_written_on_an_old_view_of_the_freezes,
             what_was_measured_is_kept_and_no_measurement_is_lost,
             p13_a_cursor_is_kept_and_never_goes_back,
+            a_voice_that_was_lent_is_taken_back_once,
             one_node_at_a_time_holds_a_claim,
             p4_what_must_be_denied_is_denied_until_the_token_is_dead,
             p10_scopes_do_not_mix,

@@ -1,8 +1,8 @@
 //! Grants, leases and records to store.
 
 use grantd_model::{
-    Actor, Anchor, AuditDraft, Digest, Extension, Freeze, FreezeTarget, Grant, GrantState, Lease, LeaseState, NodeId,
-    Obligations, PolicyVersion, ProcessRef, Quorum, Request, Subject, SubjectKind, Thaw, Tier,
+    Actor, Anchor, AuditDraft, Delegation, Digest, Extension, Freeze, FreezeTarget, Grant, GrantState, Lease,
+    LeaseState, NodeId, Obligations, PolicyVersion, ProcessRef, Quorum, Request, Subject, SubjectKind, Thaw, Tier,
 };
 use grantd_provider_api::{
     Cloud, DenyScope, Ending, Entitlement, Id, Narrowing, Persistence, Plan, ResourceRef, Revocation,
@@ -80,6 +80,7 @@ pub(crate) fn grant(nth: u128) -> Grant {
         policy: PolicyVersion(Digest::ZERO),
         obligations: Obligations::default(),
         approvals: Vec::new(),
+        escalation: None,
         extension: None,
         extensions: Vec::new(),
         state: GrantState::Active { since: at(0), until: at(1800) },
@@ -135,6 +136,22 @@ pub(crate) fn audited(kind: &str, writes: Vec<Write>) -> Transaction {
 /// Stores a grant.
 pub(crate) async fn insert_grant(store: &dyn Store, grant: &Grant) {
     store.commit(audited("grant.request", vec![Write::InsertGrant(grant.clone())])).await.unwrap();
+}
+
+/// A voice that is lent for a minute.
+pub(in crate::store) fn delegation(nth: u128) -> Delegation {
+    Delegation {
+        id: Id::new(Uuid::from_u128(nth)),
+        node: NodeId("n".to_owned()),
+        from: "ana".to_owned(),
+        by: grant(1).request.subject,
+        to: "bruno".to_owned(),
+        resource: None,
+        at: at(0),
+        until: at(60),
+        revoked: None,
+        version: 0,
+    }
 }
 
 /// A standing freeze of everything.

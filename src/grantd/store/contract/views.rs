@@ -1,6 +1,8 @@
 //! What is found again, and what the elected writer works from.
 
-use grantd_model::{ExtensionEnd, GrantEvent, GrantPhase, GrantState, Lease, LeaseEvent, LeasePhase, NodeId};
+use grantd_model::{
+    Escalation, ExtensionEnd, GrantEvent, GrantPhase, GrantState, Lease, LeaseEvent, LeasePhase, NodeId,
+};
 use jiff::SignedDuration;
 
 use super::guards::{ended, issued};
@@ -138,12 +140,19 @@ pub(in crate::store) async fn grants_are_found_by_every_filter(stage: &mut impl 
     let mut waiting = grant(5);
     waiting.created_at = at(4);
     waiting.state = GrantState::Pending { lapses_at: Some(at(50)) };
+    waiting.escalation = Some(Escalation::Due { at: at(45) });
     for grant in [&extending, &waiting] {
         insert_grant(&*store, grant).await;
     }
     assert_eq!(found(GrantFilter { extending: true, ..all() }).await, [4]);
     assert_eq!(found(over(at(30) - SignedDuration::from_millis(1))).await, NONE);
     assert_eq!(found(over(at(30))).await, [4], "its extension lapses");
+    assert_eq!(found(over(at(45) - SignedDuration::from_millis(1))).await, [4]);
+    assert_eq!(found(over(at(45))).await, [5, 4], "its stewards are to be asked");
+    let to = Escalation::NotAsked { at: at(45), why: "nobody".to_owned() };
+    let waiting = waiting.after(&GrantEvent::Escalate { to }).unwrap();
+    store.commit(audited("asked", vec![Write::UpdateGrant(waiting.clone())])).await.unwrap();
+    assert_eq!(found(over(at(49))).await, [4], "once");
     assert_eq!(found(over(at(50))).await, [5, 4], "a pending one lapses");
     let outcome = ExtensionEnd::Lapsed { at: at(30) };
     let lapsed = extending.after(&GrantEvent::EndExtension { outcome }).unwrap();
