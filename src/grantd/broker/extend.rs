@@ -137,7 +137,7 @@ impl Broker {
         let asked = step(&grant, &GrantEvent::AskExtension { extension: extension.clone() })?;
         let about = (Some(id), None);
         let can_approve = match Matter::waiting(&asked) {
-            Some(matter) if !extension.needed.is_empty() => self.standing(&bundle, matter)?.who_can(&bundle),
+            Some(matter) if !extension.needed.is_empty() => self.standing(&bundle, matter)?.who_can(),
             _ => Vec::new(),
         };
         let detail = json!({ "extension": extension, "decision": decision, "can_approve": can_approve });

@@ -108,7 +108,7 @@ impl Broker {
         };
         let about = (Some(asked.id), None);
         let can_approve = match Matter::waiting(&asked) {
-            Some(matter) if waits => self.standing(&bundle, matter)?.who_can(&bundle),
+            Some(matter) if waits => self.standing(&bundle, matter)?.who_can(),
             _ => Vec::new(),
         };
         let detail = json!({
