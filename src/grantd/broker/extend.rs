@@ -85,7 +85,7 @@ impl Broker {
         }
         self.plan_today(&bundle, &grant)?;
         let name = &grant.request.resource;
-        let resource = bundle.catalog.get(name).ok_or_else(|| super::issue::gone(name))?;
+        let resource = bundle.catalog.get(name).ok_or_else(|| super::allow::gone(name))?;
         let new_end = after(until, more);
         let refuse = async |refusal, decision| {
             let detail = json!({ "refusal": refusal, "decision": decision, "until": new_end });

@@ -194,7 +194,7 @@ impl Broker {
         let grant = matter.grant;
         self.plan_today(bundle, grant)?;
         let name = &grant.request.resource;
-        let resource = bundle.catalog.get(name).ok_or_else(|| super::issue::gone(name))?;
+        let resource = bundle.catalog.get(name).ok_or_else(|| super::allow::gone(name))?;
         Ok(self.standing_whatever_the_plan(bundle, matter, resource))
     }
 

@@ -4,6 +4,7 @@
 //! acted upon. What a lease needs in memory - its credential, the watch on its anchor - is in `live`; it can be lost
 //! at any moment without anything becoming untrue.
 
+mod allow;
 mod anchors;
 mod approvals;
 mod approve;

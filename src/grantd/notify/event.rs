@@ -12,7 +12,7 @@ const TYPE: &str = "dev.grantd.";
 const LOUD: [&str; 1] = ["break_glass."];
 
 /// Kinds that somebody has to know of; a target that names no events is told these.
-const TOLD: [&str; 15] = [
+const TOLD: [&str; 16] = [
     "grant.request",
     "grant.approve",
     "grant.deny",
@@ -25,6 +25,7 @@ const TOLD: [&str; 15] = [
     "grant.extension_deny",
     "grant.extension_lapse",
     "freeze.*",
+    "delegation.*",
     "policy.change",
     "review.*",
     "break_glass.*",
@@ -147,9 +148,12 @@ fn text(record: &AuditRecord, grant: Option<&Grant>) -> String {
     let draft = &record.draft;
     let who = actor(&draft.actor);
     let reason = reason(&draft.detail).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let word = |key: &str| draft.detail.get(key).and_then(Value::as_str).unwrap_or("somebody");
     let Some(grant) = grant else {
         let what = match draft.kind.as_str() {
             "policy.change" => "the policy changed".to_owned(),
+            "delegation.create" => format!("{} lends a voice to {}", word("from"), word("to")),
+            "delegation.revoke" => format!("{} no longer speaks for {}", word("to"), word("from")),
             "freeze.set" => format!("{} is frozen", target(&draft.detail)),
             "freeze.thaw" => format!("{who} wants {} thawed", target(&draft.detail)),
             "freeze.lift" => format!("{} is not frozen any more", target(&draft.detail)),

@@ -80,3 +80,10 @@ fn a_freeze_says_what_and_why() {
     let event = of(&record("freeze.set", detail), None, ALL).unwrap();
     assert_eq!(event.text, "resource ledger is frozen (by grantd (main)): odd reads");
 }
+
+#[test]
+fn a_lent_voice_is_told_with_both_names() {
+    let detail = json!({ "from": "olga", "to": "otto" });
+    let event = of(&record("delegation.create", detail), None, ALL).unwrap();
+    assert_eq!(event.text, "olga lends a voice to otto (by grantd (main))");
+}
