@@ -13,6 +13,7 @@ pub mod notify;
 pub mod policy;
 pub mod pulse;
 pub mod run;
+pub mod signal;
 pub mod startup;
 pub mod store;
 pub mod sys;

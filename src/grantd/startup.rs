@@ -44,6 +44,9 @@ pub fn read_settings(path: &Path, owners: &Owners) -> Result<Settings, String> {
     for target in &mut settings.notify {
         target.resolve(handed_over.as_deref()).map_err(|error| error.to_string())?;
     }
+    for signal in &mut settings.signals {
+        signal.resolve(handed_over.as_deref()).map_err(|error| error.to_string())?;
+    }
     for (table, issuer) in [("issuer", &mut settings.issuer), ("oidc.issuer", &mut settings.oidc_issuer)] {
         if let Some(issuer) = issuer {
             issuer.resolve(table, handed_over.as_deref()).map_err(|error| error.to_string())?;

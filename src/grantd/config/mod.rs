@@ -9,6 +9,7 @@ mod notify;
 mod people;
 mod raw;
 mod settings;
+mod signal;
 
 pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;
@@ -18,3 +19,4 @@ pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};
+pub use signal::{CalendarPlace, DIGITS, Endpoint, IdPattern, SignalSettings, SignalSource, TICKET, TicketMap};

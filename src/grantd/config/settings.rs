@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::issuer::{IssuerSettings, RawIssuer};
 use super::notify::{NotifySettings, RawNotify};
 use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
+use super::signal::{self, RawSignal, SignalSettings};
 
 const FILE: &str = "grantd.toml";
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Who is told what happens.
     pub notify: Vec<NotifySettings>,
+    /// Where facts are looked up that policy rests on.
+    pub signals: Vec<SignalSettings>,
     /// The issuer whose tokens clouds take in place of a secret, if there is one.
     pub issuer: Option<IssuerSettings>,
     /// The issuer whose tokens are handed out, if there is one: the table `issuer` in `[oidc]`.
@@ -129,6 +132,7 @@ impl Settings {
             log: LogSettings { format: raw.log.format, filter: raw.log.filter },
             metrics: raw.metrics.parse()?,
             notify: notified(raw.notify)?,
+            signals: signal::parse_all(raw.signal)?,
             issuer: raw.issuer.map(|issuer| issuer.parse("issuer")).transpose()?,
             oidc_issuer,
             providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp), ("oidc", raw.oidc)]
@@ -169,6 +173,7 @@ struct Raw {
     log: RawLog,
     metrics: RawMetrics,
     notify: Vec<RawNotify>,
+    signal: Vec<RawSignal>,
     issuer: Option<RawIssuer>,
     aws: Option<toml::Table>,
     azure: Option<toml::Table>,
@@ -188,6 +193,7 @@ impl Default for Raw {
             log: RawLog::default(),
             metrics: RawMetrics::default(),
             notify: Vec::new(),
+            signal: Vec::new(),
             issuer: None,
             aws: None,
             azure: None,

@@ -1,0 +1,71 @@
+//! What `[[signal]]` may say.
+
+use super::*;
+
+fn parse(text: &str) -> Result<SignalSettings, String> {
+    let text = format!("name = \"n\"\ncontact = \"the desk\"\n{text}");
+    toml::from_str::<RawSignal>(&text).map_err(|error| error.to_string())?.parse().map_err(|error| error.to_string())
+}
+
+const TICKETS: &str = "type = \"ticket\"\nurl = \"https://t.example/i/{ticket}\"\nids = \"OPS-{digits}\"\nid = \"/key\"\n\
+                       state = \"/state\"\nstates = { active = [\"Doing\"] }";
+
+#[test]
+fn each_type_is_read() {
+    let ticket = parse(TICKETS).unwrap();
+    assert_eq!((ticket.signal(), ticket.timeout), (Signal::Ticket, Duration::from_secs(3)));
+    let on_call = parse(
+        "type = \"on_call\"\nurl = \"https://p.example/oncalls\"\nsecret = \"credential:pd\"\nlist = \"/oncalls\"\n\
+         person = \"/user/id\"\naccounts = { anna = \"P1\" }",
+    );
+    let mut on_call = on_call.unwrap();
+    on_call.resolve(Some(Path::new("/run/c"))).unwrap();
+    let SignalSource::OnCall { endpoint, .. } = &on_call.source else { panic!("{on_call:?}") };
+    assert_eq!(endpoint.secret.as_deref(), Some(Path::new("/run/c/pd")));
+    let freeze = parse("type = \"freeze\"\nfile = \"/etc/grantd/freeze.ics\"\nenvironments = [\"prod\"]").unwrap();
+    assert_eq!(freeze.signal(), Signal::Freeze);
+    assert_eq!(parse("type = \"change_window\"\nurl = \"https://c.example/x.ics\"").unwrap().signal(), Signal::ChangeWindow);
+}
+
+#[test]
+fn an_id_is_matched_whole() {
+    let pattern = IdPattern::parse("OPS-{digits}").unwrap();
+    assert_eq!(pattern.digits("OPS-17"), Some("17"));
+    for bad in ["OPS-", "ops-17", "OPS-17 ", "xOPS-17", "OPS-1/../../x", "OPS-1\n", "OPS-1?x=y", "OPS-1234567890123456789"] {
+        assert_eq!(pattern.digits(bad), None, "{bad}");
+    }
+    for bad in ["OPS", "{digits}-OPS", "O S-{digits}", "OPS1{digits}", "%{digits}"] {
+        assert!(IdPattern::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (text, word) in [
+        ("type = \"weather\"", "weather"),
+        ("type = \"ticket\"\nurl = \"http://t.example/{ticket}\"", "https://"),
+        ("type = \"ticket\"\nurl = \"https://t.example/\"", "{ticket}"),
+        ("type = \"ticket\"\nurl = \"https://{ticket}.example/\"", "{ticket}"),
+        ("type = \"ticket\"\nurl = \"https://t.example/{ticket}\"", "signal \"n\".ids"),
+        ("type = \"on_call\"\nurl = \"https://p.example/\"", "accounts"),
+        ("type = \"on_call\"\nurl = \"https://p.example/\"\naccounts = { a = \"X\", b = \"x\" }", "twice"),
+        ("type = \"on_call\"\nurl = \"https://p.example/\"\nlist = \"oncalls\"", "JSON pointer"),
+        ("type = \"on_call\"\nurl = \"https://p.example/\"\nstate = \"/x\"", "no such setting"),
+        ("type = \"freeze\"", "url and file"),
+        ("type = \"freeze\"\nfile = \"freeze.ics\"", "absolute"),
+        ("type = \"freeze\"\nurl = \"https://c.example\"\nsecret = \"x\"", "credential:"),
+        ("type = \"freeze\"\nurl = \"https://c.example\"\nheader = \"X: y\"", "header"),
+        ("type = \"freeze\"\nurl = \"https://c.example\"\ntimeout = \"1m\"", "timeout"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(word), "{text}: {error}");
+    }
+    for (from, to, word) in [
+        ("active = [\"Doing\"]", "open = [\"Doing\"]", "active at least"),
+        ("active = [\"Doing\"]", "active = [\"Doing\"], closed = [\"Doing\"]", "twice"),
+        ("id = \"/key\"", "id = \"key\"", "JSON pointer"),
+    ] {
+        let error = parse(&TICKETS.replace(from, to)).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+}

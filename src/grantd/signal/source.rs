@@ -1,0 +1,269 @@
+//! One source: asked with a time limit, by few at once, and remembered.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use grantd_model::{FactValue, Signal, SignalFact};
+use grantd_provider_api::{Clock, Secret};
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Client;
+use reqwest::header::HeaderName;
+use tokio::sync::Semaphore;
+
+use super::breaker::Breaker;
+use super::calendar::{self, Calendar, Count};
+use super::http::{self, Form};
+use super::look::{About, Wanted};
+use super::memory::Memory;
+use super::on_call::{self, OnCall};
+use super::ticket::{self, Ticket};
+use super::{Failure, FailureKind};
+use crate::config::{CalendarPlace, DIGITS, Endpoint, SignalSettings, SignalSource, TICKET};
+
+/// How a calendar's file is read: it is for the reader to refuse what the wrong people can write.
+pub type Reader = Arc<dyn Fn(&Path) -> Result<String, String> + Send + Sync>;
+
+/// How many looks one source is asked for at once.
+const AT_ONCE: usize = 8;
+
+/// One segment of a path, or one value of a query: nothing in it means anything (RFC 3986, "Unreserved Characters").
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// How a source stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its configured name.
+    pub name: String,
+    /// What it tells.
+    pub signal: Signal,
+    /// What it failed by last, if it has not worked since.
+    pub error: Option<String>,
+    /// How often it told.
+    pub told: u64,
+    /// How often it failed to.
+    pub failed: u64,
+}
+
+/// One source.
+pub(super) struct Source {
+    settings: SignalSettings,
+    client: Client,
+    proof: Option<(HeaderName, Secret)>,
+    file: Reader,
+    places: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    breaker: Breaker,
+    memory: Memory<Told>,
+    told: u64,
+    failed: u64,
+}
+
+/// What a source told.
+#[derive(Debug)]
+pub(super) enum Told {
+    Ticket(Ticket),
+    OnCall(OnCall),
+    Calendar(Calendar),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Source").field(&self.settings.name).finish()
+    }
+}
+
+impl Source {
+    pub fn new(
+        settings: SignalSettings,
+        client: Client,
+        secret: &dyn Fn(&Path) -> Result<Secret, String>,
+        file: Reader,
+    ) -> Result<Self, String> {
+        let at = |problem: String| format!("grantd.toml: signal {:?}: {problem}", settings.name);
+        let endpoint = match &settings.source {
+            SignalSource::Ticket { endpoint, .. } | SignalSource::OnCall { endpoint, .. } => Some(endpoint),
+            SignalSource::Calendar { place, time_zone, .. } => {
+                if !calendar::is_zone(time_zone) {
+                    return Err(at(format!("time_zone: {time_zone:?} is not known: write a name such as Europe/Berlin")));
+                }
+                match place {
+                    CalendarPlace::Url(endpoint) => Some(endpoint),
+                    CalendarPlace::File(_) => None,
+                }
+            }
+        };
+        let proof = match endpoint {
+            Some(Endpoint { header, secret: Some(path), .. }) => {
+                let name = HeaderName::from_bytes(header.as_bytes()).map_err(|error| at(error.to_string()))?;
+                let text = secret(path).map_err(at)?;
+                Some((name, Secret::new(text.expose().trim().to_owned())))
+            }
+            _ => None,
+        };
+        let (places, state) = (Semaphore::new(AT_ONCE), Mutex::default());
+        Ok(Self { settings, client, proof, file, places, state })
+    }
+
+    pub fn settings(&self) -> &SignalSettings {
+        &self.settings
+    }
+
+    pub fn standing(&self) -> Standing {
+        let state = self.state();
+        Standing {
+            name: self.settings.name.clone(),
+            signal: self.settings.signal(),
+            error: state.breaker.last_error().map(str::to_owned),
+            told: state.told,
+            failed: state.failed,
+        }
+    }
+
+    /// Whether this is one to ask about it.
+    pub fn tells(&self, signal: Signal, about: &About<'_>) -> bool {
+        let fits = match &self.settings.source {
+            SignalSource::Ticket { ids, .. } => about.ticket.is_some_and(|ticket| ids.digits(ticket).is_some()),
+            SignalSource::OnCall { .. } => true,
+            SignalSource::Calendar { environments, .. } => {
+                environments.is_empty() || environments.contains(about.environment)
+            }
+        };
+        fits && self.settings.signal() == signal
+    }
+
+    /// What it tells, and how long ago it was asked.
+    pub async fn told(
+        &self,
+        wanted: &Wanted,
+        about: &About<'_>,
+        now: Timestamp,
+        clock: &dyn Clock,
+    ) -> Result<(Arc<Told>, Duration), Failure> {
+        let key = match &self.settings.source {
+            SignalSource::Ticket { .. } => about.ticket.unwrap_or_default(),
+            _ => "",
+        };
+        if let Some(young) = self.state().memory.young(key, now, wanted.max_age) {
+            return Ok(young);
+        }
+        match self.ask(key, now, clock).await {
+            Ok(told) => Ok((told, Duration::try_from(clock.now().duration_since(now)).unwrap_or_default())),
+            Err(failure) => {
+                let now = clock.now();
+                let last = wanted.last_good.filter(|_| failure.kind == FailureKind::Away);
+                last.and_then(|oldest| self.state().memory.young(key, now, oldest)).ok_or(failure)
+            }
+        }
+    }
+
+    async fn ask(&self, key: &str, now: Timestamp, clock: &dyn Clock) -> Result<Arc<Told>, Failure> {
+        self.state().breaker.admit(now)?;
+        let asked = tokio::time::timeout(self.settings.timeout, async {
+            let _place = self.places.acquire().await.map_err(|_| Failure::away("it is not asked any more"))?;
+            self.fetch(key, now).await
+        });
+        let told = asked.await.unwrap_or_else(|_| {
+            Err(Failure::away(format!("no answer in {} s", self.settings.timeout.as_secs())))
+        });
+        let mut state = self.state();
+        state.breaker.record(told.as_ref().err(), clock.now());
+        match told {
+            Ok(told) => {
+                let told = Arc::new(told);
+                state.told = state.told.saturating_add(1);
+                state.memory.keep(key.to_owned(), now, Arc::clone(&told));
+                Ok(told)
+            }
+            Err(failure) => {
+                state.failed = state.failed.saturating_add(1);
+                if failure.kind == FailureKind::Gone {
+                    state.memory.forget(key);
+                }
+                drop(state);
+                tracing::warn!(source = self.settings.name, why = failure.why, "a signal could not be had");
+                Err(failure)
+            }
+        }
+    }
+
+    async fn fetch(&self, key: &str, now: Timestamp) -> Result<Told, Failure> {
+        match &self.settings.source {
+            SignalSource::Ticket { endpoint, ids, map } => {
+                let digits = ids.digits(key).ok_or_else(|| Failure::gone("it has no tickets like this"))?;
+                let id = utf8_percent_encode(key, SEGMENT).to_string();
+                let url = endpoint.url.replace(TICKET, &id).replace(DIGITS, digits);
+                let answer = self.get(&url, Form::Json).await?;
+                ticket::read(&answer, map, key, digits).map(Told::Ticket)
+            }
+            SignalSource::OnCall { endpoint, list, person, .. } => {
+                let answer = self.get(&endpoint.url, Form::Json).await?;
+                on_call::read(&answer, list, person).map(Told::OnCall)
+            }
+            SignalSource::Calendar { signal, place, time_zone, .. } => {
+                let fetched = match place {
+                    CalendarPlace::Url(endpoint) => Some(self.get(&endpoint.url, Form::Calendar).await?),
+                    CalendarPlace::File(_) => None,
+                };
+                let count = if *signal == Signal::Freeze { Count::Tentative } else { Count::Settled };
+                let (file, place, time_zone) = (Arc::clone(&self.file), place.clone(), time_zone.clone());
+                // Laying out a calendar is work, and a disk can be slow: neither holds up others.
+                let read = tokio::task::spawn_blocking(move || {
+                    let text = match (fetched, place) {
+                        (Some(text), _) => text,
+                        (None, CalendarPlace::File(path)) => file(&path).map_err(Failure::away)?,
+                        (None, CalendarPlace::Url(_)) => return Err(Failure::away("nothing was fetched")),
+                    };
+                    calendar::read(&text, &time_zone, count, now)
+                });
+                read.await.map_err(|_| Failure::away("its calendar could not be read to the end"))?.map(Told::Calendar)
+            }
+        }
+    }
+
+    async fn get(&self, url: &str, form: Form) -> Result<String, Failure> {
+        let proof = self.proof.as_ref().map(|(name, secret)| (name, secret));
+        http::get(&self.client, url, proof, form).await.map_err(|failure| match (&self.settings.source, failure.kind) {
+            // Only of a ticket can a source say that it does not have it.
+            (SignalSource::Ticket { .. }, _) | (_, FailureKind::Away) => failure,
+            (_, FailureKind::Gone) => Failure::away(failure.why),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What policy is told of it at `now`.
+pub(super) fn facts(
+    told: &Told,
+    settings: &SignalSettings,
+    about: &About<'_>,
+    now: Timestamp,
+) -> Result<BTreeMap<SignalFact, FactValue>, Failure> {
+    let one = |fact, value| BTreeMap::from([(fact, FactValue::Bool(value))]);
+    match (told, &settings.source) {
+        (Told::Ticket(ticket), SignalSource::Ticket { map, .. }) => {
+            Ok(ticket.facts(map, &[about.subject, about.requester], about.resource))
+        }
+        (Told::OnCall(on_call), SignalSource::OnCall { accounts, .. }) => {
+            let includes = on_call.includes(&about.subject, accounts).ok_or_else(|| {
+                Failure::away(format!("{} is in none of its accounts in grantd.toml", about.subject.name))
+            })?;
+            Ok(one(SignalFact::OnCall, includes))
+        }
+        (Told::Calendar(calendar), SignalSource::Calendar { signal, .. }) => {
+            let covers = calendar.covers(now).ok_or_else(|| Failure::away("its calendar is too old, or a clock jumped"))?;
+            let fact = if *signal == Signal::Freeze { SignalFact::InFreeze } else { SignalFact::InChangeWindow };
+            Ok(one(fact, covers))
+        }
+        _ => Err(Failure::away("it told something else than it was asked for")),
+    }
+}

@@ -1,0 +1,107 @@
+//! Reading what a ticket system answered. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grantd_model::{FactValue, SignalFact, TicketState};
+use serde_json::Value;
+
+use super::Failure;
+use super::look::Party;
+use crate::config::TicketMap;
+
+/// What a ticket says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ticket {
+    state: TicketState,
+    /// Who works on it: nothing when nobody does; not there when the source is not asked for it.
+    assignee: Option<Option<String>>,
+    opened_by: Option<String>,
+    resources: Option<BTreeSet<String>>,
+}
+
+/// Reads `answer` to the question for the ticket `id`, whose number is `digits`.
+pub(super) fn read(answer: &str, map: &TicketMap, id: &str, digits: &str) -> Result<Ticket, Failure> {
+    let answer: Value = serde_json::from_str(answer).map_err(|_| Failure::away("its answer is not JSON"))?;
+    // A search that finds nothing answers with an empty list.
+    let Some(echo) = answer.pointer(&map.id).and_then(word) else {
+        return Err(Failure::gone(format!("its answer has no ticket at {}", map.id)));
+    };
+    if echo != id && echo != digits {
+        return Err(Failure::away("its answer is about another ticket than the one that was asked for"));
+    }
+    let at = |pointer: &str| answer.pointer(pointer).filter(|value| !value.is_null());
+    let state = at(&map.state).and_then(word);
+    let state = state.ok_or_else(|| Failure::away(format!("its answer has no state at {}", map.state)))?;
+    let state = map.states.get(&state).copied().ok_or_else(|| {
+        let shown: String = state.chars().filter(|c| !c.is_control()).take(64).collect();
+        Failure::away(format!("its state {shown:?} is in none of the lists of states in grantd.toml"))
+    })?;
+    let text = |pointer: &String| match at(pointer) {
+        None => Ok(None),
+        Some(value) => {
+            word(value).map(Some).ok_or_else(|| Failure::away(format!("what stands at {pointer} is no text")))
+        }
+    };
+    let resources = |pointer: &String| match at(pointer) {
+        None => Ok(BTreeSet::new()),
+        Some(Value::Array(all)) => Ok(all.iter().filter_map(word).collect()),
+        Some(value) => word(value)
+            .map(|one| BTreeSet::from([one]))
+            .ok_or_else(|| Failure::away(format!("what stands at {pointer} is no text and no list"))),
+    };
+    Ok(Ticket {
+        state,
+        assignee: map.assignee.as_ref().map(text).transpose()?,
+        opened_by: map.opened_by.as_ref().map(text).transpose()?.flatten(),
+        resources: map.resource.as_ref().map(resources).transpose()?,
+    })
+}
+
+impl Ticket {
+    /// What policy is told. A fact that this source cannot tell of these parties is left out.
+    pub fn facts(&self, map: &TicketMap, parties: &[Party<'_>], resource: &str) -> BTreeMap<SignalFact, FactValue> {
+        let mut facts = BTreeMap::from([(SignalFact::TicketState, FactValue::Ticket(self.state))]);
+        let mine = |account: &str| {
+            let same = |known: &String| known.eq_ignore_ascii_case(account);
+            parties.iter().any(|party| map.accounts.get(party.name).is_some_and(same))
+        };
+        let mut tell = |fact, value| facts.insert(fact, FactValue::Bool(value));
+        if let Some(assignee) = &self.assignee {
+            tell(SignalFact::TicketAssigned, assignee.as_deref().is_some_and(mine));
+        }
+        // Who is not known there by name may have opened it under any.
+        let all_known = parties.iter().all(|party| !party.human || map.accounts.contains_key(party.name));
+        if let Some(opened_by) = self.opened_by.as_deref()
+            && (all_known || mine(opened_by))
+        {
+            tell(SignalFact::TicketByRequester, mine(opened_by));
+        }
+        if let Some(resources) = &self.resources {
+            tell(SignalFact::TicketNamesResource, resources.contains(resource));
+        }
+        facts
+    }
+}
+
+/// What a request is told that names no ticket: all of it is known.
+pub(super) fn none() -> BTreeMap<SignalFact, FactValue> {
+    BTreeMap::from([
+        (SignalFact::TicketState, FactValue::Ticket(TicketState::None)),
+        (SignalFact::TicketAssigned, FactValue::Bool(false)),
+        (SignalFact::TicketNamesResource, FactValue::Bool(false)),
+        (SignalFact::TicketByRequester, FactValue::Bool(false)),
+    ])
+}
+
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(yes) => Some(yes.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "ticket_tests.rs"]
+mod tests;
