@@ -84,6 +84,12 @@ pub struct Obligations {
     pub approve_within: Option<u64>,
     /// What becomes of live leases when the policy changes.
     pub on_policy_change: OnPolicyChange,
+    /// How old what was looked up may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal_max_age: Option<u64>,
+    /// The same for a lease that runs, when a source cannot be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renew_signal_max_age: Option<u64>,
     /// Who is told.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub notify: BTreeSet<String>,
@@ -105,6 +111,8 @@ impl Obligations {
         self.max_concurrent = least(self.max_concurrent, other.max_concurrent);
         self.max_uses = least(self.max_uses, other.max_uses);
         self.approve_within = least(self.approve_within, other.approve_within);
+        self.signal_max_age = least(self.signal_max_age, other.signal_max_age);
+        self.renew_signal_max_age = least(self.renew_signal_max_age, other.renew_signal_max_age);
         if other.on_policy_change == OnPolicyChange::End {
             self.on_policy_change = OnPolicyChange::End;
         }

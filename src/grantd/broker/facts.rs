@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grantd_model::{Anchor, Quorum, Request};
+use grantd_model::{Anchor, Quorum, Request, Signals};
 use grantd_provider_api::Plan;
 
 use crate::policy::{AnchorKind, Facts, Isolation};
@@ -26,6 +26,7 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
         approvals: Quorum::new(),
         capacity: None,
         on_behalf_of: None,
+        signals: Signals::new(),
     }
 }
 

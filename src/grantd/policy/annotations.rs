@@ -8,6 +8,9 @@ use grantd_model::{Capacity, Obligations, OnPolicyChange, Quorum};
 use super::refusal::{DEFAULT_DENY, POLICY_ERROR, Template};
 use crate::config::seconds;
 
+/// The oldest that a looked-up fact may be, in seconds.
+const OLDEST: u64 = 24 * 60 * 60;
+
 /// What follows when a policy determines a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Consequence {
@@ -63,6 +66,8 @@ fn permit<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<O
             "max_concurrent" => obligations.max_concurrent = Some(count(value).map_err(wrong)?),
             "max_uses" => obligations.max_uses = Some(count(value).map_err(wrong)?),
             "approve_within" => obligations.approve_within = Some(seconds(value).map_err(wrong)?),
+            "signal_max_age" => obligations.signal_max_age = Some(age(value).map_err(wrong)?),
+            "renew_signal_max_age" => obligations.renew_signal_max_age = Some(age(value).map_err(wrong)?),
             "escalate" => {
                 obligations.escalate = match value {
                     "steward" => true,
@@ -99,7 +104,7 @@ fn forbid<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<W
                 words.insert(key, template);
             }
             "approvals" | "max_ttl" | "max_duration" | "max_concurrent" | "max_uses" | "approve_within"
-            | "escalate" | "on_policy_change" | "notify" => {
+            | "escalate" | "on_policy_change" | "notify" | "signal_max_age" | "renew_signal_max_age" => {
                 return Err(format!("@{key} belongs on a permit: a forbid allows nothing that it could oblige"));
             }
             _ => return Err(unknown(key)),
@@ -139,6 +144,14 @@ fn count(value: &str) -> Result<u32, String> {
     }
 }
 
+/// How old a fact may be: what is older than a day is no fact of today.
+fn age(value: &str) -> Result<u64, String> {
+    match seconds(value)? {
+        age if age <= OLDEST => Ok(age),
+        _ => Err("write 24h or less".to_owned()),
+    }
+}
+
 /// `security, data-owners`.
 fn notify(value: &str) -> Result<BTreeSet<String>, String> {
     let mut targets = BTreeSet::new();
@@ -162,7 +175,8 @@ mod tests {
     #[test]
     fn every_obligation_of_the_model_can_be_written() {
         let text = r#"@approvals("owner:1, security:2") @max_ttl("30m") @max_duration("8h") @max_concurrent("1")
-            @max_uses("3") @approve_within("4h") @escalate("steward") @on_policy_change("keep") @notify("a, b")"#;
+            @max_uses("3") @approve_within("4h") @escalate("steward") @on_policy_change("keep") @notify("a, b")
+            @signal_max_age("60s") @renew_signal_max_age("15m")"#;
         let expected = Obligations {
             approvals: Quorum::from([(Capacity::Owner, 1), (Capacity::Security, 2)]),
             max_ttl: Some(1800),
@@ -172,6 +186,8 @@ mod tests {
             approve_within: Some(14400),
             escalate: true,
             on_policy_change: OnPolicyChange::Keep,
+            signal_max_age: Some(60),
+            renew_signal_max_age: Some(900),
             notify: BTreeSet::from(["a".to_owned(), "b".to_owned()]),
         };
         assert_eq!(parse(text, "permit"), Ok(Consequence::Permit(expected)));
@@ -202,6 +218,8 @@ mod tests {
             r#"@on_policy_change("never")"#,
             r#"@notify("a,,b")"#,
             r#"@signed_approval("yes")"#,
+            r#"@signal_max_age("soon")"#,
+            r#"@renew_signal_max_age("25h")"#,
             r#"@reason("no")"#,
         ] {
             let key = bad.trim_start_matches('@').split('(').next().unwrap();

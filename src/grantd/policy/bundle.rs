@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use grantd_model::{
-    Action, Capacity, Decision, Digest, PolicyVersion, Quorum, Subject, SubjectKind, Tier, canonical_json,
+    Action, Capacity, Decision, Digest, PolicyVersion, Quorum, Signal, Signals, Subject, SubjectKind, Tier,
+    canonical_json,
 };
 use grantd_provider_api::{Capability, CapabilityMap, Cloud, Persistence, Revocation};
 use jiff::Timestamp;
 
-use super::engine::Engine;
+use super::engine::{Engine, Needs};
 use super::question::{AnchorKind, Facts, Isolation, Question};
 use crate::config::{Catalog, ConfigError, Host, People, Resource, from_toml};
 
@@ -111,6 +112,18 @@ impl Bundle {
     #[must_use]
     pub fn notified(&self) -> BTreeSet<String> {
         self.engine.notified()
+    }
+
+    /// What `question` has to be told yet before it can be decided.
+    #[must_use]
+    pub fn needs(&self, question: &Question<'_>) -> Needs {
+        self.engine.needs(question, &self.people)
+    }
+
+    /// Every signal that some policy on `action` reads.
+    #[must_use]
+    pub fn signals_of(&self, action: Action) -> BTreeSet<Signal> {
+        self.engine.signals_of(action)
     }
 
     /// Decides `question`. Whatever cannot be evaluated is denied.
@@ -216,6 +229,7 @@ fn fit_to_schema(engine: &Engine, people: &People, catalog: &Catalog) -> Result<
             approvals: Quorum::new(),
             capacity: Some(Capacity::Owner),
             on_behalf_of: Some("somebody".to_owned()),
+            signals: Signals::new(),
         };
         let question =
             Question { action, at: Timestamp::UNIX_EPOCH, principal: &somebody, uid: 0, resource: &resource, facts };

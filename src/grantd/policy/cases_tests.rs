@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use grantd_model::{Action, Capacity, Decision, Obligations, Quorum, Verdict};
+use grantd_model::{Action, Capacity, Decision, FactValue, Looked, Obligations, Quorum, SignalFact, Signals, Verdict};
 use grantd_provider_api::{Capability, Persistence, Revocation};
 use serde::Deserialize;
 
@@ -54,6 +54,8 @@ struct CaseFacts {
     capacity: Option<Capacity>,
     /// For which absent person.
     on_behalf_of: Option<String>,
+    /// What is looked up, by fact; what is left out cannot be had.
+    signals: BTreeMap<SignalFact, FactValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +82,7 @@ impl Default for CaseFacts {
             outlives: None,
             capacity: None,
             on_behalf_of: None,
+            signals: BTreeMap::new(),
         }
     }
 }
@@ -105,6 +108,21 @@ enum Expected {
         #[serde(default)]
         says: Vec<String>,
     },
+}
+
+fn looked_up(facts: &BTreeMap<SignalFact, FactValue>) -> Signals {
+    let mut signals = Signals::new();
+    for (fact, value) in facts {
+        let looked = signals.entry(fact.signal()).or_insert_with(|| Looked::Had {
+            sources: vec!["case".to_owned()],
+            age_seconds: 0,
+            facts: BTreeMap::new(),
+        });
+        if let Looked::Had { facts, .. } = looked {
+            facts.insert(*fact, *value);
+        }
+    }
+    signals
 }
 
 impl Case {
@@ -141,6 +159,7 @@ impl Case {
                 approvals: BTreeMap::new(),
                 capacity: self.facts.capacity,
                 on_behalf_of: facts.on_behalf_of.clone(),
+                signals: looked_up(&facts.signals),
             },
         })
     }

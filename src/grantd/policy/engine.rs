@@ -7,12 +7,12 @@ use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, Decision as CedarDecision, EntityId, EntityTypeName, EntityUid,
     Policy, PolicyId, PolicySet, Response, Schema, ValidationMode, Validator,
 };
-use grantd_model::{Action, Capacity, Decision, Obligations, PolicyVersion, Verdict};
+use grantd_model::{Action, Capacity, Decision, Obligations, PolicyVersion, Signal, SignalFact, Verdict};
 
 use super::annotations::{self, Consequence, Words};
 use super::inputs::Inputs;
 use super::question::Question;
-use super::refusal;
+use super::{references, refusal};
 use crate::config::People;
 
 const ACTIONS: [Action; 4] = [Action::Request, Action::Approve, Action::Issue, Action::Revoke];
@@ -32,6 +32,19 @@ struct Rule {
     /// Its place in the bundle: by file name, then from the top down.
     place: usize,
     consequence: Consequence,
+    /// The facts of signals that it reads.
+    facts: BTreeSet<SignalFact>,
+}
+
+/// What has to be looked up before a question can be decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The signals. When there are none, it can be decided.
+    pub signals: BTreeSet<Signal>,
+    /// How old they may be, in seconds: the least that a permit says which may come to apply.
+    pub max_age: Option<u64>,
+    /// The same when a lease runs and a source cannot be asked.
+    pub renew_max_age: Option<u64>,
 }
 
 impl Engine {
@@ -71,7 +84,8 @@ impl Engine {
                     .map(|(action, _)| *action)
                     .collect();
                 bounded(&consequence, &covered).map_err(named)?;
-                let rule = Rule { place: rules.len(), consequence };
+                let facts = references::of(&policy).map_err(named)?;
+                let rule = Rule { place: rules.len(), consequence, facts };
                 if rules.insert(policy.id().clone(), rule).is_some() {
                     return Err(named("the @id stands twice in the bundle: give each policy its own".to_owned()));
                 }
@@ -96,6 +110,40 @@ impl Engine {
     /// What does not fit.
     pub(super) fn fits(&self, question: &Question<'_>, people: &People) -> Result<(), String> {
         Inputs::of(question, people).parse(&self.schema).map(|_| ())
+    }
+
+    /// Evaluates with what is there. Whoever fails because it reads a signal that was not looked up needs that one, and what
+    /// else it reads; when something forbids it already, nothing has to be looked up.
+    pub(super) fn needs(&self, question: &Question<'_>, people: &People) -> Needs {
+        let Ok(response) = self.evaluate(question.action, &Inputs::of(question, people)) else { return Needs::default() };
+        let failed = response.diagnostics().errors().map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id());
+        let failed: Vec<&Rule> = failed.filter_map(|id| self.rules.get(id)).collect();
+        let matching: Vec<&Rule> = response.diagnostics().reason().filter_map(|id| self.rules.get(id)).collect();
+        if matching.iter().any(|rule| matches!(rule.consequence, Consequence::Forbid(_))) {
+            return Needs::default();
+        }
+        let signals = failed.iter().flat_map(|rule| &rule.facts).map(|fact| fact.signal());
+        let signals = signals.filter(|signal| !question.facts.signals.contains_key(signal)).collect();
+        let obligations: Vec<&Obligations> = failed
+            .into_iter()
+            .chain(matching)
+            .filter_map(|rule| match &rule.consequence {
+                Consequence::Permit(obligations) => Some(obligations),
+                Consequence::Forbid(_) => None,
+            })
+            .collect();
+        Needs {
+            signals,
+            max_age: obligations.iter().filter_map(|permit| permit.signal_max_age).min(),
+            renew_max_age: obligations.iter().filter_map(|permit| permit.renew_signal_max_age).min(),
+        }
+    }
+
+    /// Every signal that some policy on `action` reads.
+    pub(super) fn signals_of(&self, action: Action) -> BTreeSet<Signal> {
+        let slice = self.slices.get(&action);
+        let rules = slice.iter().flat_map(|slice| slice.policies()).filter_map(|policy| self.rules.get(policy.id()));
+        rules.flat_map(|rule| &rule.facts).map(|fact| fact.signal()).collect()
     }
 
     /// Decides. Never fails: what cannot be evaluated is denied.
@@ -124,7 +172,20 @@ impl Engine {
     /// Cedar skips a policy that errors, a forbid included, and decides by the rest: that would let an error open what
     /// a forbid closes. Here any error denies.
     fn judge(&self, response: &Response, question: &Question<'_>, version: PolicyVersion) -> (Verdict, Vec<String>) {
-        let failed: Vec<_> = response.diagnostics().errors().collect();
+        let mut failed: Vec<_> = response.diagnostics().errors().collect();
+        // What failed only because it reads what could not be looked up is no fault of the policy.
+        let absent = |fact: &SignalFact| fact.of(&question.facts.signals).is_none();
+        let mut missing: BTreeSet<SignalFact> = BTreeSet::new();
+        let mut waiting = Vec::new();
+        failed.retain(|AuthorizationError::PolicyEvaluationError(error)| {
+            let reads = self.rules.get(error.policy_id()).map(|rule| &rule.facts).into_iter().flatten();
+            let reads: Vec<SignalFact> = reads.copied().filter(absent).collect();
+            if !reads.is_empty() {
+                waiting.push(error.policy_id().to_string());
+            }
+            missing.extend(&reads);
+            reads.is_empty()
+        });
         if !failed.is_empty() {
             let mut errors: Vec<String> = failed.iter().map(ToString::to_string).collect();
             let mut ids: Vec<String> = failed.iter().map(|error| failing_policy(error)).collect();
@@ -148,6 +209,10 @@ impl Engine {
                 Consequence::Permit(obligations) => permits.push(obligations),
                 Consequence::Forbid(words) => forbids.push((id.as_ref(), words)),
             }
+        }
+        if !missing.is_empty() && forbids.is_empty() {
+            waiting.sort_unstable();
+            return (Verdict::Deny { refusal: refusal::signal_missing(&missing, &question.facts.signals) }, waiting);
         }
         let strictest = permits.into_iter().cloned().reduce(Obligations::strictest);
         let verdict = match (response.decision(), strictest, forbids.is_empty()) {
@@ -239,7 +304,9 @@ fn bounded(consequence: &Consequence, covered: &[Action]) -> Result<(), String> 
         );
     }
     let obliged = covered.contains(&Action::Request) || covered.contains(&Action::Issue);
-    if !obliged && !covered.is_empty() && *obligations != Obligations::default() {
+    // How old a fact may be is kept wherever one is looked up.
+    let other = Obligations { signal_max_age: None, ..obligations.clone() };
+    if !obliged && !covered.is_empty() && other != Obligations::default() {
         return Err("nothing keeps the obligations of a permit of approve or revoke: write them on the permits of \
                     request and issue"
             .to_owned());

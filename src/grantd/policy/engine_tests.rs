@@ -30,6 +30,7 @@ fn facts(subject: &Subject) -> Facts {
         approvals: BTreeMap::new(),
         capacity: None,
         on_behalf_of: None,
+        signals: BTreeMap::new(),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::{Context, Entities, EntityUid, Request, Schema};
-use grantd_model::{Action, Capacity, Subject, SubjectKind};
+use grantd_model::{Action, Capacity, FactValue, SignalFact, Signals, Subject, SubjectKind, TicketState};
 use grantd_provider_api::{Persistence, Revocation};
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ pub(super) struct Inputs {
     resource: Value,
     entities: Value,
     context: Value,
+    signals: Signals,
 }
 
 impl Inputs {
@@ -39,6 +40,7 @@ impl Inputs {
             resource: uid("Resource", &question.resource.name),
             entities: subjects.into_values().chain([resource_entity(question.resource)]).collect(),
             context: context(question),
+            signals: question.facts.signals.clone(),
         }
     }
 
@@ -49,24 +51,68 @@ impl Inputs {
     pub(super) fn parse(&self, schema: &Schema) -> Result<(Request, Entities), String> {
         let one = |value: &Value| EntityUid::from_json(value.clone()).map_err(|error| error.to_string());
         let action = one(&self.action)?;
-        let context = Context::from_json_value(self.context.clone(), Some((schema, &action)))
-            .map_err(|error| explained(&error))?;
+        let absent = self.absent();
+        let mut whole = self.context.clone();
+        if let Some(members) = whole.as_object_mut() {
+            members.extend(absent.iter().map(|fact| (fact.as_str().to_owned(), as_cedar(placeholder(*fact)))));
+        }
+        let context =
+            Context::from_json_value(whole, Some((schema, &action))).map_err(|error| explained(&error))?;
         let entities =
             Entities::from_json_value(self.entities.clone(), Some(schema)).map_err(|error| explained(&error))?;
-        let request = Request::new(one(&self.principal)?, action, one(&self.resource)?, context, Some(schema))
-            .map_err(|error| explained(&error))?;
+        let (principal, resource) = (one(&self.principal)?, one(&self.resource)?);
+        let request =
+            Request::new(principal.clone(), action.clone(), resource.clone(), context.clone(), Some(schema))
+                .map_err(|error| explained(&error))?;
+        if absent.is_empty() {
+            return Ok((request, entities));
+        }
+        // It fits with something in every place. What was not looked up is taken out again: whoever reads it fails.
+        let known = context.into_iter().filter(|(name, _)| !absent.iter().any(|fact| fact.as_str() == name));
+        let context = Context::from_pairs(known).map_err(|error| explained(&error))?;
+        let request =
+            Request::new(principal, action, resource, context, None).map_err(|error| explained(&error))?;
         Ok((request, entities))
+    }
+
+    /// The facts of signals that the schema has for this action, and that are not there.
+    fn absent(&self) -> Vec<SignalFact> {
+        // Taking something back rests on no signal.
+        if self.action == uid("Action", Action::Revoke.name()) {
+            return Vec::new();
+        }
+        SignalFact::ALL.into_iter().filter(|fact| fact.of(&self.signals).is_none()).collect()
     }
 
     /// For the record.
     pub(super) fn into_json(self) -> Value {
-        json!({
+        let mut inputs = json!({
             "principal": self.principal,
             "action": self.action,
             "resource": self.resource,
             "context": self.context,
             "entities": self.entities,
-        })
+        });
+        if let (false, Some(members)) = (self.signals.is_empty(), inputs.as_object_mut()) {
+            members.insert("signals".to_owned(), json!(self.signals));
+        }
+        inputs
+    }
+}
+
+/// As Cedar reads it.
+fn as_cedar(value: FactValue) -> Value {
+    match value {
+        FactValue::Bool(value) => value.into(),
+        FactValue::Ticket(state) => uid("TicketState", state.as_str()),
+    }
+}
+
+/// Something of the type of a fact, to hold against the schema. It is never evaluated.
+fn placeholder(fact: SignalFact) -> FactValue {
+    match fact {
+        SignalFact::TicketState => FactValue::Ticket(TicketState::None),
+        _ => FactValue::Bool(false),
     }
 }
 
@@ -178,6 +224,10 @@ fn context(question: &Question<'_>) -> Value {
         "outlives_seconds": facts.outlives_seconds,
         "approvals": approvals,
     });
+    if let (true, Some(members)) = (question.action != Action::Revoke, context.as_object_mut()) {
+        let had = SignalFact::ALL.into_iter().filter_map(|fact| Some((fact, fact.of(&facts.signals)?)));
+        members.extend(had.map(|(fact, value)| (fact.as_str().to_owned(), as_cedar(value))));
+    }
     if let (Action::Issue, Some(ttl), Some(members)) = (question.action, facts.ttl_seconds, context.as_object_mut()) {
         members.insert("ttl_seconds".to_owned(), ttl.into());
     }

@@ -10,6 +10,7 @@ mod bundle;
 mod engine;
 mod inputs;
 mod question;
+mod references;
 mod refusal;
 
 #[cfg(test)]
@@ -20,7 +21,10 @@ mod cases_tests;
 mod engine_tests;
 #[cfg(test)]
 mod examples_tests;
+#[cfg(test)]
+mod signal_tests;
 
 pub use bundle::{Bundle, BundleError};
+pub use engine::Needs;
 pub use question::{AnchorKind, Facts, Isolation, Question};
 pub use refusal::{DEFAULT_DENY, POLICY_ERROR};

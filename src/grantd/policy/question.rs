@@ -1,6 +1,6 @@
 //! The question that policy is asked.
 
-use grantd_model::{Action, Anchor, Capacity, Quorum, Subject};
+use grantd_model::{Action, Anchor, Capacity, Quorum, Signals, Subject};
 use grantd_provider_api::{Capability, Persistence, Revocation};
 use jiff::Timestamp;
 
@@ -59,6 +59,8 @@ pub struct Facts {
     pub capacity: Option<Capacity>,
     /// The absent person for whom the principal would approve; then what that person owns counts as the principal's.
     pub on_behalf_of: Option<String>,
+    /// What was looked up: what [`Bundle::needs`](super::Bundle::needs) said of this question.
+    pub signals: Signals,
 }
 
 /// What ends a lease together with its task.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use grantd_model::{Action, PolicyVersion, Refusal};
+use grantd_model::{Action, Looked, Missing, PolicyVersion, Refusal, Signal, SignalFact, Signals};
 
 use super::annotations::Words;
 use super::question::Question;
@@ -135,6 +135,38 @@ pub(super) fn default_deny(question: &Question<'_>) -> Refusal {
             Action::Approve => format!("ask {} to approve or deny it", resource.owners.join(" or ")),
             _ => format!("ask {} whether a rule should permit it", resource.owners.join(" or ")),
         },
+    }
+}
+
+/// Refused because something that a policy reads could not be looked up: the first gives the rule's name and the next step.
+pub(super) fn signal_missing(facts: &BTreeSet<SignalFact>, signals: &Signals) -> Refusal {
+    let why = |fact: &SignalFact| {
+        let signal = fact.signal();
+        let not_told = |why: String| Missing {
+            why,
+            who_can_fix: "whoever administers this daemon".to_owned(),
+            next: format!("have them look at the [[signal]] of type \"{signal}\" in grantd.toml"),
+        };
+        match signals.get(&signal) {
+            Some(Looked::Missing(missing)) => missing.clone(),
+            Some(Looked::Had { sources, .. }) => {
+                not_told(format!("{} does not tell {fact} of this request, and policy rests on it", sources.join(", ")))
+            }
+            None => not_told(format!("{fact} was not looked up, and policy rests on it")),
+        }
+    };
+    let all: Vec<(Signal, Missing)> = facts.iter().map(|fact| (fact.signal(), why(fact))).collect();
+    let told = |text: fn(&Missing) -> &String| {
+        let mut seen = BTreeSet::new();
+        let mut texts: Vec<String> = all.iter().map(|(_, missing)| text(missing).clone()).collect();
+        texts.retain(|text| seen.insert(text.clone()));
+        texts.join("; ")
+    };
+    Refusal {
+        rule: all.first().map(|(signal, _)| format!("signal:{signal}")).unwrap_or_default(),
+        reason: told(|missing| &missing.why),
+        who_can_fix: told(|missing| &missing.who_can_fix),
+        next: all.first().map(|(_, missing)| missing.next.clone()).unwrap_or_default(),
     }
 }
 

@@ -100,7 +100,10 @@ fn zone(name: &str) -> Option<Tz> {
 }
 
 fn parse(text: &str) -> Result<Vec<ICalendar>, Failure> {
-    let mut parser = Parser::new(text).strict();
+    if !is_framed(text) {
+        return Err(Failure::away("its answer is no calendar, or one that is not whole"));
+    }
+    let mut parser = Parser::new(text);
     let mut calendars = Vec::new();
     loop {
         match parser.entry() {
@@ -110,6 +113,24 @@ fn parse(text: &str) -> Result<Vec<ICalendar>, Failure> {
             _ => return Err(Failure::away("its answer is no calendar, or one that is not whole")),
         }
     }
+}
+
+/// Whether every line is one of a calendar, and every part of it has its end. The library passes over what is not.
+fn is_framed(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut open: Vec<String> = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with([' ', '\t'])) {
+        let Some((name, value)) = line.split_once(':') else { return false };
+        let value = value.trim().to_ascii_uppercase();
+        match (name.to_ascii_uppercase().as_str(), open.last()) {
+            ("BEGIN", None) if value != "VCALENDAR" => return false,
+            ("BEGIN", _) => open.push(value),
+            ("END", Some(last)) if *last == value => drop(open.pop()),
+            ("END", _) | (_, None) => return false,
+            _ => {}
+        }
+    }
+    open.is_empty()
 }
 
 /// Puts straight what the library takes otherwise than RFC 5545 has it, and refuses what it would pass over.
