@@ -17,6 +17,7 @@ use grantd::metrics::Metrics;
 use grantd::notify::{Outbox, Target};
 use grantd::policy::Bundle;
 use grantd::pulse;
+use grantd::signal::Lookout;
 use grantd::store::SqliteStore;
 use grantd::sys::files::{self, Owners};
 use grantd::sys::harden::{self, Hardening};
@@ -62,6 +63,7 @@ fn start(cli: &Cli) -> Result<(), String> {
     let issuers = startup::issuers(&settings, &owners, &clock)?;
     let providers = adapters::providers(&settings, &owners, &clock, &issuers)?;
     let targets = startup::notified(&settings, &owners)?;
+    let lookout = startup::lookout(&settings, &owners, &clock)?;
     if cli.check {
         let clouds: Vec<String> = providers.keys().map(ToString::to_string).collect();
         println!("ok: policy {}, clouds: {}", bundle.version, clouds.join(", "));
@@ -73,7 +75,18 @@ fn start(cli: &Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
-    runtime.block_on(serve(Ready { settings, bundle, issuers, targets, providers, clock, owners, hardening, fds }))
+    runtime.block_on(serve(Ready {
+        settings,
+        bundle,
+        issuers,
+        targets,
+        lookout,
+        providers,
+        clock,
+        owners,
+        hardening,
+        fds,
+    }))
 }
 
 /// Everything that was read and found good.
@@ -82,6 +95,7 @@ struct Ready {
     bundle: Bundle,
     issuers: Vec<Arc<Issuer>>,
     targets: Vec<Target>,
+    lookout: Lookout,
     providers: BTreeMap<Cloud, Arc<dyn Provider>>,
     clock: Arc<dyn Clock>,
     owners: Owners,
@@ -90,7 +104,7 @@ struct Ready {
 }
 
 async fn serve(ready: Ready) -> Result<(), String> {
-    let Ready { settings, bundle, issuers, targets, providers, clock, owners, hardening, fds } = ready;
+    let Ready { settings, bundle, issuers, targets, lookout, providers, clock, owners, hardening, fds } = ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     issuers.iter().try_for_each(|issuer| issuer.open()).map_err(|error| error.to_string())?;
     startup::keep_apart(&issuers)?;
@@ -108,6 +122,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
         ids: Arc::new(RandomIds),
         fd_store,
         issuers,
+        lookout,
         settings: broker::Settings {
             default_ttl: settings.default_ttl,
             administrators: settings.roles.administrators.iter().copied().collect(),

@@ -15,6 +15,7 @@ use crate::issuer::{FEDERATION, Ground, Issuer, LONGEST_ASSERTION, LONGEST_PASSP
 use crate::metrics::{self, Metrics};
 use crate::notify::Target;
 use crate::policy::Bundle;
+use crate::signal::{Lookout, Reader};
 use crate::sys::fdstore::{self, FdStore};
 use crate::sys::files::{self, Owners};
 use crate::sys::listen::{self, SocketSettings};
@@ -101,6 +102,22 @@ pub fn notified(settings: &Settings, owners: &Owners) -> Result<Vec<Target>, Str
         Ok(Secret::new(text.to_owned()))
     };
     settings.notify.iter().map(|target| Target::new(target.clone(), &read)).collect()
+}
+
+/// Where facts are looked up that policy rests on, with the secrets that come from files.
+///
+/// # Errors
+/// In words: a file that others could read or write, or a time zone that is not known.
+pub fn lookout(settings: &Settings, owners: &Owners, clock: &Arc<dyn Clock>) -> Result<Lookout, String> {
+    let secret = |path: &Path| {
+        let bytes = files::read_secret_file(path, owners, LARGEST_SECRET).map_err(|error| error.to_string())?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| format!("{} is not text", path.display()))?;
+        Ok(Secret::new(text.to_owned()))
+    };
+    let trusted = owners.clone();
+    let file: Reader =
+        Arc::new(move |path| files::read_trusted(path, &trusted, LARGEST).map_err(|error| error.to_string()));
+    Lookout::new(settings.signals.clone(), Arc::clone(clock), &secret, &file)
 }
 
 /// Sets up what is told to standard error, and so to the journal.

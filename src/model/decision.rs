@@ -57,6 +57,12 @@ pub enum OnPolicyChange {
     Keep,
 }
 
+impl OnPolicyChange {
+    pub(crate) fn is_end(&self) -> bool {
+        *self == Self::End
+    }
+}
+
 /// The conditions under which something is allowed. Times are seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -84,6 +90,9 @@ pub struct Obligations {
     pub approve_within: Option<u64>,
     /// What becomes of live leases when the policy changes.
     pub on_policy_change: OnPolicyChange,
+    /// What becomes of live leases when what was looked up for them changes.
+    #[serde(skip_serializing_if = "OnPolicyChange::is_end")]
+    pub on_signal_change: OnPolicyChange,
     /// How old what was looked up may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal_max_age: Option<u64>,
@@ -111,6 +120,9 @@ impl Obligations {
         self.max_concurrent = least(self.max_concurrent, other.max_concurrent);
         self.max_uses = least(self.max_uses, other.max_uses);
         self.approve_within = least(self.approve_within, other.approve_within);
+        if other.on_signal_change == OnPolicyChange::End {
+            self.on_signal_change = OnPolicyChange::End;
+        }
         self.signal_max_age = least(self.signal_max_age, other.signal_max_age);
         self.renew_signal_max_age = least(self.renew_signal_max_age, other.renew_signal_max_age);
         if other.on_policy_change == OnPolicyChange::End {

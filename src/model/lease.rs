@@ -26,6 +26,9 @@ pub struct Lease {
     /// What becomes of it when the policy changes, as the policy that issued it said.
     #[serde(default)]
     pub on_policy_change: OnPolicyChange,
+    /// What becomes of it when what was looked up for it changes, as the policy that issued it said.
+    #[serde(default, skip_serializing_if = "OnPolicyChange::is_end")]
+    pub on_signal_change: OnPolicyChange,
     /// The native identity that carries it.
     pub target: String,
     /// Where it is revoked.
@@ -168,6 +171,11 @@ pub enum EndReason {
         /// The rule.
         rule: String,
     },
+    /// What was looked up changed - a ticket was closed, a window is over - and policy would not issue it any more.
+    SignalChanged {
+        /// The rule.
+        rule: String,
+    },
 }
 
 impl EndReason {
@@ -185,6 +193,7 @@ impl EndReason {
             Self::NotReleased { .. } => "not_released",
             Self::Drained => "drained",
             Self::PolicyChanged { .. } => "policy_changed",
+            Self::SignalChanged { .. } => "signal_changed",
         }
     }
 }

@@ -26,6 +26,7 @@ fn issuing() -> Lease {
         uid: 1,
         anchor: Anchor::Process { process: ProcessRef { boot_id: "b".to_owned(), pid: 2, start_time: 3 } },
         on_policy_change: OnPolicyChange::End,
+        on_signal_change: OnPolicyChange::End,
         target: "arn:aws:iam::123456789012:role/r".to_owned(),
         scope: DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: "boundary".to_owned() },
         session_name: "svc-aaaaaaaaaa".to_owned(),

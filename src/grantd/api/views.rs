@@ -107,6 +107,9 @@ fn because(reason: &EndReason) -> Option<String> {
         EndReason::PolicyChanged { rule } => {
             Some(format!("under the policy in force it would not be issued (rule: {rule})"))
         }
+        EndReason::SignalChanged { rule } => {
+            Some(format!("what was looked up for it has changed, and it would not be issued now (rule: {rule})"))
+        }
         EndReason::Completed
         | EndReason::GrantEnded
         | EndReason::TimeUp

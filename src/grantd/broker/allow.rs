@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantd_model::approval::both;
-use grantd_model::{Action, Delegation, Grant, Obligations, Refusal, Subject, Verdict, request_digest};
+use grantd_model::{
+    Action, Delegation, EndReason, Grant, Obligations, OnPolicyChange, Refusal, Signals, Subject, Verdict,
+    request_digest,
+};
 use grantd_provider_api::{Ending, Plan, Provider};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::quorum::{Ground, approvals_today, carried_until};
+use super::signals::{Looks, were_had};
 use super::vend::Settled;
-use super::{Broker, BrokerError, after, between, facts};
+use super::{Broker, BrokerError, after, between, daemon, facts};
 use crate::policy::{Bundle, Facts, Question};
 
 /// A session that may be made: where, until when, and under which conditions.
@@ -58,8 +62,10 @@ impl Broker {
         }
         let approvals = approvals_today(grant, ground, resource);
         let ending = self.ending_of(&plan);
-        let decide = |ttl: Duration| {
-            bundle.decide(&Question {
+        let looks = if settled.renewal { Looks::Running } else { Looks::Fresh };
+        let mut signals = Signals::new();
+        let decide = async |ttl: Duration, signals: &mut Signals| {
+            let mut question = Question {
                 action: Action::Issue,
                 at: now,
                 principal: &settled.subject,
@@ -68,13 +74,17 @@ impl Broker {
                 facts: Facts {
                     approvals: approvals.clone(),
                     outlives_seconds: ending.outlives(),
+                    signals: std::mem::take(signals),
                     ..facts::of_issue(&grant.request, &plan, ttl, &settled.anchor)
                 },
-            })
+            };
+            let decision = self.decide(&bundle, &mut question, looks).await;
+            *signals = question.facts.signals;
+            decision
         };
         // Without a wish of the caller the daemon chooses the longest it may, up to its default.
         let wish = settled.ttl.unwrap_or(self.inner.settings.default_ttl.min(capabilities.max_ttl).min(left));
-        let mut decision = decide(wish);
+        let mut decision = decide(wish, &mut signals).await;
         let mut ttl = wish;
         if let Verdict::Allow { obligations } = &decision.verdict
             && let Some(max) = obligations.max_ttl.map(Duration::from_secs)
@@ -82,15 +92,20 @@ impl Broker {
             && max < ttl
         {
             ttl = max;
-            decision = decide(ttl);
+            decision = decide(ttl, &mut signals).await;
         }
         let recorded = json!(decision);
         let obligations = match decision.verdict {
             Verdict::Allow { obligations } => obligations,
             Verdict::Deny { refusal } => {
+                let rule = refusal.rule.clone();
                 let refused = BrokerError::Denied(refusal);
                 let detail = json!({ "decision": recorded });
                 self.record("lease.refused", settled.caller.actor(), (Some(grant.id), None), detail).await?;
+                // What was looked up says no by now: that ends what it said yes to. That nothing could be had does not.
+                if settled.renewal && were_had(&signals) {
+                    self.end_refused(settled, rule).await;
+                }
                 return Err(refused);
             }
         };
@@ -111,6 +126,16 @@ impl Broker {
         let access_until = Timestamp::from_second(after(now, ttl).as_second()).unwrap_or(now);
         let bundle = Arc::clone(&bundle);
         Ok(Approved { bundle, obligations, decision: recorded, plan, ending, now, access_until, provider, delegations })
+    }
+
+    /// Ends the lease that was to be renewed, unless policy has it kept.
+    async fn end_refused(&self, settled: &Settled, rule: String) {
+        let key = settled.anchor.key(settled.caller.uid());
+        if let Some(live) = self.inner.live.find(settled.grant.id, &key)
+            && live.lease.on_signal_change == OnPolicyChange::End
+        {
+            self.end_for_certain(&live.lease, EndReason::SignalChanged { rule }, daemon("policy")).await;
+        }
     }
 
     /// Until when the approvals of a grant carry it, if that is before its end. When they do not now, that is on record.

@@ -77,18 +77,22 @@ impl Broker {
     #[must_use]
     pub fn approvals(&self, grant: &Grant) -> GrantApprovals {
         let bundle = self.bundle();
-        let base = Matter { grant, extension: None };
+        let base = Matter { grant, extension: None, signals: None };
         let pending = grant.state.phase() == GrantPhase::Pending;
         let asked = pending || !grant.obligations.approvals.is_empty() || !grant.approvals.is_empty();
         let past = grant.extensions.iter().map(|past| ExtensionState {
             extension: past.extension.clone(),
             past: Some(past.clone()),
-            approval: self.approval_state(&bundle, Matter { grant, extension: Some(&past.extension) }, false),
+            approval: self.approval_state(
+                &bundle,
+                Matter { grant, extension: Some(&past.extension), signals: None },
+                false,
+            ),
         });
         let waiting = grant.extension.iter().map(|waiting| ExtensionState {
             extension: waiting.as_ref().clone(),
             past: None,
-            approval: self.approval_state(&bundle, Matter { grant, extension: Some(waiting) }, true),
+            approval: self.approval_state(&bundle, Matter { grant, extension: Some(waiting), signals: None }, true),
         });
         GrantApprovals {
             extensions: past.chain(waiting).collect(),

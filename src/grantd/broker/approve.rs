@@ -2,8 +2,8 @@
 
 use grantd_model::approval::in_words;
 use grantd_model::{
-    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, Obligations, OnBehalf, Refusal, Subject,
-    Verdict,
+    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, Obligations, OnBehalf, Refusal, Signals,
+    Subject, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -66,6 +66,8 @@ impl Broker {
                 matter.digest()
             )));
         }
+        let signals = self.signals_of(&bundle, matter).await;
+        let matter = matter.knowing(&signals);
         let standing = self.standing(&bundle, matter)?;
         if standing.requesters.include(&approver.name, Some(&approver)) {
             let others = standing.who_can();
@@ -128,7 +130,7 @@ impl Broker {
         let about = (Some(id), None);
         let mut audit = vec![draft(now, format!("grant.{}", event.name()), caller.actor(), about, detail)];
         let mut writes = vec![Write::UpdateGrant(approved.clone())];
-        let last = match self.completed(&bundle, &approved)? {
+        let last = match self.completed(&bundle, &approved, &signals)? {
             Some((completed, record)) => {
                 writes.push(Write::UpdateGrant(completed.clone()));
                 audit.push(record);
@@ -151,9 +153,10 @@ impl Broker {
         &self,
         bundle: &Bundle,
         grant: &Grant,
+        signals: &Signals,
     ) -> Result<Option<(Grant, grantd_model::AuditDraft)>, BrokerError> {
         let now = self.now();
-        let Some(matter) = Matter::waiting(grant) else { return Ok(None) };
+        let Some(matter) = Matter::waiting(grant).map(|matter| matter.knowing(signals)) else { return Ok(None) };
         let standing = self.standing(bundle, matter)?;
         let late = matter.lapses_at().is_some_and(|lapses_at| now >= lapses_at);
         if late || !standing.missing().is_empty() || allowed_today(&standing, matter).is_err() {
@@ -180,7 +183,9 @@ impl Broker {
         let bundle = self.bundle();
         for grant in self.waiting_grants(None, None).await? {
             // What would not be given today waits on, until it lapses or policy is as it was.
-            let Ok(Some((completed, record))) = self.completed(&bundle, &grant) else { continue };
+            let Some(matter) = Matter::waiting(&grant) else { continue };
+            let signals = self.signals_of(&bundle, matter).await;
+            let Ok(Some((completed, record))) = self.completed(&bundle, &grant, &signals) else { continue };
             let writes = vec![Write::UpdateGrant(completed)];
             match self.store().commit(Transaction { guards: Vec::new(), writes, audit: vec![record] }).await {
                 Ok(_) | Err(StoreError::Stale { .. }) => {}
@@ -200,7 +205,7 @@ impl Broker {
         (capacity, absent): (Capacity, Option<&OnBehalf>),
     ) -> Decision {
         let grant = matter.grant;
-        bundle.decide(&Question {
+        let mut question = Question {
             action: Action::Approve,
             at: self.now(),
             principal: approver,
@@ -213,7 +218,9 @@ impl Broker {
                 on_behalf_of: absent.map(|absent| absent.person.clone()),
                 ..facts::of_request(&grant.request, &grant.plan)
             },
-        })
+        };
+        question.facts.signals = matter.signals.cloned().unwrap_or_else(|| self.remembered(bundle, &question));
+        bundle.decide(&question)
     }
 
     /// Puts a refusal with its decision on record and gives it.

@@ -56,6 +56,8 @@ impl Broker {
                 grant.request.resource
             )));
         };
+        let signals = self.signals_of(&bundle, matter).await;
+        let matter = matter.knowing(&signals);
         let standing = self.standing_whatever_the_plan(&bundle, matter, resource);
         // Whoever could approve it may, whether that is needed yet or not.
         let needed = standing.needed.keys().copied();

@@ -25,7 +25,8 @@ impl Broker {
         }
         let bundle = self.bundle();
         self.read_delegations().await?;
-        let to = match self.standing(&bundle, matter) {
+        let signals = self.signals_of(&bundle, matter).await;
+        let to = match self.standing(&bundle, matter.knowing(&signals)) {
             Ok(standing) => next(&standing, now),
             Err(error) => Escalation::NotAsked { at: now, why: error.to_string() },
         };

@@ -14,6 +14,7 @@ use super::approve::{ATTEMPTS, allowed_today, step};
 use super::matter::Matter;
 use super::quorum::{Ground, Requesters, carried_until, floored};
 use super::reach::out_of_reach;
+use super::signals::Looks;
 use super::{Broker, BrokerError, after, between, daemon, draft};
 use crate::attest::Caller;
 use crate::failpoint;
@@ -93,7 +94,9 @@ impl Broker {
             Err(BrokerError::Denied(refusal))
         };
         let total = between(since, new_end).as_secs();
-        let decision = self.request_today(&bundle, &grant, resource, &asked_by, total);
+        let mut question = self.request_again(&grant, resource, &asked_by, total);
+        let decision = self.decide(&bundle, &mut question, Looks::Fresh).await;
+        let signals = question.facts.signals;
         let obligations = match &decision.verdict {
             Verdict::Allow { obligations } => obligations.clone(),
             Verdict::Deny { refusal } => return refuse(refusal.clone(), json!(decision)).await,
@@ -137,7 +140,7 @@ impl Broker {
         let asked = step(&grant, &GrantEvent::AskExtension { extension: extension.clone() })?;
         let about = (Some(id), None);
         let can_approve = match Matter::waiting(&asked) {
-            Some(matter) if !extension.needed.is_empty() => self.standing(&bundle, matter)?.who_can(),
+            Some(matter) if !extension.needed.is_empty() => self.standing(&bundle, matter.knowing(&signals))?.who_can(),
             _ => Vec::new(),
         };
         let detail = json!({ "extension": extension, "decision": decision, "can_approve": can_approve });

@@ -142,6 +142,7 @@ impl Broker {
             uid: settled.caller.uid(),
             anchor: settled.anchor.clone(),
             on_policy_change: approved.obligations.on_policy_change,
+            on_signal_change: approved.obligations.on_signal_change,
             target: target.name.clone(),
             scope: target.scope.clone(),
             session_name: placement.session_name,

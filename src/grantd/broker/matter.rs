@@ -7,7 +7,7 @@ use grantd_model::approval::{both, missing, standing_in, tally};
 use grantd_model::assignment::assigned;
 use grantd_model::{
     Action, Approval, Capacity, Decision, Delegation, Digest, Escalation, Extension, Grant, GrantState, OnBehalf,
-    Quorum, Subject, Tier, Verdict,
+    Quorum, Signals, Subject, Tier, Verdict,
 };
 use jiff::Timestamp;
 
@@ -22,14 +22,18 @@ use crate::policy::{Bundle, Facts, Question};
 pub(super) struct Matter<'a> {
     pub grant: &'a Grant,
     pub extension: Option<&'a Extension>,
+    /// What was looked up to judge it; without it what is remembered is shown.
+    pub signals: Option<&'a Signals>,
 }
 
 impl<'a> Matter<'a> {
     /// What waits on `grant`, if anything does.
     pub fn waiting(grant: &'a Grant) -> Option<Self> {
         match (&grant.state, grant.extension.as_deref()) {
-            (GrantState::Pending { .. }, _) => Some(Self { grant, extension: None }),
-            (GrantState::Active { .. }, Some(extension)) => Some(Self { grant, extension: Some(extension) }),
+            (GrantState::Pending { .. }, _) => Some(Self { grant, extension: None, signals: None }),
+            (GrantState::Active { .. }, Some(extension)) => {
+                Some(Self { grant, extension: Some(extension), signals: None })
+            }
             _ => None,
         }
     }
@@ -47,6 +51,11 @@ impl<'a> Matter<'a> {
             )));
         }
         Ok(matter)
+    }
+
+    /// The same, judged by what was looked up.
+    pub fn knowing(self, signals: &'a Signals) -> Self {
+        Self { signals: Some(signals), ..self }
     }
 
     pub fn digest(&self) -> Digest {
@@ -209,7 +218,7 @@ impl Broker {
         let (people, delegations, now) = (&bundle.people, self.delegations(), self.now());
         let requesters = Requesters::of(grant, people);
         let principal = matter.extension.map_or(&grant.request.requested_by, |extension| &extension.asked_by);
-        let request = self.request_today(bundle, grant, resource, principal, matter.duration());
+        let request = bundle.decide(&self.request_today(bundle, matter, resource, principal));
         let (needed, escalates) = match &request.verdict {
             Verdict::Allow { obligations } => {
                 (both(matter.needed().clone(), &obligations.approvals), obligations.escalate)
@@ -228,16 +237,28 @@ impl Broker {
         Standing { resource, requesters, judged, counts, needed, request, in_place, people, delegations, now }
     }
 
-    /// What policy says today of a request that was made before, of `seconds`.
-    pub(super) fn request_today(
+    /// The question what policy says today of a request that was made before.
+    fn request_today<'a>(
         &self,
         bundle: &Bundle,
+        matter: Matter<'_>,
+        resource: &'a Resource,
+        principal: &'a Subject,
+    ) -> Question<'a> {
+        let mut question = self.request_again(matter.grant, resource, principal, matter.duration());
+        question.facts.signals = matter.signals.cloned().unwrap_or_else(|| self.remembered(bundle, &question));
+        question
+    }
+
+    /// The same of `seconds`, with nothing looked up yet.
+    pub(super) fn request_again<'a>(
+        &self,
         grant: &Grant,
-        resource: &Resource,
-        principal: &Subject,
+        resource: &'a Resource,
+        principal: &'a Subject,
         seconds: u64,
-    ) -> Decision {
-        bundle.decide(&Question {
+    ) -> Question<'a> {
+        Question {
             action: Action::Request,
             at: self.now(),
             principal,
@@ -245,6 +266,6 @@ impl Broker {
             uid: principal.id.parse().unwrap_or(u32::MAX),
             resource,
             facts: Facts { duration_seconds: seconds, ..facts::of_request(&grant.request, &grant.plan) },
-        })
+        }
     }
 }

@@ -36,6 +36,7 @@ mod reconciler;
 mod reload;
 mod request;
 mod revoker;
+mod signals;
 mod sweep;
 mod vend;
 mod watcher;
@@ -55,6 +56,7 @@ use tokio_util::task::TaskTracker;
 use crate::attest::Caller;
 use crate::issuer::Issuer;
 use crate::policy::Bundle;
+use crate::signal::Lookout;
 use crate::store::Store;
 use crate::sys::fdstore::FdStore;
 
@@ -97,6 +99,8 @@ pub struct Parts {
     pub fd_store: FdStore,
     /// The daemon's own issuers of tokens, opened.
     pub issuers: Vec<Arc<Issuer>>,
+    /// Where facts are looked up.
+    pub lookout: Lookout,
     /// The settings that concern the broker.
     pub settings: Settings,
 }
@@ -129,6 +133,7 @@ struct Inner {
     ids: Arc<dyn IdSource>,
     fd_store: FdStore,
     issuers: Vec<Arc<Issuer>>,
+    lookout: Lookout,
     keys: tokio::sync::Mutex<()>,
     settings: Settings,
     live: live::Live,
@@ -160,6 +165,7 @@ impl Broker {
                 ids: parts.ids,
                 fd_store: parts.fd_store,
                 issuers: parts.issuers,
+                lookout: parts.lookout,
                 keys: tokio::sync::Mutex::default(),
                 settings: parts.settings,
                 live: live::Live::default(),
@@ -192,6 +198,7 @@ impl Broker {
         self.reconcile_at_start().await?;
         self.keep_running("the reaper", self.clone().reap_for_ever());
         self.keep_running("the keeper of keys", self.clone().tend_issuers_for_ever());
+        self.keep_running("the watch over signals", self.clone().watch_signals_for_ever());
         self.keep_running("the reconciler", self.clone().reconcile_for_ever());
         for provider in self.inner.providers.values() {
             self.keep_running("the sweeper", self.clone().sweep_for_ever(Arc::clone(provider)));

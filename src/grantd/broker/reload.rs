@@ -9,10 +9,20 @@ use grantd_model::{Action, EndReason, Lease, LeasePhase, LeaseState, OnPolicyCha
 use serde_json::json;
 
 use super::quorum::{Ground, QUORUM, approvals_today, carried_until};
+use super::signals::{Looks, were_had};
 use super::{Broker, BrokerError, between, daemon, draft, facts};
 use crate::failpoint;
 use crate::policy::{Bundle, Facts, Question};
 use crate::store::{LeaseFilter, Transaction, Write};
+
+/// Why a lease would not be issued today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// By which rule.
+    pub rule: String,
+    /// Whether policy said so with signals that were had.
+    pub by_signals: bool,
+}
 
 impl Broker {
     /// Puts `bundle` into force. When this fails, the old one stays.
@@ -99,7 +109,7 @@ impl Broker {
         let bundle = self.bundle();
         for lease in leases.iter().filter(|lease| lease.state == LeaseState::Active) {
             match self.refused_today(&bundle, lease).await {
-                Ok(Some(rule)) if lease.on_policy_change == OnPolicyChange::End => {
+                Ok(Some(Refused { rule, .. })) if lease.on_policy_change == OnPolicyChange::End => {
                     let reason = EndReason::PolicyChanged { rule };
                     self.end_for_certain(lease, reason, daemon("policy")).await;
                 }
@@ -123,21 +133,23 @@ impl Broker {
         Ok(())
     }
 
-    async fn refused_today(&self, bundle: &Bundle, lease: &Lease) -> Result<Option<String>, BrokerError> {
+    /// Why a lease would not be issued today, if it would not.
+    pub(super) async fn refused_today(&self, bundle: &Bundle, lease: &Lease) -> Result<Option<Refused>, BrokerError> {
+        let by = |rule: &str| Refused { rule: rule.to_owned(), by_signals: false };
         let grant = self.grant_or_missing(lease.grant).await?;
         let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
-            return Ok(Some("catalog".to_owned()));
+            return Ok(Some(by("catalog")));
         };
         if !Self::is_still_known(bundle, &lease.subject, lease.uid) {
-            return Ok(Some("people".to_owned()));
+            return Ok(Some(by("people")));
         }
         if self.plan_today(bundle, &grant).is_err() {
-            return Ok(Some("plan_changed".to_owned()));
+            return Ok(Some(by("plan_changed")));
         }
         let ttl = between(lease.created_at, lease.access_until);
         let delegations = self.delegations_of(&grant).await?;
         let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
-        let decision = bundle.decide(&Question {
+        let mut question = Question {
             action: Action::Issue,
             at: self.now(),
             principal: &lease.subject,
@@ -148,7 +160,8 @@ impl Broker {
                 outlives_seconds: lease.ending.outlives(),
                 ..facts::of_issue(&grant.request, &grant.plan, ttl, &lease.anchor)
             },
-        });
+        };
+        let decision = self.decide(bundle, &mut question, Looks::Running).await;
         Ok(match decision.verdict {
             Verdict::Allow { obligations } => {
                 let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
@@ -156,12 +169,14 @@ impl Broker {
                 match carried_until(&grant, &needed, ground, resource, escalates) {
                     Ok((_, None)) => {}
                     Ok((end, Some(_))) if lease.access_until <= end => {}
-                    Ok(_) | Err(_) => return Ok(Some(QUORUM.to_owned())),
+                    Ok(_) | Err(_) => return Ok(Some(by(QUORUM))),
                 }
                 let longer = obligations.max_ttl.is_some_and(|most| ttl.as_secs() > most);
-                longer.then(|| "max_ttl".to_owned())
+                longer.then(|| by("max_ttl"))
             }
-            Verdict::Deny { refusal } => Some(refusal.rule),
+            Verdict::Deny { refusal } => {
+                Some(Refused { rule: refusal.rule, by_signals: were_had(&question.facts.signals) })
+            }
         })
     }
 }

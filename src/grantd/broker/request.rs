@@ -15,6 +15,7 @@ use super::extend::APPROVE_WITHIN;
 use super::matter::Matter;
 use super::quorum::{Ground, Requesters, floored};
 use super::reach::out_of_reach;
+use super::signals::Looks;
 use super::{Broker, BrokerError, after, draft, facts};
 use crate::attest::Caller;
 use crate::config::Resource;
@@ -69,14 +70,16 @@ impl Broker {
         };
         let resource = bundle.catalog.get(&request.resource).ok_or_else(|| unknown(&request.resource))?;
         let now = self.now();
-        let decision = bundle.decide(&Question {
+        let mut question = Question {
             action: Action::Request,
             at: now,
             principal: &request.requested_by,
             uid: caller.uid(),
             resource,
             facts: facts::of_request(&request, &plan),
-        });
+        };
+        let decision = self.decide(&bundle, &mut question, Looks::Fresh).await;
+        let signals = question.facts.signals;
         failpoint::hit("request.decided");
         let obligations = match self.judged(caller, &bundle, resource, &request, &decision).await? {
             Ok(obligations) => obligations,
@@ -108,7 +111,7 @@ impl Broker {
         };
         let about = (Some(asked.id), None);
         let can_approve = match Matter::waiting(&asked) {
-            Some(matter) if waits => self.standing(&bundle, matter)?.who_can(),
+            Some(matter) if waits => self.standing(&bundle, matter.knowing(&signals))?.who_can(),
             _ => Vec::new(),
         };
         let detail = json!({

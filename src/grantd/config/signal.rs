@@ -115,7 +115,8 @@ pub struct TicketMap {
 
 impl IdPattern {
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no pattern: write what each id begins with, then {DIGITS}: \"OPS-{DIGITS}\"");
+        let wrong =
+            || format!("{text:?} is no pattern: write what each id begins with, then {DIGITS}: \"OPS-{DIGITS}\"");
         let prefix = text.strip_suffix(DIGITS).ok_or_else(wrong)?;
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/' | b'#');
         let digit_last = prefix.bytes().last().is_some_and(|byte| byte.is_ascii_digit());
@@ -184,9 +185,9 @@ impl RawSignal {
         let table = format!("signal {:?}", self.name);
         plain_name(&self.name).map_err(|problem| ConfigError::new(FILE, format!("{table}.name"), problem))?;
         let (name, kind) = (self.name.clone(), self.kind);
-        self.checked(kind).map_err(|(key, problem)| ConfigError::new(FILE, format!("{table}.{key}"), problem)).map(
-            |(source, timeout, contact)| SignalSettings { name, source, timeout, contact },
-        )
+        self.checked(kind)
+            .map_err(|(key, problem)| ConfigError::new(FILE, format!("{table}.{key}"), problem))
+            .map(|(source, timeout, contact)| SignalSettings { name, source, timeout, contact })
     }
 
     fn checked(mut self, kind: RawKind) -> Result<(SignalSource, Duration, String), (&'static str, String)> {
@@ -252,7 +253,10 @@ impl RawSignal {
         let places = endpoint.url.matches(TICKET).count().saturating_add(endpoint.url.matches(DIGITS).count());
         let host = endpoint.url.split('/').take(3).any(|part| part.contains('{'));
         if places != 1 || host {
-            return Err(("url", format!("write {TICKET} or {DIGITS} once, where the ticket's id stands in the path or query")));
+            return Err((
+                "url",
+                format!("write {TICKET} or {DIGITS} once, where the ticket's id stands in the path or query"),
+            ));
         }
         let ids = self.ids.take().ok_or(("ids", format!("write what its ids look like: \"OPS-{DIGITS}\"")))?;
         let ids = IdPattern::parse(&ids).map_err(|problem| ("ids", problem))?;
@@ -277,7 +281,10 @@ impl RawSignal {
         let person = pointer("person", self.person.take().unwrap_or_default())?;
         let accounts = accounts(self.accounts.take())?;
         if accounts.is_empty() {
-            return Err(("accounts", "write who of people.toml is called what there: { anna = \"anna@example.com\" }".to_owned()));
+            return Err((
+                "accounts",
+                "write who of people.toml is called what there: { anna = \"anna@example.com\" }".to_owned(),
+            ));
         }
         Ok(SignalSource::OnCall { endpoint, list, person, accounts })
     }
@@ -287,7 +294,9 @@ impl RawSignal {
             (Some(file), false) if file.is_absolute() && self.secret.is_none() && self.header.is_none() => {
                 CalendarPlace::File(file)
             }
-            (Some(_), false) => return Err(("file", "write an absolute path, and neither header nor secret".to_owned())),
+            (Some(_), false) => {
+                return Err(("file", "write an absolute path, and neither header nor secret".to_owned()));
+            }
             (None, true) => CalendarPlace::Url(self.endpoint()?),
             _ => return Err(("url", "write one of url and file".to_owned())),
         };

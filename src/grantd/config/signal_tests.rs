@@ -24,14 +24,19 @@ fn each_type_is_read() {
     assert_eq!(endpoint.secret.as_deref(), Some(Path::new("/run/c/pd")));
     let freeze = parse("type = \"freeze\"\nfile = \"/etc/grantd/freeze.ics\"\nenvironments = [\"prod\"]").unwrap();
     assert_eq!(freeze.signal(), Signal::Freeze);
-    assert_eq!(parse("type = \"change_window\"\nurl = \"https://c.example/x.ics\"").unwrap().signal(), Signal::ChangeWindow);
+    assert_eq!(
+        parse("type = \"change_window\"\nurl = \"https://c.example/x.ics\"").unwrap().signal(),
+        Signal::ChangeWindow
+    );
 }
 
 #[test]
 fn an_id_is_matched_whole() {
     let pattern = IdPattern::parse("OPS-{digits}").unwrap();
     assert_eq!(pattern.digits("OPS-17"), Some("17"));
-    for bad in ["OPS-", "ops-17", "OPS-17 ", "xOPS-17", "OPS-1/../../x", "OPS-1\n", "OPS-1?x=y", "OPS-1234567890123456789"] {
+    for bad in
+        ["OPS-", "ops-17", "OPS-17 ", "xOPS-17", "OPS-1/../../x", "OPS-1\n", "OPS-1?x=y", "OPS-1234567890123456789"]
+    {
         assert_eq!(pattern.digits(bad), None, "{bad}");
     }
     for bad in ["OPS", "{digits}-OPS", "O S-{digits}", "OPS1{digits}", "%{digits}"] {

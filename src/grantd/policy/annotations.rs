@@ -78,13 +78,8 @@ fn permit<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<O
                     }
                 }
             }
-            "on_policy_change" => {
-                obligations.on_policy_change = match value {
-                    "end" => OnPolicyChange::End,
-                    "keep" => OnPolicyChange::Keep,
-                    _ => return Err(wrong("write \"end\" or \"keep\"".to_owned())),
-                }
-            }
+            "on_policy_change" => obligations.on_policy_change = end_or_keep(value).map_err(wrong)?,
+            "on_signal_change" => obligations.on_signal_change = end_or_keep(value).map_err(wrong)?,
             "notify" => obligations.notify = notify(value).map_err(wrong)?,
             "reason" | "who_can_fix" | "next" => {
                 return Err(format!("@{key} belongs on a forbid: a permit has nothing to refuse"));
@@ -103,8 +98,18 @@ fn forbid<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<W
                 let template = Template::parse(value).map_err(|problem| format!("@{key}({value:?}): {problem}"))?;
                 words.insert(key, template);
             }
-            "approvals" | "max_ttl" | "max_duration" | "max_concurrent" | "max_uses" | "approve_within"
-            | "escalate" | "on_policy_change" | "notify" | "signal_max_age" | "renew_signal_max_age" => {
+            "approvals"
+            | "max_ttl"
+            | "max_duration"
+            | "max_concurrent"
+            | "max_uses"
+            | "approve_within"
+            | "escalate"
+            | "on_policy_change"
+            | "notify"
+            | "signal_max_age"
+            | "renew_signal_max_age"
+            | "on_signal_change" => {
                 return Err(format!("@{key} belongs on a permit: a forbid allows nothing that it could oblige"));
             }
             _ => return Err(unknown(key)),
@@ -144,6 +149,14 @@ fn count(value: &str) -> Result<u32, String> {
     }
 }
 
+fn end_or_keep(value: &str) -> Result<OnPolicyChange, String> {
+    match value {
+        "end" => Ok(OnPolicyChange::End),
+        "keep" => Ok(OnPolicyChange::Keep),
+        _ => Err("write \"end\" or \"keep\"".to_owned()),
+    }
+}
+
 /// How old a fact may be: what is older than a day is no fact of today.
 fn age(value: &str) -> Result<u64, String> {
     match seconds(value)? {
@@ -176,7 +189,7 @@ mod tests {
     fn every_obligation_of_the_model_can_be_written() {
         let text = r#"@approvals("owner:1, security:2") @max_ttl("30m") @max_duration("8h") @max_concurrent("1")
             @max_uses("3") @approve_within("4h") @escalate("steward") @on_policy_change("keep") @notify("a, b")
-            @signal_max_age("60s") @renew_signal_max_age("15m")"#;
+            @signal_max_age("60s") @renew_signal_max_age("15m") @on_signal_change("keep")"#;
         let expected = Obligations {
             approvals: Quorum::from([(Capacity::Owner, 1), (Capacity::Security, 2)]),
             max_ttl: Some(1800),
@@ -186,6 +199,7 @@ mod tests {
             approve_within: Some(14400),
             escalate: true,
             on_policy_change: OnPolicyChange::Keep,
+            on_signal_change: OnPolicyChange::Keep,
             signal_max_age: Some(60),
             renew_signal_max_age: Some(900),
             notify: BTreeSet::from(["a".to_owned(), "b".to_owned()]),
@@ -219,6 +233,7 @@ mod tests {
             r#"@notify("a,,b")"#,
             r#"@signed_approval("yes")"#,
             r#"@signal_max_age("soon")"#,
+            r#"@on_signal_change("never")"#,
             r#"@renew_signal_max_age("25h")"#,
             r#"@reason("no")"#,
         ] {

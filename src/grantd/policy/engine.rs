@@ -115,7 +115,9 @@ impl Engine {
     /// Evaluates with what is there. Whoever fails because it reads a signal that was not looked up needs that one, and what
     /// else it reads; when something forbids it already, nothing has to be looked up.
     pub(super) fn needs(&self, question: &Question<'_>, people: &People) -> Needs {
-        let Ok(response) = self.evaluate(question.action, &Inputs::of(question, people)) else { return Needs::default() };
+        let Ok(response) = self.evaluate(question.action, &Inputs::of(question, people)) else {
+            return Needs::default();
+        };
         let failed = response.diagnostics().errors().map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id());
         let failed: Vec<&Rule> = failed.filter_map(|id| self.rules.get(id)).collect();
         let matching: Vec<&Rule> = response.diagnostics().reason().filter_map(|id| self.rules.get(id)).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::{Authorizer, Context, Entities, EntityUid, PolicySet, Request, Schema};
-use grantd_model::{Action, Capacity, Decision, Obligations, Refusal, Subject, Verdict};
+use grantd_model::{Action, Capacity, Decision, Obligations, Refusal, SignalFact, Subject, Verdict};
 use grantd_provider_api::{Persistence, Revocation};
 use serde_json::{Value, json};
 
@@ -219,9 +219,19 @@ fn decide_again(kept: &[u8], inputs: &Value) -> (bool, Vec<String>) {
         files.iter().filter(|(name, _)| name.ends_with(".cedar")).map(|(_, text)| text.as_str()).collect();
     let schema: Schema = files["schema.cedarschema"].parse().unwrap();
     let uid = |member: &str| EntityUid::from_json(inputs[member].clone()).unwrap();
-    let context = Context::from_json_value(inputs["context"].clone(), Some((&schema, &uid("action")))).unwrap();
+    // What was not looked up is not in the record, and whoever read it failed: it is filled in for the schema alone.
+    let mut context = inputs["context"].clone();
+    let absent = SignalFact::ALL.map(SignalFact::as_str).into_iter().filter(|name| context.get(name).is_none());
+    let absent: Vec<&str> = absent.filter(|_| inputs["action"]["id"] != "revoke").collect();
+    for name in &absent {
+        let none = json!({ "type": "Grantd::TicketState", "id": "none" });
+        context[*name] = if *name == "ticket_state" { none } else { false.into() };
+    }
+    let context = Context::from_json_value(context, Some((&schema, &uid("action")))).unwrap();
+    let context =
+        Context::from_pairs(context.into_iter().filter(|(name, _)| !absent.contains(&name.as_str()))).unwrap();
     let entities = Entities::from_json_value(inputs["entities"].clone(), Some(&schema)).unwrap();
-    let request = Request::new(uid("principal"), uid("action"), uid("resource"), context, Some(&schema)).unwrap();
+    let request = Request::new(uid("principal"), uid("action"), uid("resource"), context, None).unwrap();
     let response = Authorizer::new().is_authorized(&request, &policies.parse::<PolicySet>().unwrap(), &entities);
     let reasons = response.diagnostics().reason().map(ToString::to_string).collect();
     (response.decision() == cedar_policy::Decision::Allow, reasons)

@@ -56,22 +56,19 @@ impl Inputs {
         if let Some(members) = whole.as_object_mut() {
             members.extend(absent.iter().map(|fact| (fact.as_str().to_owned(), as_cedar(placeholder(*fact)))));
         }
-        let context =
-            Context::from_json_value(whole, Some((schema, &action))).map_err(|error| explained(&error))?;
+        let context = Context::from_json_value(whole, Some((schema, &action))).map_err(|error| explained(&error))?;
         let entities =
             Entities::from_json_value(self.entities.clone(), Some(schema)).map_err(|error| explained(&error))?;
         let (principal, resource) = (one(&self.principal)?, one(&self.resource)?);
-        let request =
-            Request::new(principal.clone(), action.clone(), resource.clone(), context.clone(), Some(schema))
-                .map_err(|error| explained(&error))?;
+        let request = Request::new(principal.clone(), action.clone(), resource.clone(), context.clone(), Some(schema))
+            .map_err(|error| explained(&error))?;
         if absent.is_empty() {
             return Ok((request, entities));
         }
         // It fits with something in every place. What was not looked up is taken out again: whoever reads it fails.
         let known = context.into_iter().filter(|(name, _)| !absent.iter().any(|fact| fact.as_str() == name));
         let context = Context::from_pairs(known).map_err(|error| explained(&error))?;
-        let request =
-            Request::new(principal, action, resource, context, None).map_err(|error| explained(&error))?;
+        let request = Request::new(principal, action, resource, context, None).map_err(|error| explained(&error))?;
         Ok((request, entities))
     }
 

@@ -88,7 +88,8 @@ fn p6_what_a_policy_reads_for_this_question_is_needed_and_nothing_else() {
 #[test]
 fn p6_p7_what_cannot_be_had_is_denied_by_name_and_never_passed_over() {
     let frozen = policy(FREEZE);
-    let missing = Missing { why: "\"ops\" is silent".to_owned(), who_can_fix: "the desk".to_owned(), next: "wait".to_owned() };
+    let missing =
+        Missing { why: "\"ops\" is silent".to_owned(), who_can_fix: "the desk".to_owned(), next: "wait".to_owned() };
     let decision = ask(&frozen, Signals::from([(Signal::Freeze, Looked::Missing(missing))]), |q| frozen.decide(q));
     let denied = refusal(&decision);
     assert_eq!((denied.rule.as_str(), denied.who_can_fix.as_str()), ("signal:freeze", "the desk"));
@@ -98,7 +99,8 @@ fn p6_p7_what_cannot_be_had_is_denied_by_name_and_never_passed_over() {
     // Nobody looked, or the source does not tell just this.
     assert_eq!(refusal(&ask(&frozen, Signals::new(), |q| frozen.decide(q))).rule, "signal:freeze");
     let permit = policy(PERMIT);
-    let half = had(&[(SignalFact::OnCall, FactValue::Bool(false)), (SignalFact::TicketAssigned, FactValue::Bool(true))]);
+    let half =
+        had(&[(SignalFact::OnCall, FactValue::Bool(false)), (SignalFact::TicketAssigned, FactValue::Bool(true))]);
     let denied = refusal(&ask(&permit, half, |q| permit.decide(q)));
     assert!(denied.rule == "signal:ticket" && denied.reason.contains("ticket_state"), "{denied:?}");
 }
@@ -128,7 +130,10 @@ fn p7_a_policy_that_could_see_an_absence_is_refused_at_load() {
     let error = bundle(with("policies/signals.cedar", &asks)).unwrap_err().to_string();
     assert!(error.contains("frozen") && error.contains("in_freeze"), "{error}");
     // Taking back rests on no signal, so that no dead source can stand in its way.
-    let revoke = FREEZE.replace("action in [Grantd::Action::\"request\", Grantd::Action::\"issue\"]", "action == Grantd::Action::\"revoke\"");
+    let revoke = FREEZE.replace(
+        "action in [Grantd::Action::\"request\", Grantd::Action::\"issue\"]",
+        "action == Grantd::Action::\"revoke\"",
+    );
     assert!(bundle(with("policies/signals.cedar", &revoke)).is_err());
     let misspelt = PERMIT.replace("\"active\"", "\"activ\"");
     assert!(bundle(with("policies/signals.cedar", &misspelt)).is_err());

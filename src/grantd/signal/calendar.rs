@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use calcard::common::timezone::Tz;
 use calcard::common::PartialDateTime;
+use calcard::common::timezone::Tz;
 use calcard::icalendar::{
     ICalendar, ICalendarComponent, ICalendarComponentType, ICalendarEntry, ICalendarParameter, ICalendarParameterName,
     ICalendarParameterValue, ICalendarProperty, ICalendarStatus, ICalendarValue,
@@ -178,7 +178,9 @@ fn check_zones(calendar: &ICalendar) -> Result<(), String> {
             && known.resolve(name).is_none()
         {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-            return Err(format!("has a time in the zone {shown:?}, which is not known: use a name such as Europe/Berlin"));
+            return Err(format!(
+                "has a time in the zone {shown:?}, which is not known: use a name such as Europe/Berlin"
+            ));
         }
     }
     Ok(())

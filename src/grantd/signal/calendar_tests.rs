@@ -7,7 +7,10 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn event(lines: &str) -> String {
-    format!("BEGIN:VEVENT\r\nUID:a@example.com\r\nDTSTAMP:20260101T000000Z\r\n{}\r\nEND:VEVENT\r\n", lines.replace('\n', "\r\n"))
+    format!(
+        "BEGIN:VEVENT\r\nUID:a@example.com\r\nDTSTAMP:20260101T000000Z\r\n{}\r\nEND:VEVENT\r\n",
+        lines.replace('\n', "\r\n")
+    )
 }
 
 fn calendar(inside: &str) -> String {
@@ -41,7 +44,10 @@ fn an_event_has_its_first_moment_and_not_its_last() {
 #[test]
 fn a_window_follows_the_clocks_of_its_zone() {
     // Tuesdays from 22 to 24 in Berlin: at 20 UTC in summer, at 21 in winter.
-    for start in ["DTSTART;TZID=Europe/Berlin:20260106T220000\nDTEND;TZID=Europe/Berlin:20260107T000000", "DTSTART:20260106T220000\nDTEND:20260107T000000"] {
+    for start in [
+        "DTSTART;TZID=Europe/Berlin:20260106T220000\nDTEND;TZID=Europe/Berlin:20260107T000000",
+        "DTSTART:20260106T220000\nDTEND:20260107T000000",
+    ] {
         let weekly = event(&format!("{start}\nRRULE:FREQ=WEEKLY;BYDAY=TU"));
         for (when, expected) in [
             ("2026-01-13T20:30:00Z", false),
@@ -79,7 +85,8 @@ fn the_last_of_a_series_counts() {
 
 #[test]
 fn what_was_taken_out_of_a_series_or_moved_or_cancelled_is_out_of_it() {
-    let series = "DTSTART;TZID=Europe/Berlin:20260601T090000\nDTEND;TZID=Europe/Berlin:20260601T100000\nRRULE:FREQ=DAILY";
+    let series =
+        "DTSTART;TZID=Europe/Berlin:20260601T090000\nDTEND;TZID=Europe/Berlin:20260601T100000\nRRULE:FREQ=DAILY";
     let without = event(&format!("{series}\nEXDATE;TZID=Europe/Berlin:20260603T090000"));
     assert!(on(&without, "2026-06-02T07:30:00Z") && !on(&without, "2026-06-03T07:30:00Z"));
     // Tools count SEQUENCE up in what they move.
@@ -154,7 +161,8 @@ fn what_is_not_understood_without_doubt_is_refused_whole() {
 
 #[test]
 fn an_hour_that_is_twice_or_not_there_is_refused_when_it_matters() {
-    let nightly = event("DTSTART;TZID=Europe/Berlin:20260101T023000\nDTEND;TZID=Europe/Berlin:20260101T033000\nRRULE:FREQ=DAILY");
+    let nightly =
+        event("DTSTART;TZID=Europe/Berlin:20260101T023000\nDTEND;TZID=Europe/Berlin:20260101T033000\nRRULE:FREQ=DAILY");
     let read = |when: &str| read(&calendar(&nightly), "UTC", Count::Tentative, at(when));
     assert!(read("2026-10-25T00:00:00Z").unwrap_err().why.contains("twice"));
     assert!(read("2026-03-29T00:00:00Z").unwrap_err().why.contains("twice"));

@@ -67,7 +67,9 @@ pub(super) async fn get(
         200 => {}
         300..=399 => return Err(Failure::away(format!("it answered {status}, and no redirect is followed"))),
         401 | 403 => return Err(Failure::away(format!("it answered {status}: the daemon may not ask it"))),
-        404 | 410 => return Err(Failure::gone(format!("it answered {status}: it does not have it, or does not show it"))),
+        404 | 410 => {
+            return Err(Failure::gone(format!("it answered {status}: it does not have it, or does not show it")));
+        }
         _ => return Err(Failure::away(format!("it answered {status}"))),
     }
     if !fits(response.headers().get(CONTENT_TYPE), form) {

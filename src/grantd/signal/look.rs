@@ -72,10 +72,8 @@ impl Lookout {
         Ok(Self { sources: sources.collect::<Result<_, _>>()?, clock })
     }
 
-    /// Nothing to look up at.
-    ///
-    /// # Errors
-    /// As [`Lookout::new`].
+    /// Nowhere to look: everything that is wanted is missing.
+    #[must_use]
     pub fn none(clock: Arc<dyn Clock>) -> Self {
         Self { sources: Vec::new(), clock }
     }
@@ -88,7 +86,8 @@ impl Lookout {
 
     /// Looks up everything that is wanted, at once. Never fails: what cannot be had says so.
     pub async fn look(&self, wanted: &Wanted, about: &About<'_>) -> Signals {
-        let looks = wanted.signals.iter().map(|signal| async move { (*signal, self.one(*signal, wanted, about).await) });
+        let looks =
+            wanted.signals.iter().map(|signal| async move { (*signal, self.one(*signal, wanted, about).await) });
         join_all(looks).await.into_iter().collect()
     }
 
@@ -102,6 +101,36 @@ impl Lookout {
         }
         let now = self.clock.now();
         let told = join_all(sources.iter().map(|source| source.told(wanted, about, now, self.clock.as_ref()))).await;
+        self.together(signal, &sources, told, about)
+    }
+
+    /// What is remembered of `signals` that is not older than `oldest`. Asks nobody.
+    #[must_use]
+    pub fn recall(&self, signals: &BTreeSet<Signal>, oldest: Duration, about: &About<'_>) -> Signals {
+        let now = self.clock.now();
+        let recall = |signal: Signal| {
+            if signal == Signal::Ticket && about.ticket.is_none() {
+                return Looked::Had { sources: Vec::new(), age_seconds: 0, facts: ticket::none() };
+            }
+            let sources: Vec<&Source> = self.sources.iter().filter(|source| source.tells(signal, about)).collect();
+            if sources.is_empty() {
+                return Looked::Missing(nobody_tells(signal, about));
+            }
+            let told = sources.iter().map(|source| {
+                source.recall(about, now, oldest).ok_or_else(|| Failure::away("it was not asked lately"))
+            });
+            self.together(signal, &sources, told.collect(), about)
+        };
+        signals.iter().map(|signal| (*signal, recall(*signal))).collect()
+    }
+
+    fn together(
+        &self,
+        signal: Signal,
+        sources: &[&Source],
+        told: Vec<Result<(Arc<Told>, Duration), Failure>>,
+        about: &About<'_>,
+    ) -> Looked {
         let (mut facts, mut oldest) = (BTreeMap::new(), Duration::ZERO);
         // What was true when it was asked may not be by now: a window is looked at as of the end of all looks.
         let now = self.clock.now();
@@ -138,9 +167,7 @@ fn missing(signal: Signal, source: &Source, failure: &Failure) -> Missing {
     let settings = source.settings();
     let next = match failure.kind {
         super::FailureKind::Away => "ask again when it answers; grantctl status shows how it stands".to_owned(),
-        super::FailureKind::Gone => {
-            "request it anew with grantctl request, naming what that source has".to_owned()
-        }
+        super::FailureKind::Gone => "request it anew with grantctl request, naming what that source has".to_owned(),
     };
     Missing {
         why: format!("the {signal} signal could not be had from \"{}\": {}", settings.name, failure.why),
@@ -164,7 +191,9 @@ fn nobody_tells(signal: Signal, about: &About<'_>) -> Missing {
         why,
         who_can_fix: "whoever administers this daemon".to_owned(),
         next: match signal {
-            Signal::Ticket => "request it anew with grantctl request --ticket, naming one that can be looked up".to_owned(),
+            Signal::Ticket => {
+                "request it anew with grantctl request --ticket, naming one that can be looked up".to_owned()
+            }
             _ => format!("have them add a [[signal]] of type \"{signal}\" to grantd.toml"),
         },
     }

@@ -80,7 +80,9 @@ impl Server {
 
 fn answer(status: &str, kind: &str, body: &str) -> Option<String> {
     let length = body.len();
-    Some(format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"))
+    Some(format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    ))
 }
 
 fn ticket(state: &str) -> Option<String> {
@@ -193,7 +195,10 @@ async fn p6_a_running_lease_may_rest_on_the_last_good_value_and_not_on_one_that_
     assert!(state(&lookout, 60, Some(900)).await.is_err(), "too old for a renewal");
     clock.go(-300);
     server.answers(answer("404 Not Found", "application/json", "{}"));
-    assert!(state(&lookout, 60, Some(900)).await.unwrap_err().next.contains("anew"), "there is no such ticket any more");
+    assert!(
+        state(&lookout, 60, Some(900)).await.unwrap_err().next.contains("anew"),
+        "there is no such ticket any more"
+    );
     server.answers(answer("503 Service Unavailable", "text/plain", "later"));
     assert!(state(&lookout, 60, Some(900)).await.is_err(), "and it was forgotten");
 }
@@ -258,7 +263,9 @@ async fn one_freeze_of_several_is_a_freeze_and_none_may_be_unknown() {
     let (one, other) = (Server::start(event("20260601")).await, Server::start(event("20260701")).await);
     let source = |name: &str, server: &Server| {
         let address = &server.address;
-        format!("[[signal]]\nname = \"{name}\"\ntype = \"freeze\"\ncontact = \"ops\"\nurl = \"http://{address}/x.ics\"\n")
+        format!(
+            "[[signal]]\nname = \"{name}\"\ntype = \"freeze\"\ncontact = \"ops\"\nurl = \"http://{address}/x.ics\"\n"
+        )
     };
     let clock = SetClock::new();
     let lookout = lookout(&(source("a", &one) + &source("b", &other)), &clock);

@@ -15,7 +15,7 @@ mod source;
 mod ticket;
 
 pub use look::{About, Lookout, Party, Wanted};
-pub use source::Standing;
+pub use source::{Reader, Standing};
 
 /// Why a source did not tell.
 #[derive(Debug, Clone, PartialEq, Eq)]

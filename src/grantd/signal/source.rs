@@ -91,7 +91,9 @@ impl Source {
             SignalSource::Ticket { endpoint, .. } | SignalSource::OnCall { endpoint, .. } => Some(endpoint),
             SignalSource::Calendar { place, time_zone, .. } => {
                 if !calendar::is_zone(time_zone) {
-                    return Err(at(format!("time_zone: {time_zone:?} is not known: write a name such as Europe/Berlin")));
+                    return Err(at(format!(
+                        "time_zone: {time_zone:?} is not known: write a name such as Europe/Berlin"
+                    )));
                 }
                 match place {
                     CalendarPlace::Url(endpoint) => Some(endpoint),
@@ -146,10 +148,7 @@ impl Source {
         now: Timestamp,
         clock: &dyn Clock,
     ) -> Result<(Arc<Told>, Duration), Failure> {
-        let key = match &self.settings.source {
-            SignalSource::Ticket { .. } => about.ticket.unwrap_or_default(),
-            _ => "",
-        };
+        let key = self.key(about);
         if let Some(young) = self.state().memory.young(key, now, wanted.max_age) {
             return Ok(young);
         }
@@ -163,15 +162,28 @@ impl Source {
         }
     }
 
+    /// What is remembered, unless it is older than `oldest`.
+    pub fn recall(&self, about: &About<'_>, now: Timestamp, oldest: Duration) -> Option<(Arc<Told>, Duration)> {
+        self.state().memory.young(self.key(about), now, oldest)
+    }
+
+    /// By what its answers are told apart.
+    fn key<'a>(&self, about: &About<'a>) -> &'a str {
+        match &self.settings.source {
+            SignalSource::Ticket { .. } => about.ticket.unwrap_or_default(),
+            _ => "",
+        }
+    }
+
     async fn ask(&self, key: &str, now: Timestamp, clock: &dyn Clock) -> Result<Arc<Told>, Failure> {
         self.state().breaker.admit(now)?;
         let asked = tokio::time::timeout(self.settings.timeout, async {
             let _place = self.places.acquire().await.map_err(|_| Failure::away("it is not asked any more"))?;
             self.fetch(key, now).await
         });
-        let told = asked.await.unwrap_or_else(|_| {
-            Err(Failure::away(format!("no answer in {} s", self.settings.timeout.as_secs())))
-        });
+        let told = asked
+            .await
+            .unwrap_or_else(|_| Err(Failure::away(format!("no answer in {} s", self.settings.timeout.as_secs()))));
         let mut state = self.state();
         state.breaker.record(told.as_ref().err(), clock.now());
         match told {
@@ -260,7 +272,8 @@ pub(super) fn facts(
             Ok(one(SignalFact::OnCall, includes))
         }
         (Told::Calendar(calendar), SignalSource::Calendar { signal, .. }) => {
-            let covers = calendar.covers(now).ok_or_else(|| Failure::away("its calendar is too old, or a clock jumped"))?;
+            let covers =
+                calendar.covers(now).ok_or_else(|| Failure::away("its calendar is too old, or a clock jumped"))?;
             let fact = if *signal == Signal::Freeze { SignalFact::InFreeze } else { SignalFact::InChangeWindow };
             Ok(one(fact, covers))
         }

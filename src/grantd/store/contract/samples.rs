@@ -101,6 +101,7 @@ pub(crate) fn lease(nth: u128, grant: &Grant) -> Lease {
             process: ProcessRef { boot_id: "boot".to_owned(), pid: 7, start_time: u64::try_from(nth).unwrap() },
         },
         on_policy_change: grantd_model::OnPolicyChange::End,
+        on_signal_change: grantd_model::OnPolicyChange::End,
         target: "arn:aws:iam::123456789012:role/r".to_owned(),
         scope: DenyScope { cloud: Cloud::Aws, account: "prod".to_owned(), name: "boundary".to_owned() },
         session_name: format!("deploy-{nth}"),

@@ -1,0 +1,150 @@
+//! Has looked up what a decision needs, before it is made (promise P6).
+
+use std::time::Duration;
+
+use grantd_model::{
+    Action, Decision, EndReason, LeasePhase, Looked, OnPolicyChange, Signal, Signals, Subject, SubjectKind,
+};
+
+use super::matter::Matter;
+use super::reload::Refused;
+use super::{Broker, BrokerError, daemon, facts};
+use crate::config::People;
+use crate::policy::{Bundle, Facts, Needs, Question};
+use crate::signal::{About, Party, Wanted};
+use crate::store::LeaseFilter;
+
+/// How old a fact may be where no permit says.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// How old a fact may be that is only shown: nothing is decided by it.
+const SHOWN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often live leases are held against what is looked up for them.
+const WATCH: Duration = Duration::from_secs(15);
+
+/// For what it is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// For something that begins: as fresh as policy wants it.
+    Fresh,
+    /// For a lease that runs: the last good value may do, as policy says.
+    Running,
+}
+
+impl Broker {
+    /// Looks up what `question` needs, puts it there, and decides.
+    pub(super) async fn decide(&self, bundle: &Bundle, question: &mut Question<'_>, looks: Looks) -> Decision {
+        self.inform(bundle, question, looks).await;
+        bundle.decide(question)
+    }
+
+    /// Looks up what `question` needs, and puts it there.
+    async fn inform(&self, bundle: &Bundle, question: &mut Question<'_>, looks: Looks) {
+        // What is needed is found by who fails without it: one who did not get that far before may need more.
+        for _ in Signal::ALL {
+            let needs = bundle.needs(question);
+            if needs.signals.is_empty() {
+                break;
+            }
+            let wanted = wanted(needs, looks);
+            let found = self.inner.lookout.look(&wanted, &about(question, &bundle.people)).await;
+            question.facts.signals.extend(found);
+        }
+    }
+
+    /// What has to be known to judge whether `matter` would be given today, and whether somebody may approve it.
+    pub(super) async fn signals_of(&self, bundle: &Bundle, matter: Matter<'_>) -> Signals {
+        let grant = matter.grant;
+        let Some(resource) = bundle.catalog.get(&grant.request.resource) else { return Signals::new() };
+        let principal = matter.extension.map_or(&grant.request.requested_by, |extension| &extension.asked_by);
+        let mut question = Question {
+            action: Action::Request,
+            at: self.now(),
+            principal,
+            uid: principal.id.parse().unwrap_or(u32::MAX),
+            resource,
+            facts: Facts { duration_seconds: matter.duration(), ..facts::of_request(&grant.request, &grant.plan) },
+        };
+        self.inform(bundle, &mut question, Looks::Fresh).await;
+        // Who approves, and as what, is not known here: what a rule of approving could read is looked up.
+        let needs = bundle.needs(&question);
+        let mut signals = bundle.signals_of(Action::Approve);
+        signals.retain(|signal| !question.facts.signals.contains_key(signal));
+        let wanted = wanted(Needs { signals, ..needs }, Looks::Fresh);
+        let found = self.inner.lookout.look(&wanted, &about(&question, &bundle.people)).await;
+        question.facts.signals.extend(found);
+        question.facts.signals
+    }
+
+    /// What is remembered of what `question` needs. For showing only.
+    pub(super) fn remembered(&self, bundle: &Bundle, question: &Question<'_>) -> Signals {
+        let signals = bundle.needs(question).signals;
+        self.inner.lookout.recall(&signals, SHOWN, &about(question, &bundle.people))
+    }
+
+    /// Ends live leases for which what was looked up says no by now: a ticket was closed, a window is over.
+    pub(super) async fn watch_signals_for_ever(self) {
+        while self.pause(WATCH).await {
+            if let Err(error) = self.watch_signals().await {
+                tracing::error!(%error, "live leases could not be held against their signals; trying again");
+            }
+        }
+    }
+
+    async fn watch_signals(&self) -> Result<(), BrokerError> {
+        let bundle = self.bundle();
+        if bundle.signals_of(Action::Issue).is_empty() {
+            return Ok(());
+        }
+        let filter = LeaseFilter { phases: Some(vec![LeasePhase::Active]), ..LeaseFilter::default() };
+        for lease in self.store().leases(filter).await? {
+            if lease.on_signal_change == OnPolicyChange::Keep || self.inner.stopping.is_cancelled() {
+                continue;
+            }
+            match self.refused_today(&bundle, &lease).await {
+                Ok(Some(Refused { rule, by_signals: true })) => {
+                    self.end_for_certain(&lease, EndReason::SignalChanged { rule }, daemon("signals")).await;
+                }
+                // What cannot be had ends nothing that runs: it is not renewed. The rest is for who watches over policy.
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(lease = %lease.id, %error, "a lease could not be held against its signals")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How the sources of signals stand.
+    #[must_use]
+    pub fn signal_sources(&self) -> Vec<crate::signal::Standing> {
+        self.inner.lookout.standings()
+    }
+}
+
+/// Whether something was looked up, and all of it was had: then what was decided rests on it.
+pub(super) fn were_had(signals: &Signals) -> bool {
+    !signals.is_empty() && signals.values().all(|looked| matches!(looked, Looked::Had { .. }))
+}
+
+fn wanted(needs: Needs, looks: Looks) -> Wanted {
+    let max_age = needs.max_age.map_or(MAX_AGE, Duration::from_secs);
+    let last_good = needs.renew_max_age.map(Duration::from_secs).filter(|_| looks == Looks::Running);
+    Wanted { signals: needs.signals, max_age, last_good }
+}
+
+fn about<'a>(question: &'a Question<'_>, people: &'a People) -> About<'a> {
+    let party = |subject: &'a Subject| Party {
+        // As people.toml has it today, never as it calls itself.
+        name: people.known(subject).map(|known| known.name.as_str()).unwrap_or_default(),
+        human: subject.kind == SubjectKind::Human,
+    };
+    About {
+        resource: &question.resource.name,
+        environment: &question.resource.environment,
+        ticket: question.facts.ticket.as_deref(),
+        subject: party(&question.facts.subject),
+        requester: party(&question.facts.requester),
+    }
+}
