@@ -245,6 +245,9 @@ pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
         alarms.push(format!("{} ends are not on disk yet; the cloud is told all the same", revocation.deferred));
     }
     alarms.extend(broker.issuer_alarms());
+    if all {
+        alarms.extend(broker.signal_alarms());
+    }
     for freeze in broker.standing_freezes() {
         let covers = caller.subject.as_ref().is_some_and(|subject| freeze.target.covers_all_of(broker.node(), subject));
         if all || covers {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{Broker, BrokerError, RevocationState};
 use crate::issuer::IssuerFigures;
+use crate::signal::Standing;
 use crate::store::{GrantFilter, LeaseFilter};
 
 /// The phases of a grant that is not over.
@@ -36,6 +37,8 @@ pub struct Gauges {
     pub accounts: Vec<AccountHealth>,
     /// How each issuer of tokens is doing.
     pub issuers: Vec<IssuerFigures>,
+    /// How each source of signals stands.
+    pub signals: Vec<Standing>,
     /// How many freezes stand.
     pub freezes: u64,
     /// How many records this node's chain has.
@@ -64,6 +67,7 @@ impl Broker {
             grants: OPEN_GRANTS.iter().map(|phase| (phase.as_str(), 0)).collect(),
             accounts: self.accounts(),
             issuers: self.inner.issuers.iter().map(|issuer| issuer.figures()).collect(),
+            signals: self.inner.lookout.standings(),
             freezes: count(self.standing_freezes().len()),
             audit_seq: self.head().await?.seq,
             store_poisoned: self.store_alarm().is_some(),

@@ -1,5 +1,6 @@
 //! Has looked up what a decision needs, before it is made (promise P6).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use grantd_model::{
@@ -116,10 +117,23 @@ impl Broker {
         Ok(())
     }
 
-    /// How the sources of signals stand.
+    /// What is wrong with signals, in words: a source that fails, and what policy reads and nobody tells.
     #[must_use]
-    pub fn signal_sources(&self) -> Vec<crate::signal::Standing> {
-        self.inner.lookout.standings()
+    pub fn signal_alarms(&self) -> Vec<String> {
+        let (bundle, standings) = (self.bundle(), self.inner.lookout.standings());
+        let failing = standings.iter().filter_map(|standing| {
+            let error = standing.error.as_ref()?;
+            Some(format!("signal source \"{}\" fails, and what rests on it is denied: {error}", standing.name))
+        });
+        let read: BTreeSet<Signal> = [Action::Request, Action::Approve, Action::Issue]
+            .into_iter()
+            .flat_map(|on| bundle.signals_of(on))
+            .collect();
+        let untold = read.into_iter().filter(|signal| standings.iter().all(|standing| standing.signal != *signal));
+        let untold = untold.map(|signal| {
+            format!("policy reads the {signal} signal, and no [[signal]] of grantd.toml has that type: it is denied")
+        });
+        failing.chain(untold).collect()
     }
 }
 

@@ -150,7 +150,8 @@ fn names<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
 
 #[test]
 fn every_metric_that_the_manual_names_is_measured() {
-    let families = ["families.rs", "issuer.rs"].map(|file| source(&format!("src/grantd/metrics/{file}"))).concat();
+    let families =
+        ["families.rs", "issuer.rs", "signal.rs"].map(|file| source(&format!("src/grantd/metrics/{file}"))).concat();
     let named: BTreeSet<&str> = PAGES.iter().flat_map(|(_, text)| names(text, "grantd_")).collect();
     assert!(named.len() >= 10, "{named:?}");
     for name in named {

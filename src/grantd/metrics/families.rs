@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::issuer::IssuerFamilies;
 use super::seconds;
+use super::signal::SignalFamilies;
 use crate::broker::Gauges;
 
 /// From a millisecond to half a minute.
@@ -115,6 +116,7 @@ pub(super) struct Families {
     started: FloatGauge,
     info: Family<Build, Gauge>,
     issuers: IssuerFamilies,
+    signals: SignalFamilies,
 }
 
 fn histogram() -> Histogram {
@@ -156,6 +158,7 @@ impl Families {
             started: FloatGauge::default(),
             info: Family::default(),
             issuers: IssuerFamilies::registered(&mut add),
+            signals: SignalFamilies::registered(&mut add),
         };
         add.one("requests", "Requests answered on the socket, by route and HTTP status", &all.requests);
         add.time("request", "From the head of a request to its answer", &all.request_seconds);
@@ -239,6 +242,7 @@ impl Families {
             self.account_failing.get_or_create(&label).set(i64::from(health.last_error.is_some()));
         }
         self.issuers.stand(&gauges.issuers, now);
+        self.signals.stand(&gauges.signals);
         self.freezes.set(number(gauges.freezes));
         self.audit_records.set(number(gauges.audit_seq));
         self.store_poisoned.set(i64::from(gauges.store_poisoned));

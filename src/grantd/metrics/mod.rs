@@ -5,6 +5,7 @@ mod families;
 mod issuer;
 mod listen;
 mod provider;
+mod signal;
 mod store;
 
 use std::collections::BTreeMap;
