@@ -74,3 +74,15 @@ fn what_is_wrong_is_named() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+#[test]
+fn the_examples_of_the_shipped_file_are_read() {
+    let shipped = include_str!("../../../config/grantd.toml");
+    let (_, rest) = shipped.split_once("#[[signal]]").unwrap();
+    let (examples, _) = rest.split_once("\n\n").unwrap();
+    let lines = examples.lines().filter_map(|line| line.strip_prefix('#').filter(|line| !line.starts_with('#')));
+    let text = format!("[[signal]]\n{}", lines.collect::<Vec<_>>().join("\n"));
+    let settings = crate::config::Settings::parse(&text, &|_| Some(0)).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let signals: Vec<Signal> = settings.signals.iter().map(SignalSettings::signal).collect();
+    assert_eq!(signals, [Signal::Ticket, Signal::OnCall, Signal::Freeze]);
+}

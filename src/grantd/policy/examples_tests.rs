@@ -58,5 +58,5 @@ fn every_example_loads_and_every_rule_of_it_decides_a_case() {
         }
         names.insert(name);
     }
-    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["ci", "regulated", "small"]);
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["ci", "regulated", "signals", "small"]);
 }
