@@ -184,6 +184,10 @@ impl Broker {
         for grant in self.waiting_grants(None, None).await? {
             // What would not be given today waits on, until it lapses or policy is as it was.
             let Some(matter) = Matter::waiting(&grant) else { continue };
+            // Nothing is looked up for what lacks approvals anyway.
+            if !self.standing(&bundle, matter).is_ok_and(|standing| standing.missing().is_empty()) {
+                continue;
+            }
             let signals = self.signals_of(&bundle, matter).await;
             let Ok(Some((completed, record))) = self.completed(&bundle, &grant, &signals) else { continue };
             let writes = vec![Write::UpdateGrant(completed)];

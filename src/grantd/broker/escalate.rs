@@ -2,7 +2,9 @@
 //! place, where policy lets them be. Never at tier critical, never instead of anybody but an owner; the request lapses
 //! when it would have anyway.
 
-use grantd_model::{Capacity, Escalation, Grant, GrantEvent, Tier};
+use std::sync::PoisonError;
+
+use grantd_model::{Action, Capacity, Escalation, Grant, GrantEvent, Tier};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -13,6 +15,27 @@ use super::{Broker, BrokerError, daemon};
 use crate::failpoint;
 
 impl Broker {
+    /// As [`Broker::escalate`]; where policy has something looked up for that, beside everything else: who waits for a
+    /// slow source ends no lease meanwhile (promise P11).
+    pub(super) async fn escalate_without_delay(&self, grant: Grant) -> Result<(), BrokerError> {
+        let bundle = self.bundle();
+        let looks = [Action::Request, Action::Approve].into_iter().any(|on| !bundle.signals_of(on).is_empty());
+        if !looks {
+            return self.escalate(&grant).await;
+        }
+        let due = grant.escalation.as_ref().and_then(Escalation::due_at).is_some_and(|due| due <= self.now());
+        if due && self.inner.escalating.lock().unwrap_or_else(PoisonError::into_inner).insert(grant.id) {
+            let broker = self.clone();
+            self.inner.tasks.spawn(async move {
+                if let Err(error) = broker.escalate(&grant).await {
+                    tracing::warn!(grant = %grant.id, %error, "stewards could not be asked; trying again");
+                }
+                broker.inner.escalating.lock().unwrap_or_else(PoisonError::into_inner).remove(&grant.id);
+            });
+        }
+        Ok(())
+    }
+
     /// Asks the stewards for a grant for which that is due, or notes why nobody is asked.
     pub(super) async fn escalate(&self, grant: &Grant) -> Result<(), BrokerError> {
         let now = self.now();

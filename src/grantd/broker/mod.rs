@@ -41,7 +41,7 @@ mod sweep;
 mod vend;
 mod watcher;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -134,6 +134,7 @@ struct Inner {
     fd_store: FdStore,
     issuers: Vec<Arc<Issuer>>,
     lookout: Lookout,
+    escalating: std::sync::Mutex<BTreeSet<GrantId>>,
     keys: tokio::sync::Mutex<()>,
     settings: Settings,
     live: live::Live,
@@ -166,6 +167,7 @@ impl Broker {
                 fd_store: parts.fd_store,
                 issuers: parts.issuers,
                 lookout: parts.lookout,
+                escalating: std::sync::Mutex::default(),
                 keys: tokio::sync::Mutex::default(),
                 settings: parts.settings,
                 live: live::Live::default(),

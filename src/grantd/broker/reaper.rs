@@ -88,7 +88,7 @@ impl Broker {
         };
         for grant in self.store().grants(waited).await? {
             self.lapse(&grant).await?;
-            self.escalate(&grant).await?;
+            self.escalate_without_delay(grant).await?;
         }
         let due = GrantFilter {
             phases: Some(vec![GrantPhase::Scheduled]),

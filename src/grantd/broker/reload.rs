@@ -12,7 +12,7 @@ use super::quorum::{Ground, QUORUM, approvals_today, carried_until};
 use super::signals::{Looks, were_had};
 use super::{Broker, BrokerError, between, daemon, draft, facts};
 use crate::failpoint;
-use crate::policy::{Bundle, Facts, Question};
+use crate::policy::{Bundle, Facts, Question, SIGNAL};
 use crate::store::{LeaseFilter, Transaction, Write};
 
 /// Why a lease would not be issued today.
@@ -108,7 +108,10 @@ impl Broker {
     pub(super) async fn decide_again(&self, leases: &[Lease]) {
         let bundle = self.bundle();
         for lease in leases.iter().filter(|lease| lease.state == LeaseState::Active) {
-            match self.refused_today(&bundle, lease).await {
+            match self.refused_today(&bundle, lease, Looks::Remembered).await {
+                // What is not remembered is left to the watch over signals: nobody is waited for here, and that nothing
+                // is known ends nothing that runs. Until then its credential is not handed out again.
+                Ok(Some(Refused { rule, .. })) if rule.starts_with(SIGNAL) => {}
                 Ok(Some(Refused { rule, .. })) if lease.on_policy_change == OnPolicyChange::End => {
                     let reason = EndReason::PolicyChanged { rule };
                     self.end_for_certain(lease, reason, daemon("policy")).await;
@@ -134,7 +137,12 @@ impl Broker {
     }
 
     /// Why a lease would not be issued today, if it would not.
-    pub(super) async fn refused_today(&self, bundle: &Bundle, lease: &Lease) -> Result<Option<Refused>, BrokerError> {
+    pub(super) async fn refused_today(
+        &self,
+        bundle: &Bundle,
+        lease: &Lease,
+        looks: Looks,
+    ) -> Result<Option<Refused>, BrokerError> {
         let by = |rule: &str| Refused { rule: rule.to_owned(), by_signals: false };
         let grant = self.grant_or_missing(lease.grant).await?;
         let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
@@ -161,7 +169,7 @@ impl Broker {
                 ..facts::of_issue(&grant.request, &grant.plan, ttl, &lease.anchor)
             },
         };
-        let decision = self.decide(bundle, &mut question, Looks::Running).await;
+        let decision = self.decide(bundle, &mut question, looks).await;
         Ok(match decision.verdict {
             Verdict::Allow { obligations } => {
                 let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);

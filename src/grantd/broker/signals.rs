@@ -31,6 +31,8 @@ pub(super) enum Looks {
     Fresh,
     /// For a lease that runs: the last good value may do, as policy says.
     Running,
+    /// For what must not wait: what is remembered, as young as a lease that runs may rest on. Nobody is asked.
+    Remembered,
 }
 
 impl Broker {
@@ -48,8 +50,14 @@ impl Broker {
             if needs.signals.is_empty() {
                 break;
             }
-            let wanted = wanted(needs, looks);
-            let found = self.inner.lookout.look(&wanted, &about(question, &bundle.people)).await;
+            let (wanted, about) = (wanted(needs, looks), about(question, &bundle.people));
+            let found = match looks {
+                Looks::Remembered => {
+                    let oldest = wanted.last_good.map_or(wanted.max_age, |last_good| last_good.max(wanted.max_age));
+                    self.inner.lookout.recall(&wanted.signals, oldest, &about)
+                }
+                Looks::Fresh | Looks::Running => self.inner.lookout.look(&wanted, &about).await,
+            };
             question.facts.signals.extend(found);
         }
     }
@@ -103,7 +111,7 @@ impl Broker {
             if lease.on_signal_change == OnPolicyChange::Keep || self.inner.stopping.is_cancelled() {
                 continue;
             }
-            match self.refused_today(&bundle, &lease).await {
+            match self.refused_today(&bundle, &lease, Looks::Running).await {
                 Ok(Some(Refused { rule, by_signals: true })) => {
                     self.end_for_certain(&lease, EndReason::SignalChanged { rule }, daemon("signals")).await;
                 }
@@ -144,7 +152,7 @@ pub(super) fn were_had(signals: &Signals) -> bool {
 
 fn wanted(needs: Needs, looks: Looks) -> Wanted {
     let max_age = needs.max_age.map_or(MAX_AGE, Duration::from_secs);
-    let last_good = needs.renew_max_age.map(Duration::from_secs).filter(|_| looks == Looks::Running);
+    let last_good = needs.renew_max_age.map(Duration::from_secs).filter(|_| looks != Looks::Fresh);
     Wanted { signals: needs.signals, max_age, last_good }
 }
 

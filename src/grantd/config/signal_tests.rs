@@ -82,7 +82,8 @@ fn the_examples_of_the_shipped_file_are_read() {
     let (examples, _) = rest.split_once("\n\n").unwrap();
     let lines = examples.lines().filter_map(|line| line.strip_prefix('#').filter(|line| !line.starts_with('#')));
     let text = format!("[[signal]]\n{}", lines.collect::<Vec<_>>().join("\n"));
-    let settings = crate::config::Settings::parse(&text, &|_| Some(0)).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let settings =
+        crate::config::Settings::parse(&text, &|_| Some(0)).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let signals: Vec<Signal> = settings.signals.iter().map(SignalSettings::signal).collect();
     assert_eq!(signals, [Signal::Ticket, Signal::OnCall, Signal::Freeze]);
 }

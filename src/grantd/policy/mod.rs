@@ -27,4 +27,4 @@ mod signal_tests;
 pub use bundle::{Bundle, BundleError};
 pub use engine::Needs;
 pub use question::{AnchorKind, Facts, Isolation, Question};
-pub use refusal::{DEFAULT_DENY, POLICY_ERROR};
+pub use refusal::{DEFAULT_DENY, POLICY_ERROR, SIGNAL};

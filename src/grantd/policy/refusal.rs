@@ -13,6 +13,9 @@ pub const DEFAULT_DENY: &str = "default-deny";
 /// The rule of a refusal when a policy could not be evaluated.
 pub const POLICY_ERROR: &str = "policy-error";
 
+/// What stands before the name of a signal in the rule of a refusal because it could not be had.
+pub const SIGNAL: &str = "signal:";
+
 /// Who can mend a bundle.
 const MAINTAINER: &str = "whoever maintains the policy bundle of this daemon";
 
@@ -163,7 +166,7 @@ pub(super) fn signal_missing(facts: &BTreeSet<SignalFact>, signals: &Signals) ->
         texts.join("; ")
     };
     Refusal {
-        rule: all.first().map(|(signal, _)| format!("signal:{signal}")).unwrap_or_default(),
+        rule: all.first().map(|(signal, _)| format!("{SIGNAL}{signal}")).unwrap_or_default(),
         reason: told(|missing| &missing.why),
         who_can_fix: told(|missing| &missing.who_can_fix),
         next: all.first().map(|(_, missing)| missing.next.clone()).unwrap_or_default(),
