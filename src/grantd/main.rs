@@ -75,18 +75,8 @@ fn start(cli: &Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
-    runtime.block_on(serve(Ready {
-        settings,
-        bundle,
-        issuers,
-        targets,
-        lookout,
-        providers,
-        clock,
-        owners,
-        hardening,
-        fds,
-    }))
+    let ready = Ready { settings, bundle, issuers, targets, lookout, providers, clock, owners, hardening, fds };
+    runtime.block_on(serve(ready))
 }
 
 /// Everything that was read and found good.
