@@ -14,6 +14,7 @@ pub mod cover;
 pub mod detail;
 mod exec;
 pub mod exit;
+pub mod fetch;
 mod forms;
 mod owned;
 pub mod paint;

@@ -19,7 +19,8 @@ pub fn example(cloud: &str) -> String {
     let from = all.lines().position(|line| line == format!("#[{cloud}]") || line == format!("#[[{cloud}.account]]"));
     let lines = all.lines().skip(from.unwrap_or_else(|| panic!("there is no example of {cloud}")));
     // What is told to people has two signs; a table of another cloud ends it.
-    let other = |line: &&str| ["azure", "gcp"].iter().any(|one| *one != cloud && line.contains(&format!("[[{one}.")));
+    let begins = |line: &str, table: &str| ["[[", "["].iter().any(|sign| line.starts_with(&format!("#{sign}{table}.")));
+    let other = |line: &&str| ["azure", "gcp", "oidc"].iter().any(|one| *one != cloud && begins(line, one));
     let uncommented = lines.take_while(|line| !other(line)).map(|line| line.strip_prefix('#').unwrap_or(line));
     uncommented.fold(String::new(), |text, line| text + line + "\n")
 }

@@ -57,7 +57,7 @@ fn each_vendors_client_reads_what_was_granted_and_is_refused_on_anything_else() 
 fn p3_a_client_that_runs_on_is_given_the_next_leases_token_and_the_last_one_opens_nothing() {
     for (cloud, kind) in [(Cloud::Azure, "azure"), (Cloud::Gcp, "gcp")] {
         let clouds = Clouds::new("0s");
-        // A slot rests until its token is dead, and there are three.
+        // A slot rests until its token is dead, and there are four.
         clouds.azure.set_token_lifetime(12);
         let (granted, _) = cloud.places();
         let grant = clouds.grant(cloud, "reports");

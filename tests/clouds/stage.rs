@@ -17,8 +17,11 @@ const ISSUER: &str = "https://issuer.test";
 const TENANT: &str = "00000000-0000-4000-8000-000000007e4a";
 const SUBSCRIPTION: &str = "00000000-0000-4000-8000-0000000050b5";
 const BASE: &str = "00000000-0000-4000-8000-0000000ba5e1";
-/// The third slot of the fake's tenant.
-const THIRD: (&str, &str) = ("00000000-0000-4000-8000-00000005107c", "00000000-0000-4000-8000-0000000000bc");
+/// The other slots of the fake's tenant: of four places one user may have three.
+const FURTHER: [(&str, &str); 2] = [
+    ("00000000-0000-4000-8000-00000005107c", "00000000-0000-4000-8000-0000000000bc"),
+    ("00000000-0000-4000-8000-00000005107d", "00000000-0000-4000-8000-0000000000bd"),
+];
 
 /// A cloud, and what its own clients are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,7 +232,7 @@ impl Clouds {
         let profile = config.join("aws-credentials");
         account.write_profile(&profile, "grantd").unwrap();
         std::os::unix::fs::chown(&profile, Some(User::Daemon.uid()), Some(User::Daemon.gid())).unwrap();
-        let slots = AZURE_SLOTS.into_iter().chain([THIRD]).enumerate().map(|(at, (client, object))| {
+        let slots = AZURE_SLOTS.into_iter().chain(FURTHER).enumerate().map(|(at, (client, object))| {
             format!(
                 "[[azure.account.slot]]\nclient_id = \"{client}\"\nobject_id = \"{object}\"\nsubject = \"slot-{at}\"\n"
             )

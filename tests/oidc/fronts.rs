@@ -80,7 +80,8 @@ fn googles_libraries_start_a_command_for_a_token_and_exchange_it() {
     let world = world(&audience);
     let fake = FakeGoogle::with_account(&Signer::new(FEDERATION).unwrap()).unwrap();
     let trust = |issuer: &str, keys: Value| {
-        let provider = json!({ "issuer": issuer, "jwks": keys, "subjects": SUBJECT });
+        let mut provider = FakeGoogle::provider(issuer, &keys);
+        provider["attributeCondition"] = json!(format!("assertion.sub == '{SUBJECT}'"));
         fake.control("setup", &json!({ "providers": { pool.as_str(): provider } }));
     };
     trust(ISSUER, world.key_set("oidc"));

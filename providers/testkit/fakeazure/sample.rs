@@ -1,4 +1,4 @@
-//! A small tenant: one subscription, a daemon with a bounded right to assign roles, three slots, a container with a blob.
+//! A small tenant: one subscription, a daemon with a bounded right to assign roles, four slots, a container with a blob.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const RBAC_ADMINISTRATOR: Uuid = Uuid::from_u128(0xf583_10d9_a9f6_439a_9e8d_f62e
 
 impl FakeAzureSettings {
     /// The tenant. Its applications take the word of `issuer`: the daemon's about `grantd`, the slots' about `slot-0`,
-    /// `slot-1` and `slot-2`. The daemon may assign Storage Blob Data Reader to the slots, and nothing else.
+    /// `slot-1`, `slot-2` and `slot-3`. The daemon may assign Storage Blob Data Reader to the slots, and nothing else.
     #[must_use]
     pub fn sample(issuer: &TestIssuer) -> Self {
         let id = |last: u128| Uuid::from_u128(0x0000_0000_0000_4000_8000_0000_0000_0000 + last);
@@ -25,14 +25,14 @@ impl FakeAzureSettings {
             object_id: id(object),
             federated: vec![FakeFederation { issuer: issuer.issuer().to_owned(), subject: subject.to_owned() }],
         };
-        let (subscription, slots) = (id(0x50b5), [id(0xba), id(0xbb), id(0xbc)]);
+        let (subscription, slots) = (id(0x50b5), [id(0xba), id(0xbb), id(0xbc), id(0xbd)]);
         let part = |action: &str, source: &str| {
             format!(
                 "((!(ActionMatches{{'Microsoft.Authorization/roleAssignments/{action}'}})) OR \
                  (@{source}[Microsoft.Authorization/roleAssignments:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals \
                  {{{BLOB_READER}}} AND @{source}[Microsoft.Authorization/roleAssignments:PrincipalId] \
-                 ForAnyOfAnyValues:GuidEquals {{{}, {}, {}}}))",
-                slots[0], slots[1], slots[2]
+                 ForAnyOfAnyValues:GuidEquals {{{}, {}, {}, {}}}))",
+                slots[0], slots[1], slots[2], slots[3]
             )
         };
         let delegated = format!("{} AND {}", part("write", "Request"), part("delete", "Resource"));
@@ -50,6 +50,7 @@ impl FakeAzureSettings {
                 application(0x5107a, 0xba, "slot-0"),
                 application(0x5107b, 0xbb, "slot-1"),
                 application(0x5107c, 0xbc, "slot-2"),
+                application(0x5107d, 0xbd, "slot-3"),
             ],
             key_sets: BTreeMap::from([(issuer.issuer().to_owned(), issuer.key_set())]),
             roles: Vec::new(),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Context;
-use crate::cli::{Configure, ConfigureAws, ConfigureExec, ConfigureGcp, ConfigureKubernetes, Written};
 use crate::exit::{Exit, Failure};
+use crate::fetch::{Configure, ConfigureAws, ConfigureExec, ConfigureGcp, ConfigureKubernetes, Written};
 use crate::forms::kubernetes::VERSIONS;
 use crate::owned::{MARK, has_section, quoted, replace, with_section};
 use crate::words::{AUTO, GrantChoice};

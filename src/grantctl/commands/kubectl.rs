@@ -5,8 +5,8 @@ use zeroize::Zeroizing;
 
 use super::Context;
 use super::vend::{give_back, print, request};
-use crate::cli::{GcpToken, KubectlToken};
 use crate::exit::{Exit, Failure};
+use crate::fetch::{GcpToken, KubectlToken};
 use crate::forms::kubernetes::{Cluster, VERSIONS, exec_credential};
 use crate::secret::{Cloud, OtherCloud, Secret};
 

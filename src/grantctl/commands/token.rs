@@ -7,8 +7,9 @@ use grantd_wire::{AnchorChoice, Vended};
 use super::Context;
 use super::kubectl::hand_out;
 use super::vend::request;
-use crate::cli::{Token, TokenFormat, Wanted};
+use crate::cli::Wanted;
 use crate::exit::{Exit, Failure};
+use crate::fetch::{Token, TokenFormat};
 use crate::forms::token::executable_refusal;
 use crate::secret::{Cloud, OtherCloud, Secret};
 

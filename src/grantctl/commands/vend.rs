@@ -11,9 +11,10 @@ use zeroize::Zeroizing;
 use grantd_wire::{AnchorChoice, EndRequest, LeaseView, Vended};
 
 use super::Context;
-use crate::cli::{self, CredentialProcess, Format};
+use crate::cli::{self, Format};
 use crate::client::{Answer, Client, ClientError, Held};
 use crate::exit::{Exit, Failure};
+use crate::fetch::CredentialProcess;
 use crate::secret::Secret;
 use crate::words::GrantChoice;
 

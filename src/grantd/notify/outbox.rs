@@ -102,7 +102,12 @@ impl Outbox {
         let mut pause = FIRST_PAUSE;
         let mut refusals = 0;
         loop {
-            let wait = match self.step(target, &mut walk, &mut refusals).await {
+            // The last revocations wait for this to end: what is being told now is told again by the next run.
+            let step = tokio::select! {
+                () = stopping.cancelled() => return,
+                step = self.step(target, &mut walk, &mut refusals) => step,
+            };
+            let wait = match step {
                 Ok(true) => {
                     pause = FIRST_PAUSE;
                     None

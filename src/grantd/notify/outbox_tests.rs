@@ -170,3 +170,23 @@ async fn p11_one_that_is_away_keeps_nobody_else_waiting() {
     stopping.cancel();
     running.await.unwrap();
 }
+
+#[tokio::test]
+async fn p11_one_that_hangs_does_not_hold_up_a_stop_and_is_told_by_the_next_run() {
+    let directory = TempDir::new().unwrap();
+    let store = store(&directory).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut hanging = Receiver::start(&[]).await;
+    hanging.url = format!("http://{}/hook", silent.local_addr().unwrap());
+    let mut target = hanging.target("siem");
+    target.be_patient(Duration::from_secs(3_600));
+    let outbox = outbox(&store, vec![target]);
+    steps(&outbox, &mut None, &mut 0, 1).await;
+    happened(&store, &["freeze.set"]).await;
+    let stopping = CancellationToken::new();
+    let running = tokio::spawn(outbox.clone().run(stopping.clone()));
+    let _connection = silent.accept().await.unwrap();
+    stopping.cancel();
+    tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
+    assert_eq!(store.cursor(&outbox.cursor(&outbox.0.targets[0])).await.unwrap(), Some(0));
+}

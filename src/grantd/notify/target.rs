@@ -93,6 +93,12 @@ impl Target {
         &self.settings.name
     }
 
+    /// Waits for longer than anybody may configure.
+    #[cfg(test)]
+    pub(super) fn be_patient(&mut self, timeout: Duration) {
+        self.settings.timeout = timeout;
+    }
+
     pub(super) fn wanted(&self) -> Wanted<'_> {
         Wanted { name: &self.settings.name, events: &self.settings.events, named_only: self.settings.named_only }
     }
