@@ -175,3 +175,67 @@ fn p12_a_delegation_that_ended_between_approval_and_issue_carries_nothing() {
     let list = world.otto().grantctl(&["delegate", "list", "--over"]);
     assert!(list.success() && list.stdout.contains("over"), "{list}");
 }
+
+#[test]
+fn p3_a_grant_that_recurs_gives_nothing_between_its_times_and_nothing_after_the_last() {
+    let shifted = Shifted::start();
+    let world = &shifted.world;
+    let nightly = ["request", "--resource", "alpha", "--can", "object-storage:read", "--for", "2m", "--every", "1h"];
+    let asked =
+        world.alice().grantctl(&[&nightly[..], &["--times", "3", "--why", "the hourly export", "--json"]].concat());
+    let asked: Value = serde_json::from_str(&asked.stdout).unwrap_or_else(|_| panic!("{asked}"));
+    let grant = asked["id"].as_str().unwrap();
+    let since = moment(&asked["active_since"]);
+    assert_eq!(moment(&asked["active_until"]).duration_since(since).as_secs(), 2 * 3600 + 120);
+    assert_eq!(asked["occurrence"]["open"], true, "{asked}");
+
+    let (lease, _) = World::vended(&world.vend(&world.alice(), grant, json!({})));
+    let access_until = moment(&world.lease(&lease)["access_until"]);
+    assert!(access_until <= since + SignedDuration::from_secs(120), "{access_until} is after the first time");
+    let (too_long, extension) = (json!({ "ttl_seconds": 300 }), json!({ "duration_seconds": 60, "reason": "more" }));
+    world.vend(&world.alice(), grant, too_long).is_problem(422, "limit", &["300 s", "or less"]);
+    let longer = world.alice().curl("POST", &format!("/v1/grants/{grant}/extend"), Some(&extension));
+    longer.is_problem(409, "state", &["recurs", "request one for the times to come"]);
+
+    shifted.set(130);
+    let next = since + SignedDuration::from_secs(3600);
+    let between = world.vend(&world.alice(), grant, json!({}));
+    between.is_problem(409, "state", &[grant, "opens again at", &next.to_string()]);
+    let auto = world.alice().curl("POST", "/v1/leases", Some(&json!({ "resource": "alpha" })));
+    auto.is_problem(409, "state", &["opens again at"]);
+    let shown = world.alice().grantctl(&["show", grant]);
+    assert!(shown.stdout.contains("every 1h, 3 times in all") && shown.stdout.contains("opens again at"), "{shown}");
+    world.wait_for_lease(&lease, "expired");
+
+    let occurrence = || world.root().curl("GET", &format!("/v1/grants/{grant}"), None).body;
+    shifted.set(3605);
+    assert_eq!(occurrence()["occurrence"]["open"], true);
+    shifted.set(2 * 3600 + 130);
+    eventually("it has ended with its last time", Duration::from_secs(10), || occurrence()["state"] == "ended");
+    world.audit_verifies();
+}
+
+#[test]
+fn p3_what_recurs_does_so_only_as_long_as_policy_says_and_for_no_person() {
+    let world = World::new();
+    let recurring = |every: u64, times: u32| json!({ "recurrence": { "every_seconds": every, "times": times } });
+    let month = world.request(&world.alice(), "alpha", recurring(86400, 33));
+    month.is_problem(422, "limit", &["fewer times", "2678400 s or less"]);
+    assert_eq!(world.request(&world.alice(), "alpha", recurring(86400, 31)).status, 201);
+    world.request(&world.alice(), "ledger", recurring(86400, 2)).is_problem(
+        422,
+        "limit",
+        &["policy lets no grant recur"],
+    );
+    world.request(&world.olga(), "alpha", recurring(86400, 2)).is_problem(
+        400,
+        "bad_request",
+        &["olga", "ask once for each"],
+    );
+    for (every, times, word) in
+        [(86400, 1, "ordinary grant"), (1800, 2, "before the next"), (30, 2, "a minute or more")]
+    {
+        world.request(&world.alice(), "alpha", recurring(every, times)).is_problem(400, "bad_request", &[word]);
+    }
+    assert_eq!(world.audited("request.refused").len(), 6, "each refusal is on record");
+}

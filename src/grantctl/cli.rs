@@ -185,7 +185,7 @@ pub struct Request {
     /// What is wanted on it, e.g. `object-storage:read`.
     #[arg(long = "can", value_name = "CAPABILITY")]
     pub capability: String,
-    /// How long, e.g. `30m` or `1h 30m`.
+    /// How long, e.g. `30m` or `1h 30m`; with --every, each time.
     #[arg(long = "for", value_name = "DURATION", value_parser = whole_seconds)]
     pub duration_seconds: u64,
     /// Why, in a sentence.
@@ -194,6 +194,12 @@ pub struct Request {
     /// What narrows it, and what it is for.
     #[command(flatten)]
     pub detail: Detail,
+    /// Open it again and again, such as every `24h` for a nightly pipeline: from the start of one time to the next.
+    #[arg(long, value_name = "DURATION", value_parser = whole_seconds, requires = "times")]
+    pub every: Option<u64>,
+    /// How many times in all, with --every.
+    #[arg(long, value_name = "N", requires = "every")]
+    pub times: Option<u32>,
     /// Not before this moment, e.g. `2026-11-22T09:00:00Z`.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub not_before: Option<Timestamp>,

@@ -76,6 +76,9 @@ pub struct Obligations {
     /// The longest grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<u64>,
+    /// The longest stretch over which a grant may recur, from its first moment to its last; where it is left out, none may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_recurrence: Option<u64>,
     /// How many tasks may hold a live lease under the grant at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<u32>,
@@ -117,6 +120,8 @@ impl Obligations {
         self.approvals = approval::both(self.approvals, &other.approvals);
         self.max_ttl = least(self.max_ttl, other.max_ttl);
         self.max_duration = least(self.max_duration, other.max_duration);
+        // A permit that says nothing of it lets nothing recur.
+        self.max_recurrence = self.max_recurrence.zip(other.max_recurrence).map(|(one, other)| one.min(other));
         self.max_concurrent = least(self.max_concurrent, other.max_concurrent);
         self.max_uses = least(self.max_uses, other.max_uses);
         self.approve_within = least(self.approve_within, other.approve_within);
@@ -215,6 +220,16 @@ mod tests {
         assert_eq!((both.max_ttl, both.max_uses, both.max_concurrent), (Some(300), Some(3), Some(1)));
         assert_eq!(both.approvals, BTreeMap::from([(Capacity::Owner, 2), (Capacity::Security, 1)]));
         assert_eq!(both.on_policy_change, OnPolicyChange::End);
+    }
+
+    #[test]
+    fn a_grant_recurs_only_where_every_permit_says_so_and_for_the_shortest_stretch() {
+        let permit = |max_recurrence| Obligations { max_recurrence, ..Obligations::default() };
+        for (one, other, both) in
+            [(Some(10), Some(20), Some(10)), (Some(10), None, None), (None, Some(10), None), (None, None, None)]
+        {
+            assert_eq!(permit(one).strictest(permit(other)).max_recurrence, both);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::{counted, missing};
 use crate::{
     Approval, Digest, Escalation, Extension, ExtensionEnd, GrantEvent, GrantId, MAX_EXTENSIONS, NodeId, Obligations,
-    PastExtension, PolicyVersion, Request, Tier, TransitionError,
+    Occurrence, PastExtension, PolicyVersion, Request, Tier, TransitionError,
 };
 
 /// A grant: a request, what it was planned to become, and where it stands.
@@ -170,9 +170,10 @@ impl GrantState {
         !matches!(self, Self::Pending { .. } | Self::Scheduled { .. } | Self::Active { .. })
     }
 
-    /// Until when it may be used, if it may be used at `now`.
+    /// Until when it stands, if it is active at `now`. Between the occurrences of one that recurs it cannot be used all the
+    /// same: see [`Grant::usable_until`].
     #[must_use]
-    pub fn usable_until(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn active_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Active { until, .. } if now < *until => Some(*until),
             _ => None,
@@ -211,8 +212,9 @@ impl Grant {
                 next.escalation = Some(to.clone());
             }
             E::AskExtension { extension } => {
-                let until = self.state.usable_until(extension.asked_at);
+                let until = self.state.active_until(extension.asked_at);
                 let room = self.extension.is_none() && self.extensions.len() < MAX_EXTENSIONS;
+                let room = room && self.request.recurrence.is_none();
                 if !room || until.is_none_or(|until| extension.until <= until) || !extension.approvals.is_empty() {
                     return Err(refused());
                 }
@@ -261,6 +263,25 @@ impl Grant {
         Ok(next)
     }
 
+    /// Until when it may be used, if it may be used at `now`: never beyond the occurrence that is open (promise P3).
+    #[must_use]
+    pub fn usable_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = self.state.active_until(now)?;
+        match self.occurrence(now) {
+            None => Some(until),
+            Some(Occurrence::Open { until: occurrence }) => Some(until.min(occurrence)),
+            Some(Occurrence::Between { .. } | Occurrence::Over) => None,
+        }
+    }
+
+    /// Where `now` falls, if it is active and recurs.
+    #[must_use]
+    pub fn occurrence(&self, now: Timestamp) -> Option<Occurrence> {
+        let GrantState::Active { since, .. } = self.state else { return None };
+        let recurrence = self.request.recurrence?;
+        Some(recurrence.at(since, self.request.duration_seconds, now))
+    }
+
     /// Whether everybody whom its obligations ask for has approved.
     #[must_use]
     pub fn has_quorum(&self) -> bool {
@@ -298,7 +319,7 @@ fn transition(state: &GrantState, event: &GrantEvent, request: &Request) -> Resu
     use GrantEvent as E;
     use GrantState as S;
     let activate = |at: Timestamp| {
-        let seconds = i64::try_from(request.duration_seconds).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(request.span_seconds()).unwrap_or(i64::MAX);
         let until = at.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
         S::Active { since: at, until }
     };

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Capacity, OnBehalf, Quorum, Subject, SubjectKind, extension_digest, request_digest};
+use crate::{Capacity, OnBehalf, Quorum, Recurrence, Subject, SubjectKind, extension_digest, request_digest};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -34,6 +34,7 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
         justification: "test".parse().unwrap(),
         ticket: None,
         duration_seconds: 100,
+        recurrence: None,
         not_before,
         subject: subject.clone(),
         requested_by: subject,
@@ -74,8 +75,8 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
 fn a_grant_goes_from_pending_to_active_to_ended() {
     let grant = pending(None).after(&GrantEvent::Approve { at: at(5) }).unwrap();
     assert_eq!(grant.state, GrantState::Active { since: at(5), until: at(105) });
-    assert_eq!(grant.state.usable_until(at(104)), Some(at(105)));
-    assert_eq!(grant.state.usable_until(at(105)), None, "a grant is over at its last second");
+    assert_eq!(grant.usable_until(at(104)), Some(at(105)));
+    assert_eq!(grant.usable_until(at(105)), None, "a grant is over at its last second");
     let ended = grant.after(&GrantEvent::Complete { at: at(6) }).unwrap();
     assert!(ended.state.is_final());
     let refused = ended.after(&GrantEvent::Revoke { at: at(7), reason: "late".to_owned() }).unwrap_err();
@@ -88,7 +89,25 @@ fn p3_the_clock_of_a_scheduled_grant_starts_at_its_activation() {
     assert_eq!(grant.state, GrantState::Scheduled { not_before: at(60) });
     assert!(grant.after(&GrantEvent::Activate { at: at(59) }).is_err(), "not a second early");
     let active = grant.after(&GrantEvent::Activate { at: at(61) }).unwrap();
-    assert_eq!(active.state.usable_until(at(61)), Some(at(161)));
+    assert_eq!(active.usable_until(at(61)), Some(at(161)));
+}
+
+#[test]
+fn p3_a_grant_that_recurs_is_usable_in_its_occurrences_alone_and_counts_from_its_activation() {
+    let mut asked = pending(Some(at(60)));
+    asked.request.recurrence = Some(Recurrence::new(1000, 3, 100).unwrap());
+    let grant =
+        asked.after(&GrantEvent::Approve { at: at(5) }).unwrap().after(&GrantEvent::Activate { at: at(61) }).unwrap();
+    assert_eq!(grant.state, GrantState::Active { since: at(61), until: at(61 + 2100) });
+    assert_eq!(grant.usable_until(at(61)), Some(at(161)));
+    assert_eq!(grant.usable_until(at(161)), None, "between two occurrences");
+    assert_eq!(grant.occurrence(at(161)), Some(Occurrence::Between { next: at(1061) }));
+    assert_eq!(grant.usable_until(at(2061)), Some(at(2161)));
+    assert_eq!(grant.usable_until(at(2161)), None);
+    assert!(grant.after(&GrantEvent::Expire { at: at(500) }).is_err(), "it is not over between two of them");
+    assert!(grant.after(&GrantEvent::Expire { at: at(2161) }).is_ok());
+    let extension = extension(&grant, 100, 5000);
+    assert!(grant.after(&GrantEvent::AskExtension { extension }).is_err(), "it is asked for anew");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use grantd_provider_api::{Entitlement, InvalidName, Plan};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Subject};
+use crate::{Digest, Recurrence, Subject};
 
 /// How sensitive a resource is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,8 +108,11 @@ pub struct Request {
     /// The ticket it is for, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// How long, in seconds, from activation.
+    /// How long, in seconds, from activation; each time, where it recurs.
     pub duration_seconds: u64,
+    /// How often it opens, if more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurrence: Option<Recurrence>,
     /// Not before this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -120,6 +123,14 @@ pub struct Request {
     /// For which piece of work, as claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+}
+
+impl Request {
+    /// From the first moment of use to the last, in seconds.
+    #[must_use]
+    pub fn span_seconds(&self) -> u64 {
+        self.recurrence.map_or(self.duration_seconds, |recurrence| recurrence.span(self.duration_seconds))
+    }
 }
 
 /// The request cannot be turned into a digest.
@@ -171,6 +182,7 @@ mod tests {
             justification: "nightly export".parse().unwrap(),
             ticket: None,
             duration_seconds: 1800,
+            recurrence: None,
             not_before: None,
             subject: subject.clone(),
             requested_by: subject,

@@ -18,8 +18,11 @@ pub struct GrantCreate {
     /// The ticket it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// How long, in seconds.
+    /// How long, in seconds; each time, where it recurs.
     pub duration_seconds: u64,
+    /// How often it is to open, if more than once: for pipelines and services, where policy lets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurrence: Option<RecurrenceBody>,
     /// Not before this moment (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<String>,
@@ -29,6 +32,25 @@ pub struct GrantCreate {
     /// The piece of work it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskBody>,
+}
+
+/// How often a grant opens. The first time is its activation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecurrenceBody {
+    /// From the start of one time to the start of the next, in seconds.
+    pub every_seconds: u64,
+    /// How many times in all.
+    pub times: u32,
+}
+
+/// Where a grant that recurs stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OccurrenceView {
+    /// Whether it can be used now.
+    pub open: bool,
+    /// Until when it can, or when it opens again.
+    pub at: String,
 }
 
 /// Less than the whole resource.
@@ -129,8 +151,14 @@ pub struct GrantView {
     /// The ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// How long, in seconds.
+    /// How long, in seconds; each time, where it recurs.
     pub duration_seconds: u64,
+    /// How often it opens, if more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurrence: Option<RecurrenceBody>,
+    /// The occurrence that is open or comes next, if it recurs and is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurrence: Option<OccurrenceView>,
     /// Who uses it.
     pub subject: SubjectView,
     /// Who asked.

@@ -25,8 +25,8 @@ pub use drain::DrainView;
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{
     ApprovalView, ApproveRequest, DenyRequest, EndRequest, EscalationView, ExtendRequest, ExtensionView,
-    GivenApprovalView, GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, SubjectView,
-    TaskBody,
+    GivenApprovalView, GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, OccurrenceView, PlanView,
+    QuorumView, RecurrenceBody, SubjectView, TaskBody,
 };
 pub use issuer::{DocumentView, IssuerDocuments, IssuerList, IssuerView, KeyView, PublishedRequest, RotateRequest};
 pub use lease::{

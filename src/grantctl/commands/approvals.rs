@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use grantd_wire::{ApprovalView, EscalationView, ExtensionView, GrantView};
 
 use super::grant;
-use crate::print::{Facts, absolute, count, pretty, span};
+use crate::print::{Facts, absolute, count, pretty};
 
 /// The extension that waits, if one does.
 fn waiting(grant: &GrantView) -> Option<&ExtensionView> {
@@ -29,7 +29,7 @@ pub(super) fn to_approve(view: &GrantView, now: Timestamp, native: bool) -> Stri
     facts.fact("resource", format!("{} (tier {})", view.resource, view.tier));
     facts.fact("can", &view.capability);
     facts.maybe("only", view.narrowing.as_ref().map(grant::narrowing));
-    facts.fact("for", span(view.duration_seconds));
+    facts.fact("for", grant::length(view));
     facts.fact("why", &view.justification);
     facts.maybe("ticket", view.ticket.as_ref());
     facts.maybe("task claimed", view.task.as_ref().map(grant::task));

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use grantd_wire::{
-    GrantCreate, GrantList, GrantQuery, GrantView, LeaseList, LeaseQuery, NarrowingBody, PlanView, SubjectView,
-    TaskBody,
+    GrantCreate, GrantList, GrantQuery, GrantView, LeaseList, LeaseQuery, NarrowingBody, PlanView, RecurrenceBody,
+    SubjectView, TaskBody,
 };
 
 use super::{Context, approvals, lease};
@@ -73,6 +73,7 @@ fn create(asked: Request) -> GrantCreate {
         task: asked.detail.task(),
         ticket: asked.detail.ticket,
         duration_seconds: asked.duration_seconds,
+        recurrence: asked.every.zip(asked.times).map(|(every_seconds, times)| RecurrenceBody { every_seconds, times }),
         not_before: asked.not_before.map(|at| at.to_string()),
         subject: asked.subject,
     }
@@ -98,7 +99,7 @@ fn shown(grant: &GrantView, now: Timestamp) -> String {
     facts.fact("resource", format!("{} (tier {})", grant.resource, grant.tier));
     facts.fact("can", &grant.capability);
     facts.maybe("only", grant.narrowing.as_ref().map(narrowing));
-    facts.fact("for", span(grant.duration_seconds));
+    facts.fact("for", length(grant));
     facts.fact("why", &grant.justification);
     facts.maybe("ticket", grant.ticket.as_ref());
     facts.fact("subject", subject(&grant.subject));
@@ -123,6 +124,15 @@ fn shown(grant: &GrantView, now: Timestamp) -> String {
     facts.raw("  native\n");
     facts.raw(&pretty(&grant.plan.native, "    "));
     facts.text()
+}
+
+/// How long it lasts, and how often.
+pub(super) fn length(grant: &GrantView) -> String {
+    let each = span(grant.duration_seconds);
+    match &grant.recurrence {
+        None => each,
+        Some(recurs) => format!("{each} every {}, {} times in all", span(recurs.every_seconds), recurs.times),
+    }
 }
 
 /// What ends access when its time is up, in words.
@@ -170,7 +180,11 @@ pub(super) fn state(grant: &GrantView, now: Timestamp) -> String {
     match grant.state.as_str() {
         "active" | "scheduled" => {
             let times: Vec<String> = since.into_iter().chain(until).collect();
-            format!("{words} {}", times.join(", ")).trim_end().to_owned()
+            let opens = grant.occurrence.as_ref().map(|occurrence| {
+                let at = absolute(&occurrence.at, now);
+                if occurrence.open { format!("; open until {at}") } else { format!("; opens again at {at}") }
+            });
+            format!("{words} {}{}", times.join(", "), opens.unwrap_or_default()).trim_end().to_owned()
         }
         _ => since.map(|since| format!("{words}; it was active {since}")).unwrap_or(words),
     }

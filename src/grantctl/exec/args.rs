@@ -106,6 +106,7 @@ impl Exec {
             justification: self.why.clone()?,
             ticket: self.detail.ticket.clone(),
             duration_seconds: self.duration_seconds?,
+            recurrence: None,
             not_before: None,
             subject: None,
             task: self.detail.task(),

@@ -93,6 +93,7 @@ async fn request_grant(
         justification: body::parsed(&asked.justification)?,
         ticket: asked.ticket,
         duration: Duration::from_secs(asked.duration_seconds),
+        recurrence: asked.recurrence.map(|recurs| (recurs.every_seconds, recurs.times)),
         not_before: asked.not_before.as_deref().map(body::parsed).transpose()?,
         subject: asked.subject,
         task: asked.task.map(|task| Task { system: task.system, run: task.run, attempt: task.attempt, job: task.job }),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use grantd_model::{Anchor, EndReason, Grant, GrantEnd, GrantState, Lease, LeaseState, RegisteredAnchor, Subject};
+use grantd_model::{
+    Anchor, EndReason, Grant, GrantEnd, GrantState, Lease, LeaseState, Occurrence, RegisteredAnchor, Subject,
+};
 use grantd_provider_api::{Credential, Persistence, Revocation};
 use grantd_wire as wire;
 
@@ -16,6 +18,7 @@ use crate::broker::{DrainState, Vended};
 pub async fn whole(api: &Api, grant: &Grant) -> Result<Json<wire::GrantView>, Reply> {
     let found = api.broker.approvals(grant);
     let mut view = self::grant(grant, api.broker.uses(grant.id).await?);
+    view.occurrence = api.broker.occurrence(grant).and_then(occurrence);
     view.approval = found.approval.as_ref().map(approvals::approval);
     view.extensions = found.extensions.iter().map(approvals::extension).collect();
     Ok(Json(view))
@@ -53,6 +56,10 @@ fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
         justification: request.justification.as_str().to_owned(),
         ticket: request.ticket.clone(),
         duration_seconds: request.duration_seconds,
+        recurrence: request
+            .recurrence
+            .map(|recurs| wire::RecurrenceBody { every_seconds: recurs.every_seconds, times: recurs.times }),
+        occurrence: None,
         subject: subject(&request.subject),
         requested_by: subject(&request.requested_by),
         task: request.task.as_ref().map(|task| wire::TaskBody {
@@ -88,6 +95,14 @@ fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
         uses,
         approval: None,
         extensions: Vec::new(),
+    }
+}
+
+fn occurrence(occurrence: Occurrence) -> Option<wire::OccurrenceView> {
+    match occurrence {
+        Occurrence::Open { until } => Some(wire::OccurrenceView { open: true, at: until.to_string() }),
+        Occurrence::Between { next } => Some(wire::OccurrenceView { open: false, at: next.to_string() }),
+        Occurrence::Over => None,
     }
 }
 

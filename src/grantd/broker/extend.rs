@@ -74,6 +74,11 @@ impl Broker {
                 "an extension lasts at least one second: say how much longer".to_owned(),
             ));
         }
+        if grant.request.recurrence.is_some() {
+            return Err(BrokerError::State(format!(
+                "{id} recurs, and is not extended: request one for the times to come with grantctl request"
+            )));
+        }
         if grant.extension.is_some() {
             return Err(BrokerError::State(format!(
                 "an extension of {id} waits for approval already: take it back with grantctl cancel {id} first"

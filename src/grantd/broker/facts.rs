@@ -5,13 +5,17 @@ use std::time::Duration;
 use grantd_model::{Anchor, Quorum, Request, Signals};
 use grantd_provider_api::Plan;
 
-use crate::policy::{AnchorKind, Facts, Isolation};
+use crate::policy::{AnchorKind, Facts, Isolation, Timing};
 
 /// For a request, or for the end of a grant.
 pub fn of_request(request: &Request, plan: &Plan) -> Facts {
     Facts {
         capability: request.entitlement.capability.clone(),
         duration_seconds: request.duration_seconds,
+        timing: Timing {
+            not_before: request.not_before,
+            recurs_over: request.recurrence.is_some().then(|| request.span_seconds()),
+        },
         ttl_seconds: None,
         justification_length: request.justification.as_str().chars().count(),
         ticket: request.ticket.clone(),

@@ -249,6 +249,7 @@ impl Broker {
                 .map_err(|error| BrokerError::Internal(format!("a justification of the daemon's own: {error}")))?,
             ticket: None,
             duration: ttl.saturating_add(BIRTH),
+            recurrence: None,
             not_before: None,
             subject: None,
             task: None,

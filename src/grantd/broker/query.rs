@@ -1,7 +1,7 @@
 //! Looking: grants, leases, audit and how things stand, for those who may.
 
 use grantd_model::{
-    AuditRecord, ChainHead, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, LeaseState, NodeId,
+    AuditRecord, ChainHead, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, LeaseState, NodeId, Occurrence,
 };
 use grantd_provider_api::AccountHealth;
 use jiff::Timestamp;
@@ -183,6 +183,12 @@ impl Broker {
     #[must_use]
     pub fn store_alarm(&self) -> Option<String> {
         self.store().poisoned()
+    }
+
+    /// Where a grant that recurs stands now.
+    #[must_use]
+    pub fn occurrence(&self, grant: &Grant) -> Option<Occurrence> {
+        grant.occurrence(self.now())
     }
 
     /// Returns when whatever writes the store has come round to it; `false` when nothing does any more.

@@ -74,7 +74,7 @@ impl Broker {
             ..GrantFilter::default()
         };
         for grant in self.store().grants(over).await? {
-            if grant.state.usable_until(now).is_some() {
+            if grant.state.active_until(now).is_some() {
                 self.lapse(&grant).await?;
                 continue;
             }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use grantd_model::{
-    Action, Decision, Escalation, Grant, GrantEvent, GrantId, GrantState, Justification, Obligations, Refusal, Request,
-    Subject, Task, Tier, Verdict, request_digest,
+    Action, Decision, Escalation, Grant, GrantEvent, GrantId, GrantState, Justification, Obligations, Recurrence,
+    Refusal, Request, Subject, SubjectKind, Task, Tier, Verdict, request_digest,
 };
 use grantd_provider_api::{Capability, CapabilityMap, Entitlement, Narrowing, Plan};
 use jiff::Timestamp;
@@ -39,8 +39,10 @@ pub struct RequestAsk {
     pub justification: Justification,
     /// The ticket it is for.
     pub ticket: Option<String>,
-    /// For how long.
+    /// For how long; each time, where it recurs.
     pub duration: Duration,
+    /// From the start of one time to the next in seconds, and how many times, if more than once.
+    pub recurrence: Option<(u64, u32)>,
     /// Not before this moment.
     pub not_before: Option<Timestamp>,
     /// The configured name of who will use it, if not the caller.
@@ -168,6 +170,13 @@ impl Broker {
                 "a grant lasts at least one second: say how long it is needed".to_owned(),
             ));
         }
+        let recurrence = ask.recurrence.map(|(every, times)| Recurrence::new(every, times, ask.duration.as_secs()));
+        let recurrence = recurrence.transpose().map_err(|error| BrokerError::BadRequest(error.to_string()))?;
+        if recurrence.is_some() && !matches!(subject.kind, SubjectKind::Pipeline | SubjectKind::Service) {
+            return Err(BrokerError::BadRequest(format!(
+                "{subject} is no pipeline and no service, and only their grants recur: ask once for each time"
+            )));
+        }
         let entitlement =
             Entitlement { capability: ask.capability, resource: resource.resource_ref(), narrowing: ask.narrowing };
         let empty = CapabilityMap::default();
@@ -179,6 +188,7 @@ impl Broker {
             justification: ask.justification,
             ticket: ask.ticket,
             duration_seconds: ask.duration.as_secs(),
+            recurrence,
             not_before: ask.not_before,
             subject,
             requested_by,
@@ -208,6 +218,10 @@ impl Broker {
                     }
                     _ => {}
                 }
+                if let Some(refused) = recurs_too_long(request, obligations) {
+                    self.record_request_refused(caller, request, decision, None).await?;
+                    return Err(refused);
+                }
                 let requesters = Requesters::of_parties([&request.subject, &request.requested_by], &bundle.people);
                 let delegations = self.delegations();
                 let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
@@ -236,6 +250,23 @@ impl Broker {
         failpoint::hit("request.refused");
         Ok(())
     }
+}
+
+/// Why a request that recurs is not given, if it is not: policy has to say that it may, and for how long.
+fn recurs_too_long(request: &Request, obligations: &Obligations) -> Option<BrokerError> {
+    request.recurrence?;
+    let (asked, limit) = (request.span_seconds(), obligations.max_recurrence.unwrap_or_default());
+    if asked <= limit {
+        return None;
+    }
+    let detail = match obligations.max_recurrence {
+        None => "policy lets no grant recur here: ask once for each time".to_owned(),
+        Some(limit) => format!(
+            "a grant that recurs over {asked} s from its first moment to its last is more than is allowed here: ask for \
+             fewer times, so that it is {limit} s or less"
+        ),
+    };
+    Some(BrokerError::Limit { detail, limit })
 }
 
 fn unknown(name: &str) -> BrokerError {

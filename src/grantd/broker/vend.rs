@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantd_model::{Anchor, AnchorId, Grant, GrantId, GrantPhase, GrantState, Lease, Subject};
+use grantd_model::{Anchor, AnchorId, Grant, GrantId, GrantPhase, GrantState, Lease, Occurrence, Subject};
 use grantd_provider_api::Credential;
 use jiff::Timestamp;
 
@@ -152,7 +152,11 @@ impl Broker {
         };
         let now = self.now();
         let mut grants = self.store().grants(filter).await?;
-        grants.retain(|grant| subject.same_identity(&grant.request.subject) && grant.state.usable_until(now).is_some());
+        grants.retain(|grant| subject.same_identity(&grant.request.subject) && grant.state.active_until(now).is_some());
+        // One that recurs is told of only where no other can be used now.
+        if grants.iter().any(|grant| grant.usable_until(now).is_some()) {
+            grants.retain(|grant| grant.usable_until(now).is_some());
+        }
         let on = resource.as_ref().map(|name| format!(" on \"{name}\"")).unwrap_or_default();
         match (grants.pop(), grants.as_slice()) {
             (Some(only), []) => Ok(only),
@@ -168,7 +172,17 @@ impl Broker {
     }
 
     fn usable(&self, grant: &Grant) -> Result<Timestamp, BrokerError> {
-        grant.state.usable_until(self.now()).ok_or_else(|| {
+        let now = self.now();
+        grant.usable_until(now).ok_or_else(|| {
+            let id = grant.id;
+            if let Some(Occurrence::Between { next }) = grant.occurrence(now) {
+                return BrokerError::State(format!("{id} opens again at {next}: ask then"));
+            }
+            if let GrantState::Scheduled { not_before } = grant.state {
+                return BrokerError::State(format!(
+                    "{id} is scheduled, and may be used from {not_before} on: ask then"
+                ));
+            }
             let state = grant.state.phase().as_str();
             let state = if state == "active" { "over" } else { state };
             // Whoever has to do without it is told in the words of whoever took it away.
@@ -176,7 +190,7 @@ impl Broker {
                 GrantState::Revoked { reason, .. } => format!("{state}: {reason};"),
                 _ => format!("{state}:"),
             };
-            BrokerError::State(format!("{} is {state} request a new one with grantctl request", grant.id))
+            BrokerError::State(format!("{id} is {state} request a new one with grantctl request"))
         })
     }
 

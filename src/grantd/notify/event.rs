@@ -135,6 +135,7 @@ fn data(record: &AuditRecord, grant: Option<&Grant>, text: &str) -> Value {
                 "justification": request.justification,
                 "ticket": request.ticket,
                 "duration_seconds": request.duration_seconds,
+                "recurrence": request.recurrence,
                 "digest": grant.digest,
                 "policy": grant.policy,
             }),
@@ -169,7 +170,10 @@ fn text(record: &AuditRecord, grant: Option<&Grant>) -> String {
         "grant.request" | "grant.extension_request" => {
             let names = names(draft.detail.get("can_approve"));
             let more = if draft.kind == "grant.request" { "" } else { "more time with " };
-            let time = span(request.duration_seconds);
+            let often = request
+                .recurrence
+                .map(|recurs| format!(" every {}, {} times", span(recurs.every_seconds), recurs.times));
+            let time = span(request.duration_seconds) + &often.unwrap_or_default();
             let next = match (&grant.state, names.is_empty()) {
                 (_, false) => format!("; {} can approve: grantctl approve {id}", names.join(", ")),
                 (GrantState::Pending { .. }, true) => format!("; see grantctl show {id}"),

@@ -63,6 +63,7 @@ fn permit<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<O
             "approvals" => obligations.approvals = approvals(value).map_err(wrong)?,
             "max_ttl" => obligations.max_ttl = Some(seconds(value).map_err(wrong)?),
             "max_duration" => obligations.max_duration = Some(seconds(value).map_err(wrong)?),
+            "max_recurrence" => obligations.max_recurrence = Some(seconds(value).map_err(wrong)?),
             "max_concurrent" => obligations.max_concurrent = Some(count(value).map_err(wrong)?),
             "max_uses" => obligations.max_uses = Some(count(value).map_err(wrong)?),
             "approve_within" => obligations.approve_within = Some(seconds(value).map_err(wrong)?),
@@ -101,6 +102,7 @@ fn forbid<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<W
             "approvals"
             | "max_ttl"
             | "max_duration"
+            | "max_recurrence"
             | "max_concurrent"
             | "max_uses"
             | "approve_within"
@@ -187,13 +189,14 @@ mod tests {
 
     #[test]
     fn every_obligation_of_the_model_can_be_written() {
-        let text = r#"@approvals("owner:1, security:2") @max_ttl("30m") @max_duration("8h") @max_concurrent("1")
+        let text = r#"@approvals("owner:1, security:2") @max_ttl("30m") @max_duration("8h") @max_recurrence("720h") @max_concurrent("1")
             @max_uses("3") @approve_within("4h") @escalate("steward") @on_policy_change("keep") @notify("a, b")
             @signal_max_age("60s") @renew_signal_max_age("15m") @on_signal_change("keep")"#;
         let expected = Obligations {
             approvals: Quorum::from([(Capacity::Owner, 1), (Capacity::Security, 2)]),
             max_ttl: Some(1800),
             max_duration: Some(28800),
+            max_recurrence: Some(30 * 86400),
             max_concurrent: Some(1),
             max_uses: Some(3),
             approve_within: Some(14400),
@@ -219,6 +222,7 @@ mod tests {
             r#"@max_ttl("0s")"#,
             "@max_ttl",
             r#"@max_duration("-1h")"#,
+            r#"@max_recurrence("often")"#,
             r#"@approve_within("soon")"#,
             r#"@escalate("owner")"#,
             r#"@max_uses("0")"#,

@@ -215,6 +215,7 @@ fn fit_to_schema(engine: &Engine, people: &People, catalog: &Catalog) -> Result<
         let facts = Facts {
             capability: capability.clone(),
             duration_seconds: 1,
+            timing: super::Timing::default(),
             ttl_seconds: Some(1),
             justification_length: 1,
             ticket: None,

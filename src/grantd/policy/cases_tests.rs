@@ -5,11 +5,15 @@ use std::fs;
 
 use grantd_model::{Action, Capacity, Decision, FactValue, Looked, Obligations, Quorum, SignalFact, Signals, Verdict};
 use grantd_provider_api::{Capability, Persistence, Revocation};
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::bundle_tests::{bundle, shipped, shipped_dir};
 use super::*;
 use crate::config::seconds;
+
+/// When each case is decided.
+const AT: &str = "2026-01-02T03:04:05Z";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +41,10 @@ struct CaseFacts {
     capability: Capability,
     duration: String,
     ttl: String,
+    /// From its first moment to its last, where it recurs.
+    recurs_over: Option<String>,
+    /// How long it is until it may be used.
+    starts_in: Option<String>,
     /// That one was named, or which.
     ticket: Ticket,
     /// How long the justification is.
@@ -71,6 +79,8 @@ impl Default for CaseFacts {
             capability: "object-storage:read".parse().unwrap(),
             duration: "30m".to_owned(),
             ttl: "5m".to_owned(),
+            recurs_over: None,
+            starts_in: None,
             ticket: Ticket::Any(false),
             justification: 20,
             subject: None,
@@ -94,6 +104,7 @@ enum Expected {
         rules: Vec<String>,
         max_ttl: Option<String>,
         max_duration: Option<String>,
+        max_recurrence: Option<String>,
         max_concurrent: Option<u32>,
         max_uses: Option<u32>,
         approve_within: Option<String>,
@@ -135,13 +146,20 @@ impl Case {
         let facts = &self.facts;
         bundle.decide(&Question {
             action: self.action,
-            at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            at: AT.parse().unwrap(),
             uid: principal.id.parse().unwrap(),
             principal: &principal,
             resource: bundle.catalog.get(&self.resource).unwrap(),
             facts: Facts {
                 capability: facts.capability.clone(),
                 duration_seconds: seconds(&facts.duration).unwrap(),
+                timing: Timing {
+                    not_before: facts.starts_in.as_deref().map(|text| {
+                        AT.parse::<Timestamp>().unwrap()
+                            + SignedDuration::from_secs(seconds(text).unwrap().try_into().unwrap())
+                    }),
+                    recurs_over: facts.recurs_over.as_deref().map(|text| seconds(text).unwrap()),
+                },
                 ttl_seconds: (self.action == Action::Issue).then(|| seconds(&facts.ttl).unwrap()),
                 justification_length: facts.justification,
                 ticket: match &facts.ticket {
@@ -171,6 +189,7 @@ impl Case {
                     rules,
                     max_ttl,
                     max_duration,
+                    max_recurrence,
                     max_concurrent,
                     max_uses,
                     approve_within,
@@ -183,6 +202,7 @@ impl Case {
                 let expected = Obligations {
                     max_ttl: limit(max_ttl),
                     max_duration: limit(max_duration),
+                    max_recurrence: limit(max_recurrence),
                     max_concurrent: *max_concurrent,
                     max_uses: *max_uses,
                     approve_within: limit(approve_within),

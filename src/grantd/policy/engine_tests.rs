@@ -16,6 +16,7 @@ fn facts(subject: &Subject) -> Facts {
     Facts {
         capability: "object-storage:read".parse().unwrap(),
         duration_seconds: 1800,
+        timing: Timing::default(),
         ttl_seconds: Some(300),
         justification_length: 14,
         ticket: Some("OPS-1".to_owned()),

@@ -182,6 +182,12 @@ fn resource_entity(resource: &Resource) -> Value {
     })
 }
 
+/// How long it is until the grant may be used at the earliest, in whole seconds, rounded up.
+fn starts_in(question: &Question<'_>) -> i64 {
+    let ahead = question.facts.timing.not_before.map(|not_before| not_before.duration_since(question.at));
+    ahead.map_or(0, |ahead| ahead.as_secs().saturating_add(i64::from(ahead.subsec_nanos() > 0)).max(0))
+}
+
 fn context(question: &Question<'_>) -> Value {
     let facts = &question.facts;
     let (revocation, residual) = match facts.revocation {
@@ -206,6 +212,9 @@ fn context(question: &Question<'_>) -> Value {
             "verb": facts.capability.verb(),
         },
         "duration_seconds": facts.duration_seconds,
+        "recurring": facts.timing.recurs_over.is_some(),
+        "span_seconds": facts.timing.recurs_over.unwrap_or(facts.duration_seconds),
+        "starts_in_seconds": starts_in(question),
         "justification_length": facts.justification_length,
         "ticket": facts.ticket.is_some(),
         "ticket_id": facts.ticket.as_deref().unwrap_or_default(),

@@ -26,5 +26,5 @@ mod signal_tests;
 
 pub use bundle::{Bundle, BundleError};
 pub use engine::Needs;
-pub use question::{AnchorKind, Facts, Isolation, Question};
+pub use question::{AnchorKind, Facts, Isolation, Question, Timing};
 pub use refusal::{DEFAULT_DENY, POLICY_ERROR, SIGNAL};

@@ -30,6 +30,8 @@ pub struct Facts {
     pub capability: Capability,
     /// How long the grant is to last, in seconds.
     pub duration_seconds: u64,
+    /// How often it is to open, and when first.
+    pub timing: Timing,
     /// How long the lease is to last, in seconds. Policy is told it for [`Action::Issue`], which is denied without it.
     pub ttl_seconds: Option<u64>,
     /// How long the justification is, in characters.
@@ -61,6 +63,15 @@ pub struct Facts {
     pub on_behalf_of: Option<String>,
     /// What was looked up: what [`Bundle::needs`](super::Bundle::needs) said of this question.
     pub signals: Signals,
+}
+
+/// When and how often a grant is to be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Not before this moment.
+    pub not_before: Option<Timestamp>,
+    /// From its first moment to its last, in seconds, if it recurs; else it is as long as it lasts.
+    pub recurs_over: Option<u64>,
 }
 
 /// What ends a lease together with its task.

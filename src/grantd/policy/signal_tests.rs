@@ -27,6 +27,7 @@ fn ask<T>(bundle: &Bundle, signals: Signals, then: impl Fn(&Question<'_>) -> T) 
     let facts = Facts {
         capability: "object-storage:read".parse().unwrap(),
         duration_seconds: 1800,
+        timing: Timing::default(),
         ttl_seconds: Some(300),
         justification_length: 14,
         ticket: None,

@@ -59,6 +59,7 @@ pub(crate) fn grant(nth: u128) -> Grant {
             justification: "it's \"needed\"; DROP TABLE grants -- $1 ?1 é".parse().unwrap(),
             ticket: None,
             duration_seconds: 1800,
+            recurrence: None,
             not_before: None,
             subject: subject.clone(),
             requested_by: subject,
