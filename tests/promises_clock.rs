@@ -201,7 +201,7 @@ fn p3_a_grant_that_recurs_gives_nothing_between_its_times_and_nothing_after_the_
     let next = since + SignedDuration::from_secs(3600);
     let between = world.vend(&world.alice(), grant, json!({}));
     between.is_problem(409, "state", &[grant, "opens again at", &next.to_string()]);
-    let auto = world.alice().curl("POST", "/v1/leases", Some(&json!({ "resource": "alpha" })));
+    let auto = world.alice().curl("POST", "/v1/leases", Some(&json!({ "grant": "auto", "resource": "alpha" })));
     auto.is_problem(409, "state", &["opens again at"]);
     let shown = world.alice().grantctl(&["show", grant]);
     assert!(shown.stdout.contains("every 1h, 3 times in all") && shown.stdout.contains("opens again at"), "{shown}");
@@ -235,7 +235,7 @@ fn p3_what_recurs_does_so_only_as_long_as_policy_says_and_for_no_person() {
     for (every, times, word) in
         [(86400, 1, "ordinary grant"), (1800, 2, "before the next"), (30, 2, "a minute or more")]
     {
-        world.request(&world.alice(), "alpha", recurring(every, times)).is_problem(400, "bad_request", &[word]);
+        world.request(&world.alice(), "alpha", recurring(every, times)).is_problem(400, "bad-request", &[word]);
     }
     assert_eq!(world.audited("request.refused").len(), 6, "each refusal is on record");
 }
