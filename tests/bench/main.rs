@@ -12,6 +12,7 @@
 
 mod client;
 mod credential_process;
+mod decisions;
 mod direct;
 mod disk;
 mod job;
@@ -43,6 +44,7 @@ fn main() {
 }
 
 fn measure(results: &Results) {
+    decisions::measure(results);
     memory::measure(results);
     credential_process::measure(results);
     vends::measure(results);
