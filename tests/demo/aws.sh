@@ -20,7 +20,7 @@ start_daemon
 as root grantctl issuer publish "$stage/published" >/dev/null
 ok "ready: $(as root grantctl --json status | field state), with the keys of its own issuer published"
 
-say "alice's pipeline asks for the vault, which is of tier critical"
+say "alice's pipeline asks for the vault, which is of tier critical, and names no ticket"
 why=$(request gt-alice vault 2>&1 >/dev/null) && fail "the vault was granted"
 rule=$(sed -n 's/.*(rule: \([^;]*\);.*/\1/p' <<<"$why")
 ok "denied: ${why#grantctl: }"

@@ -13,6 +13,7 @@ trap 'fail "$(basename "${BASH_SOURCE[0]}"), line $LINENO: $BASH_COMMAND"' ERR
 
 . "$here/stage.sh"
 . "$here/aws.sh"
+. "$here/critical.sh"
 . "$here/clouds.sh"
 
 say "the auditor looks"

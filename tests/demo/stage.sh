@@ -46,6 +46,8 @@ field ca <"$stage/log/azure.json" >"$stage/config/azure-ca.pem"
 cp -r "$root/config/policy/schema.cedarschema" "$root/config/policy/policies" "$root/config/entitlements" \
     "$stage/config/policy"
 cat >"$stage/config/policy/people.toml" <<END
+security = ["otto"]
+
 [[person]]
 name = "olga"
 unix = ["gt-olga"]

@@ -44,7 +44,7 @@ def main(endpoint, may_put_role_policy=False, by_token=False):
     account = root.client("sts", endpoint_url=endpoint, config=config).get_caller_identity()["Account"]
     base = f"arn:aws:iam::{account}:user/grantd-base"
 
-    buckets = ["alpha", "beta", "ledger"]
+    buckets = ["alpha", "beta", "ledger", "vault"]
     for bucket in buckets:
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         s3.put_object(Bucket=bucket, Key="hello.txt", Body=f"hello from {bucket}\n".encode())
