@@ -229,7 +229,7 @@ fn p3_what_recurs_does_so_only_as_long_as_policy_says_and_for_no_person() {
     );
     world.request(&world.olga(), "alpha", recurring(86400, 2)).is_problem(
         400,
-        "bad_request",
+        "bad-request",
         &["olga", "ask once for each"],
     );
     for (every, times, word) in
