@@ -8,6 +8,7 @@ mod account;
 pub mod conformance;
 mod fakeazure;
 mod fakecloud;
+mod fakedesk;
 mod fakests;
 mod faultproxy;
 mod files;
@@ -28,6 +29,7 @@ pub use fakeazure::{
     FakeRoleDefinition,
 };
 pub use fakecloud::{FakeCloud, Flaw};
+pub use fakedesk::{DESK_BASIC, DESK_BEARER, DESK_OPSGENIE, DESK_PAGERDUTY, DeskFault, DeskTicket, FakeDesk};
 pub use fakests::{FakeRole, FakeSts, FakeStsSettings};
 pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleState, Session};
 pub use files::FileServer;

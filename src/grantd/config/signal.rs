@@ -109,6 +109,8 @@ pub struct TicketMap {
     pub opened_by: Option<String>,
     /// Of the resource that it is about, or of a list of them.
     pub resource: Option<String>,
+    /// Of its name, within each of that list; empty where the list is of names.
+    pub resource_name: String,
     /// By the name in `people.toml`, what that source calls them.
     pub accounts: BTreeMap<String, String>,
 }
@@ -172,6 +174,7 @@ pub(super) struct RawSignal {
     assignee: Option<String>,
     opened_by: Option<String>,
     resource: Option<String>,
+    resource_name: Option<String>,
     list: Option<String>,
     person: Option<String>,
     accounts: Option<BTreeMap<String, String>>,
@@ -220,6 +223,7 @@ impl RawSignal {
             ("assignee", self.assignee.is_some(), ticket),
             ("opened_by", self.opened_by.is_some(), ticket),
             ("resource", self.resource.is_some(), ticket),
+            ("resource_name", self.resource_name.is_some(), ticket && self.resource.is_some()),
             ("list", self.list.is_some(), on_call),
             ("person", self.person.is_some(), on_call),
             ("accounts", self.accounts.is_some(), !calendar),
@@ -270,6 +274,7 @@ impl RawSignal {
             assignee: self.assignee.take().map(|text| pointer("assignee", text)).transpose()?,
             opened_by: self.opened_by.take().map(|text| pointer("opened_by", text)).transpose()?,
             resource: self.resource.take().map(|text| pointer("resource", text)).transpose()?,
+            resource_name: pointer("resource_name", self.resource_name.take().unwrap_or_default())?,
             accounts: accounts(self.accounts.take())?,
         };
         Ok(SignalSource::Ticket { endpoint, ids, map })
@@ -350,7 +355,7 @@ pub(super) fn parse_all(raw: Vec<RawSignal>) -> Result<Vec<SignalSettings>, Conf
 }
 
 fn pointer(key: &'static str, text: String) -> Result<String, (&'static str, String)> {
-    if text.is_empty() && matches!(key, "list" | "person") || text.starts_with('/') {
+    if text.is_empty() && matches!(key, "list" | "person" | "resource_name") || text.starts_with('/') {
         return Ok(text);
     }
     Err((key, format!("{text:?} is not a JSON pointer: it begins with /, such as \"/fields/status/name\"")))

@@ -159,8 +159,11 @@ fn end_or_keep(value: &str) -> Result<OnPolicyChange, String> {
     }
 }
 
-/// How old a fact may be: what is older than a day is no fact of today.
+/// How old a fact may be: what is older than a day is no fact of today. None at all: it is looked up for each decision.
 fn age(value: &str) -> Result<u64, String> {
+    if value == "0s" {
+        return Ok(0);
+    }
     match seconds(value)? {
         age if age <= OLDEST => Ok(age),
         _ => Err("write 24h or less".to_owned()),

@@ -44,7 +44,9 @@ pub(super) fn read(answer: &str, map: &TicketMap, id: &str, digits: &str) -> Res
     };
     let resources = |pointer: &String| match at(pointer) {
         None => Ok(BTreeSet::new()),
-        Some(Value::Array(all)) => Ok(all.iter().filter_map(word).collect()),
+        Some(Value::Array(all)) => {
+            Ok(all.iter().filter_map(|one| one.pointer(&map.resource_name).and_then(word)).collect())
+        }
         Some(value) => word(value)
             .map(|one| BTreeSet::from([one]))
             .ok_or_else(|| Failure::away(format!("what stands at {pointer} is no text and no list"))),

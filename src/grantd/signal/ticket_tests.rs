@@ -11,6 +11,7 @@ fn map(id: &str, state: &str, states: &[(&str, TicketState)]) -> TicketMap {
         assignee: None,
         opened_by: None,
         resource: None,
+        resource_name: String::new(),
         accounts: BTreeMap::from([("anna".to_owned(), "anna@example.com".to_owned())]),
     }
 }
@@ -66,9 +67,16 @@ fn a_ticket_of_servicenow_is_read_and_an_empty_search_is_no_ticket() {
 
 #[test]
 fn a_ticket_of_github_is_read() {
-    let map = map("/number", "/state", &[("open", TicketState::Active), ("closed", TicketState::Closed)]);
-    let ticket = read(r#"{"number":1347,"state":"closed"}"#, &map, "acme/ops#1347", "1347").unwrap();
+    let map = TicketMap {
+        resource: Some("/labels".to_owned()),
+        resource_name: "/name".to_owned(),
+        ..map("/number", "/state", &[("open", TicketState::Active), ("closed", TicketState::Closed)])
+    };
+    let answer = r#"{"number":1347,"state":"closed","labels":[{"id":1},{"id":2,"name":"orders"}]}"#;
+    let ticket = read(answer, &map, "acme/ops#1347", "1347").unwrap();
     assert_eq!(ticket.state, TicketState::Closed);
+    let names = |resource| ticket.facts(&map, &[ANNA], resource)[&SignalFact::TicketNamesResource];
+    assert_eq!((names("orders"), names("2")), (FactValue::Bool(true), FactValue::Bool(false)));
 }
 
 #[test]

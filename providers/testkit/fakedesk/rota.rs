@@ -1,0 +1,78 @@
+//! Who is on call, as PagerDuty (REST API v2, "List all of the on-calls") and Opsgenie ("Get on calls") tell it.
+
+use std::collections::BTreeMap;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{DESK_OPSGENIE, DESK_PAGERDUTY, Question, json as answer};
+use crate::serve::Reply;
+
+/// How many entries a page of PagerDuty has when nobody says, and at most.
+const PAGE: (usize, usize) = (25, 100);
+
+/// `GET /oncalls?schedule_ids[]=…`. Page by page.
+pub(super) fn pagerduty(schedules: &BTreeMap<String, Vec<String>>, question: &Question<'_>) -> Reply {
+    if question.proof() != DESK_PAGERDUTY {
+        let body = json!({ "error": { "message": "Unauthorized: the token is not valid", "code": 2006 } });
+        return answer(StatusCode::UNAUTHORIZED, &body);
+    }
+    let number = |name: &str| question.member(name).parse::<usize>().ok();
+    let (limit, offset) = (number("limit").unwrap_or(PAGE.0).min(PAGE.1), number("offset").unwrap_or(0));
+    let wanted = question.member("schedule_ids[]");
+    let users = question.member("include[]") == "users";
+    let of_schedule = |schedule: &String, id: &String| {
+        let user = if users {
+            json!({ "id": id, "type": "user", "summary": id, "name": id, "email": format!("{}@example.com", id.to_lowercase()) })
+        } else {
+            json!({
+                "id": id, "type": "user_reference", "summary": id,
+                "self": format!("https://api.pagerduty.com/users/{id}"), "html_url": format!("https://acme.pagerduty.com/users/{id}"),
+            })
+        };
+        json!({
+            "user": user, "escalation_level": 1, "start": "2026-01-01T00:00:00Z", "end": "2036-01-01T00:00:00Z",
+            "schedule": { "id": schedule, "type": "schedule_reference", "summary": schedule },
+            "escalation_policy": { "id": "PT20YPA", "type": "escalation_policy_reference", "summary": "operations" },
+        })
+    };
+    let all: Vec<Value> = schedules
+        .iter()
+        .filter(|(schedule, _)| wanted.is_empty() || *schedule == wanted)
+        .flat_map(|(schedule, users)| users.iter().map(move |id| of_schedule(schedule, id)))
+        .collect();
+    let more = all.len() > offset.saturating_add(limit);
+    let page: Vec<Value> = all.into_iter().skip(offset).take(limit).collect();
+    answer(StatusCode::OK, &json!({ "oncalls": page, "limit": limit, "offset": offset, "more": more, "total": null }))
+}
+
+/// `GET /v2/schedules/{schedule}/on-calls?scheduleIdentifierType=name&flat=true`.
+pub(super) fn opsgenie(schedules: &BTreeMap<String, Vec<String>>, question: &Question<'_>, schedule: &str) -> Reply {
+    let said = |status, message: &str| {
+        answer(
+            status,
+            &json!({ "message": message, "took": 0.001, "requestId": "43a29c5c-3dbf-4fa4-9c26-f4f71023e120" }),
+        )
+    };
+    let is_key = |key: &str| key.len() == 36 && key.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    match question.proof().strip_prefix("GenieKey ") {
+        Some(key) if !is_key(key) => return said(StatusCode::UNPROCESSABLE_ENTITY, "Key format is not valid!"),
+        Some(_) if question.proof() == DESK_OPSGENIE => {}
+        _ => return said(StatusCode::UNAUTHORIZED, "Could not authenticate"),
+    }
+    // Without that word it looks for an id, and its schedules have none here.
+    let by_name = question.member("scheduleIdentifierType") == "name";
+    let Some(users) = schedules.get(schedule).filter(|_| by_name) else {
+        return said(StatusCode::NOT_FOUND, &format!("No schedule exists with id [{schedule}]"));
+    };
+    let mut data =
+        json!({ "_parent": { "id": "d8750000-9b4e-4219-a000-0c26936d18de", "name": schedule, "enabled": true } });
+    if question.member("flat") == "true" {
+        data["onCallRecipients"] = json!(users);
+    } else {
+        let participant =
+            |name: &String| json!({ "id": "c569c016-0000-4e20-8a28-bd5dc33b798e", "name": name, "type": "user" });
+        data["onCallParticipants"] = users.iter().map(participant).collect();
+    }
+    answer(StatusCode::OK, &json!({ "data": data, "took": 0.046, "requestId": "fcb95b4b-f4f4-4c0f-8f8c-8c3ed3e7d5e5" }))
+}
