@@ -12,7 +12,8 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
     Facts {
         capability: request.entitlement.capability.clone(),
         duration_seconds: request.duration_seconds,
-        ttl_seconds: None,
+        // Policy is told of a use of break-glass how long its leases could be.
+        ttl_seconds: request.break_glass.as_ref().map(|_| request.duration_seconds),
         justification_length: request.justification.as_str().chars().count(),
         ticket: request.ticket.clone(),
         subject: request.subject.clone(),
@@ -26,6 +27,7 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
         approvals: Quorum::new(),
         capacity: None,
         on_behalf_of: None,
+        asked_to_review: false,
         signals: Signals::new(),
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Case {
     principal: String,
     /// By name, as in `catalog.toml`.
     resource: String,
+    /// The break-glass profile whose use is in question.
+    profile: Option<String>,
     #[serde(default)]
     facts: CaseFacts,
     expect: Expected,
@@ -54,6 +56,8 @@ struct CaseFacts {
     capacity: Option<Capacity>,
     /// For which absent person.
     on_behalf_of: Option<String>,
+    /// Whether the principal was asked to review.
+    asked_to_review: bool,
     /// What is looked up, by fact; what is left out cannot be had.
     signals: BTreeMap<SignalFact, FactValue>,
 }
@@ -82,6 +86,7 @@ impl Default for CaseFacts {
             outlives: None,
             capacity: None,
             on_behalf_of: None,
+            asked_to_review: false,
             signals: BTreeMap::new(),
         }
     }
@@ -101,6 +106,7 @@ enum Expected {
         escalate: bool,
         #[serde(default)]
         approvals: Quorum,
+        review_within: Option<String>,
     },
     Deny {
         rule: String,
@@ -138,11 +144,15 @@ impl Case {
             at: "2026-01-02T03:04:05Z".parse().unwrap(),
             uid: principal.id.parse().unwrap(),
             principal: &principal,
-            resource: bundle.catalog.get(&self.resource).unwrap(),
+            resource: match &self.profile {
+                Some(profile) => bundle.catalog.in_profile(profile, &self.resource).unwrap(),
+                None => bundle.catalog.get(&self.resource).unwrap(),
+            },
             facts: Facts {
                 capability: facts.capability.clone(),
                 duration_seconds: seconds(&facts.duration).unwrap(),
-                ttl_seconds: (self.action == Action::Issue).then(|| seconds(&facts.ttl).unwrap()),
+                ttl_seconds: matches!(self.action, Action::Issue | Action::BreakGlass)
+                    .then(|| seconds(&facts.ttl).unwrap()),
                 justification_length: facts.justification,
                 ticket: match &facts.ticket {
                     Ticket::Any(named) => named.then(|| "TICKET-1".to_owned()),
@@ -159,6 +169,7 @@ impl Case {
                 approvals: BTreeMap::new(),
                 capacity: self.facts.capacity,
                 on_behalf_of: facts.on_behalf_of.clone(),
+                asked_to_review: facts.asked_to_review,
                 signals: looked_up(&facts.signals),
             },
         })
@@ -176,6 +187,7 @@ impl Case {
                     approve_within,
                     escalate,
                     approvals,
+                    review_within,
                 },
                 Verdict::Allow { obligations },
             ) => {
@@ -187,6 +199,7 @@ impl Case {
                     max_uses: *max_uses,
                     approve_within: limit(approve_within),
                     approvals: approvals.clone(),
+                    review_within: limit(review_within),
                     escalate: *escalate,
                     ..Obligations::default()
                 };
