@@ -14,6 +14,7 @@ trap 'fail "$(basename "${BASH_SOURCE[0]}"), line $LINENO: $BASH_COMMAND"' ERR
 . "$here/stage.sh"
 . "$here/aws.sh"
 . "$here/clouds.sh"
+. "$here/glass.sh"
 
 say "the auditor looks"
 . "$here/audit.sh"

@@ -163,12 +163,13 @@ pub fn counts(needed: &Quorum, judged: &[Judged<'_>]) -> Quorum {
 /// What is needed at least, whatever policy says: at tier critical an owner and security; and where delegated admins
 /// alone would approve on sensitive data, an owner besides them. Of break-glass, at tier critical another enrolled person.
 pub fn floored(needed: Quorum, resource: &Resource) -> Quorum {
-    let critical = resource.tier == Tier::Critical;
-    let mut needed = needed;
     if resource.glass.is_some() {
         // Break-glass waits for none of those who answer for it, and at tier critical for a second enrolled person.
-        return if critical { both(needed, &[(Capacity::Enrolled, 1)].into()) } else { needed };
+        let second = resource.tier == Tier::Critical;
+        return if second { both(needed, &[(Capacity::Enrolled, 1)].into()) } else { needed };
     }
+    let critical = resource.tier == Tier::Critical;
+    let mut needed = needed;
     if critical {
         needed = both(needed, &[(Capacity::Owner, 1), (Capacity::Security, 1)].into());
     }
