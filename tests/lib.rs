@@ -14,6 +14,7 @@ mod azure_world;
 mod caller;
 mod checks;
 mod daemon;
+mod glass_stage;
 mod job;
 mod manager;
 mod scene;

@@ -15,6 +15,7 @@ use crate::detail::Detail;
 use crate::exec::args::{Exec, ExecChild, HELP as EXEC_HELP};
 use crate::exit::EXIT_CODES;
 use crate::fetch::{Configure, CredentialProcess, GcpToken, KubectlToken, Token};
+use crate::glass::{BreakGlass, HELP as GLASS_HELP, Review};
 use crate::words::{AnchorName, GrantChoice, GrantName, Thing, moment, patience, whole_seconds};
 
 /// Ask grantd for access to one cloud resource, use it, and give it back.
@@ -77,6 +78,12 @@ pub enum Command {
     /// Run a command with a credential that lives as long as the command.
     #[command(after_help = EXEC_HELP)]
     Exec(Box<Exec>),
+    /// In an emergency: run a command with access that nobody approved, told to everybody and reviewed afterwards.
+    #[command(after_help = GLASS_HELP)]
+    BreakGlass(Box<BreakGlass>),
+    /// Look at what was done: uses of break-glass, and what is granted again and again.
+    #[command(subcommand)]
+    Review(Review),
     /// Keep a credential file current for a program that cannot be started under `exec`, for as long as the grant lives.
     #[command(after_help = AGENT_HELP)]
     Agent(Box<Agent>),
@@ -219,7 +226,8 @@ pub struct Approve {
     /// Approve only what has this digest, which you saw before; nothing is asked.
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
-    /// In which capacity only, if you have several: `owner`, `security`, `steward` or `delegated_admin`.
+    /// In which capacity only, if you have several: `owner`, `security`, `steward`, `delegated_admin` or
+    /// `enrolled`.
     #[arg(long, value_name = "CAPACITY")]
     pub capacity: Option<String>,
     /// Show what it is in the cloud's own form too.

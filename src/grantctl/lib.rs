@@ -16,6 +16,7 @@ mod exec;
 pub mod exit;
 pub mod fetch;
 mod forms;
+pub mod glass;
 mod owned;
 pub mod paint;
 mod print;

@@ -24,7 +24,10 @@ fn main() -> ExitCode {
     let (color, done) = match Cli::try_parse() {
         Ok(cli) => (cli.global.color, execute(cli)),
         Err(error) => {
-            let is_exec = std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "exec");
+            let is_exec = std::env::args_os()
+                .skip(1)
+                .take_while(|word| word != "--")
+                .any(|word| word == "exec" || word == "break-glass");
             let done = usage(&error);
             (ColorWhen::Auto, if is_exec { done.map_err(Failure::not_started) } else { done })
         }

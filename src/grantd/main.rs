@@ -18,7 +18,7 @@ use grantd::notify::{Outbox, Target};
 use grantd::policy::Bundle;
 use grantd::pulse;
 use grantd::signal::Lookout;
-use grantd::store::SqliteStore;
+use grantd::store::{Marked, SqliteStore};
 use grantd::sys::files::{self, Owners};
 use grantd::sys::harden::{self, Hardening};
 use grantd::sys::notify::{self, NamedFd, Notifier};
@@ -102,7 +102,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
     let metrics = Metrics::new(Arc::clone(&clock));
     let notifier = Notifier::from_env();
     let (sockets, fd_store) = startup::fd_store(&notifier, fds)?;
-    let store = metrics.over_store(Arc::new(store));
+    let store = metrics.over_store(Arc::new(Marked::new(Arc::new(store))));
     let outbox = Outbox::new(Arc::clone(&store), Arc::clone(&clock), targets);
     let broker = Broker::new(broker::Parts {
         store,
@@ -117,6 +117,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
             default_ttl: settings.default_ttl,
             administrators: settings.roles.administrators.iter().copied().collect(),
             auditors: settings.roles.auditors.iter().copied().collect(),
+            repeats: settings.review.into(),
         },
     });
     let mut signals = run::Signals::catch().map_err(|error| format!("signals cannot be caught: {error}"))?;

@@ -22,11 +22,13 @@ pub enum Capacity {
     Steward,
     /// Was given the right to approve by one of the others.
     DelegatedAdmin,
+    /// Is enrolled in the break-glass profile that somebody else uses.
+    Enrolled,
 }
 
 impl Capacity {
     /// Each of them.
-    pub const ALL: [Self; 4] = [Self::Owner, Self::Security, Self::Steward, Self::DelegatedAdmin];
+    pub const ALL: [Self; 5] = [Self::Owner, Self::Security, Self::Steward, Self::DelegatedAdmin, Self::Enrolled];
 
     /// As the schema and `@approvals` spell it.
     #[must_use]
@@ -36,6 +38,7 @@ impl Capacity {
             Self::Security => "security",
             Self::Steward => "steward",
             Self::DelegatedAdmin => "delegated_admin",
+            Self::Enrolled => "enrolled",
         }
     }
 }
@@ -51,7 +54,9 @@ impl FromStr for Capacity {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|capacity| capacity.as_str() == text).ok_or_else(|| {
-            format!("\"{text}\" is no capacity to approve in: write owner, security, steward or delegated_admin")
+            format!(
+                "\"{text}\" is no capacity to approve in: write owner, security, steward, delegated_admin or enrolled"
+            )
         })
     }
 }
@@ -196,6 +201,8 @@ pub fn in_words(quorum: &Quorum) -> String {
             (Capacity::Security, _) => "of security",
             (Capacity::DelegatedAdmin, true) => "delegated admin",
             (Capacity::DelegatedAdmin, false) => "delegated admins",
+            (Capacity::Enrolled, true) => "other person of the profile",
+            (Capacity::Enrolled, false) => "other people of the profile",
         };
         format!("{number} {name}")
     };

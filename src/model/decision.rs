@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Quorum, approval};
+use crate::{Digest, Quorum, Signal, approval};
 
 /// The digest of the whole bundle: policies, schema, catalogue, people, entitlement maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +31,10 @@ pub enum Action {
     Issue,
     /// End somebody else's grant or lease.
     Revoke,
+    /// Use break-glass, and take a credential under such a use.
+    BreakGlass,
+    /// Complete a review.
+    Review,
 }
 
 impl Action {
@@ -42,6 +46,8 @@ impl Action {
             Self::Approve => "approve",
             Self::Issue => "issue",
             Self::Revoke => "revoke",
+            Self::BreakGlass => "break_glass",
+            Self::Review => "review",
         }
     }
 }
@@ -105,6 +111,12 @@ pub struct Obligations {
     /// Who is told.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub notify: BTreeSet<String>,
+    /// How long reviewers have after a use of break-glass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review_within: Option<u64>,
+    /// The signals that a use of break-glass may do without when they cannot be had.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub may_lack: BTreeSet<Signal>,
 }
 
 impl Obligations {
@@ -134,6 +146,8 @@ impl Obligations {
             self.on_policy_change = OnPolicyChange::End;
         }
         self.notify.extend(other.notify);
+        self.review_within = least(self.review_within, other.review_within);
+        self.may_lack.retain(|signal| other.may_lack.contains(signal));
         self
     }
 }
@@ -230,6 +244,17 @@ mod tests {
         {
             assert_eq!(permit(one).strictest(permit(other)).max_recurrence, both);
         }
+    }
+
+    #[test]
+    fn what_may_be_lacked_is_what_every_permit_can_do_without() {
+        let permit = |signals: &[Signal], review_within| Obligations {
+            may_lack: signals.iter().copied().collect(),
+            review_within,
+            ..Obligations::default()
+        };
+        let both = permit(&[Signal::Ticket, Signal::OnCall], Some(60)).strictest(permit(&[Signal::OnCall], Some(30)));
+        assert_eq!((both.may_lack, both.review_within), (BTreeSet::from([Signal::OnCall]), Some(30)));
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
         subject: subject.clone(),
         requested_by: subject,
         task: None,
+        break_glass: None,
     };
     let plan = Plan {
         cloud: Cloud::Aws,

@@ -49,6 +49,17 @@ impl IdKind for DelegationKind {
 /// The id of a delegation.
 pub type DelegationId = Id<DelegationKind>;
 
+/// Marks the id of a review.
+#[derive(Debug)]
+pub enum ReviewKind {}
+
+impl IdKind for ReviewKind {
+    const PREFIX: &'static str = "review";
+}
+
+/// The id of a review.
+pub type ReviewId = Id<ReviewKind>;
+
 /// The name of one daemon's state: made once when its store is created, and the owner of one audit chain.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

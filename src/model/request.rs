@@ -7,7 +7,7 @@ use grantd_provider_api::{Entitlement, InvalidName, Plan};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Recurrence, Subject};
+use crate::{Action, BreakGlass, Digest, Recurrence, Subject};
 
 /// How sensitive a resource is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,6 +123,9 @@ pub struct Request {
     /// For which piece of work, as claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    /// What makes it a use of break-glass, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlass>,
 }
 
 impl Request {
@@ -130,6 +133,18 @@ impl Request {
     #[must_use]
     pub fn span_seconds(&self) -> u64 {
         self.recurrence.map_or(self.duration_seconds, |recurrence| recurrence.span(self.duration_seconds))
+    }
+
+    /// As what policy is asked whether it may be granted.
+    #[must_use]
+    pub fn asking(&self) -> Action {
+        if self.break_glass.is_some() { Action::BreakGlass } else { Action::Request }
+    }
+
+    /// As what policy is asked whether a credential may be issued under it.
+    #[must_use]
+    pub fn issuing(&self) -> Action {
+        if self.break_glass.is_some() { Action::BreakGlass } else { Action::Issue }
     }
 }
 
@@ -187,6 +202,7 @@ mod tests {
             subject: subject.clone(),
             requested_by: subject,
             task: None,
+            break_glass: None,
         };
         let plan = Plan {
             cloud: Cloud::Aws,
@@ -234,6 +250,11 @@ mod tests {
         vary(&|r, _| {
             r.task = Some(Task { system: "github".to_owned(), run: "1".to_owned(), attempt: None, job: None });
         });
+        for (profile, incident) in [("repair", "INC-1"), ("repair", "INC-2"), ("other", "INC-1")] {
+            vary(&|r, _| {
+                r.break_glass = Some(BreakGlass { profile: profile.to_owned(), incident: incident.to_owned() });
+            });
+        }
         vary(&|_, p| p.account.push('x'));
         vary(&|_, p| p.targets.clear());
         vary(&|_, p| p.native = serde_json::Value::Null);

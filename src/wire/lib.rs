@@ -13,6 +13,8 @@ mod grant;
 mod issuer;
 mod lease;
 mod problem;
+mod report;
+mod review;
 mod status;
 
 pub use anchor::{AnchorCreate, AnchorView};
@@ -33,6 +35,8 @@ pub use lease::{
     AnchorChoice, AzureTokenBody, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended,
 };
 pub use problem::{Problem, ProblemKind};
+pub use report::{ProposalView, RepetitionView, ReportQuery, ReportView};
+pub use review::{GlassCreate, GlassView, ReviewComplete, ReviewList, ReviewQuery, ReviewView};
 pub use status::{AccountStatus, RevocationStatus, Status};
 
 /// The media type of [`Problem`] (RFC 9457).

@@ -15,6 +15,7 @@ trap 'fail "$(basename "${BASH_SOURCE[0]}"), line $LINENO: $BASH_COMMAND"' ERR
 . "$here/aws.sh"
 . "$here/critical.sh"
 . "$here/clouds.sh"
+. "$here/glass.sh"
 
 say "the auditor looks"
 . "$here/audit.sh"

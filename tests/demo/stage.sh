@@ -87,6 +87,17 @@ owners = ["olga"]
 
 END
 done
+cat >>"$stage/config/policy/catalog.toml" <<END
+[[break_glass]]
+name = "ledger-repair"
+people = ["otto"]
+reviewers = ["olga"]
+access = [{ resource = "ledger", capability = "object-storage:read" }]
+incident = "INC-{digits}"
+max_ttl = "10m"
+review_within = "24h"
+limits = { per_person = 2, per_resource = 2, in_total = 2, window = "24h" }
+END
 cat >"$stage/config/grantd.toml" <<END
 state_dir = "$stage/state"
 policy_dir = "$stage/config/policy"

@@ -130,6 +130,7 @@ fn plain(capacity: &str) -> String {
 pub(crate) fn people(number: u32, capacity: &str) -> String {
     match capacity {
         "owner" | "steward" | "delegated_admin" => count(number.into(), &plain(capacity)),
+        "enrolled" => format!("{number} other of the profile's people"),
         other => format!("{number} of {}", plain(other)),
     }
 }

@@ -105,6 +105,14 @@ fn shown(grant: &GrantView, now: Timestamp) -> String {
     facts.fact("subject", subject(&grant.subject));
     facts.fact("requested by", format!("{}, {}", subject(&grant.requested_by), absolute(&grant.created_at, now)));
     facts.maybe("task claimed", grant.task.as_ref().map(task));
+    if let Some(glass) = &grant.break_glass {
+        facts.fact("break-glass", format!("profile {}, incident {}", glass.profile, glass.incident));
+        let review = glass.review.as_ref().map(|review| {
+            let who = if review.reviewers.is_empty() { "security".to_owned() } else { review.reviewers.join(" or ") };
+            format!("{} ({}), by {who}, due {}", review.id, review.state, absolute(&review.due_at, now))
+        });
+        facts.maybe("review", review);
+    }
     facts.fact("limits", limits(grant));
     facts.fact("used by", count(grant.uses, "task"));
     facts.fact("policy", &grant.policy_version);

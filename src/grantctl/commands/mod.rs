@@ -16,6 +16,8 @@ mod issuer;
 mod kubectl;
 mod lease;
 mod local;
+mod report;
+mod review;
 mod status;
 mod token;
 mod vend;
@@ -112,6 +114,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Token(wanted) => token::token(context, wanted).await,
         Command::Configure(wanted) => configure::configure(context, wanted),
         Command::Exec(wanted) => exec::exec(context, *wanted).await,
+        Command::BreakGlass(wanted) => exec::exec(context, wanted.into_exec()).await,
+        Command::Review(asked) => review::review(context, asked).await,
         Command::Agent(wanted) => agent::agent(context, *wanted).await,
         Command::ExecChild(wanted) => exec::become_command(&wanted),
         Command::Approve(asked) => approve::approve(context, asked).await,

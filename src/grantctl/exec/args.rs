@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use grantd_wire::GrantCreate;
+use grantd_wire::{GlassCreate, GrantCreate};
 
 use crate::detail::Detail;
 use crate::words::{GrantChoice, patience, whole_seconds};
@@ -90,12 +90,20 @@ pub struct Exec {
     /// What narrows the request, and what it is for.
     #[command(flatten)]
     pub detail: Detail,
+    /// What of break-glass is used instead: `grantctl break-glass`.
+    #[arg(skip)]
+    pub glass: Option<GlassCreate>,
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
 impl Exec {
+    /// Whether a grant is requested for the command, and ends with it.
+    pub(crate) fn requests(&self) -> bool {
+        self.capability.is_some() || self.glass.is_some()
+    }
+
     /// What to request, if this is the one-step form.
     pub(crate) fn request(&self) -> Option<GrantCreate> {
         let capability = self.capability.clone()?;

@@ -71,7 +71,8 @@ pub(crate) async fn exec(context: &mut Context<'_>, wanted: Exec) -> Result<(), 
     let (keeper, first) = prepared;
     let done = attended(context, &wanted, (&keeper, &first), &mut signals, (&say, &mut news)).await;
     drop(first);
-    keeper.end(done.is_ok() && wanted.capability.is_some()).await;
+    // What was obtained in an emergency is given back whatever became of the command.
+    keeper.end(wanted.glass.is_some() || done.is_ok() && wanted.requests()).await;
     while let Ok(last) = news.try_recv() {
         if let News::Note(text) = last {
             context.note(&text);
@@ -92,11 +93,12 @@ async fn prepare(
 ) -> Result<(Arc<Keeper>, Arc<Current>), Failure> {
     let client = context.client.clone();
     let named = match (wanted.request(), &wanted.grant) {
+        _ if wanted.glass.is_some() => Some(client.post::<_, GrantView>("/v1/break-glass", &wanted.glass).await?.value),
         (Some(request), _) => Some(client.post::<_, GrantView>("/v1/grants", &request).await?.value),
         (None, Some(GrantChoice::Named(id))) => Some(client.get(&format!("/v1/grants/{id}"), &()).await?.value),
         (None, _) => None,
     };
-    let requested = wanted.capability.is_some();
+    let requested = wanted.requests();
     let which = match named {
         Some(grant) => {
             if requested {
@@ -104,7 +106,11 @@ async fn prepare(
             }
             let terminal = context.err_is_terminal;
             let wait = Wait { client: &client, now: clock::now, pause: LOOK, limit: wanted.wait, terminal };
-            (wait.until_active(grant, context.err).await?.id, None)
+            let grant = wait.until_active(grant, context.err).await?;
+            for line in notice::broken(&grant, clock::now()) {
+                context.note(&line);
+            }
+            (grant.id, None)
         }
         None => ("auto".to_owned(), wanted.resource.clone()),
     };

@@ -9,6 +9,24 @@ use crate::print::{absolute, relative};
 const LATEST: SignedDuration = SignedDuration::from_mins(2);
 const EARLIEST: SignedDuration = SignedDuration::from_mins(10);
 
+/// What is said of a use of break-glass when it begins: what it is, that it is told, and who looks at it afterwards.
+/// Nothing of any other grant.
+pub(super) fn broken(grant: &GrantView, now: Timestamp) -> Vec<String> {
+    let Some(glass) = &grant.break_glass else { return Vec::new() };
+    let until = grant.active_until.as_deref().map(|at| format!(" until {}", absolute(at, now))).unwrap_or_default();
+    let what = format!("{} on {} (tier {})", grant.capability, grant.resource, grant.tier);
+    let mut lines = vec![
+        format!("BREAK-GLASS: {what} by profile {} for {}{until}", glass.profile, glass.incident),
+        "everybody whom grantd tells is told now, and every step of it is on record as break-glass".to_owned(),
+    ];
+    lines.extend(glass.review.as_ref().map(|review| {
+        let who = if review.reviewers.is_empty() { "security".to_owned() } else { review.reviewers.join(" or ") };
+        let due = absolute(&review.due_at, now);
+        format!("{who} reviews it by {due} ({}): overdue, it keeps you from break-glass", review.id)
+    }));
+    lines
+}
+
 /// What was said so far.
 #[derive(Debug)]
 pub(crate) struct Notice {

@@ -10,6 +10,7 @@ mod issuers;
 mod limits;
 mod measure;
 mod problem;
+mod reviews;
 mod routes;
 mod views;
 

@@ -10,7 +10,7 @@ use grantd_provider_api::{Credential, Persistence, Revocation};
 use grantd_wire as wire;
 
 use super::problem::Reply;
-use super::{Api, approvals};
+use super::{Api, approvals, reviews};
 use crate::attest::Caller;
 use crate::broker::{DrainState, Vended};
 
@@ -20,6 +20,12 @@ pub async fn whole(api: &Api, grant: &Grant) -> Result<Json<wire::GrantView>, Re
     let mut view = self::grant(grant, api.broker.uses(grant.id).await?);
     view.occurrence = api.broker.occurrence(grant).and_then(occurrence);
     view.approval = found.approval.as_ref().map(approvals::approval);
+    if let Some(glass) = &grant.request.break_glass {
+        let review = api.broker.review_of(grant).await?;
+        let review = review.map(|review| reviews::view(&review, api.broker.present()));
+        let (profile, incident) = (glass.profile.clone(), glass.incident.clone());
+        view.break_glass = Some(wire::GlassView { profile, incident, review });
+    }
     view.extensions = found.extensions.iter().map(approvals::extension).collect();
     Ok(Json(view))
 }
@@ -94,6 +100,7 @@ fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
         max_concurrent: grant.obligations.max_concurrent,
         uses,
         approval: None,
+        break_glass: None,
         extensions: Vec::new(),
     }
 }
@@ -262,6 +269,23 @@ pub async fn status(api: &Api, caller: &Caller) -> Result<wire::Status, Reply> {
     alarms.extend(broker.issuer_alarms());
     if all {
         alarms.extend(broker.signal_alarms());
+    }
+    let name = caller.subject.as_ref().map(|subject| subject.name.as_str());
+    for review in broker.open_reviews().await?.1 {
+        if all
+            || name == Some(review.person.as_str())
+            || name.is_some_and(|me| review.reviewers.iter().any(|one| one == me))
+        {
+            alarms.push(format!(
+                "{} is overdue since {:.0}: {} had {} on \"{}\", and {} can complete it",
+                review.id,
+                review.due_at,
+                review.person,
+                review.capability,
+                review.resource,
+                if review.reviewers.is_empty() { "security".to_owned() } else { review.reviewers.join(" or ") }
+            ));
+        }
     }
     for freeze in broker.standing_freezes() {
         let covers = caller.subject.as_ref().is_some_and(|subject| freeze.target.covers_all_of(broker.node(), subject));

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use grantd_model::approval::both;
 use grantd_model::{
-    Action, Delegation, EndReason, Grant, Obligations, OnPolicyChange, Refusal, Signals, Subject, Verdict,
+    Delegation, EndReason, Grant, Obligations, OnPolicyChange, Refusal, Request, Signals, Subject, Verdict,
     request_digest,
 };
 use grantd_provider_api::{Ending, Plan, Provider};
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::glass::outlived;
 use super::quorum::{Ground, approvals_today, carried_until};
 use super::signals::{Looks, were_had};
 use super::vend::Settled;
@@ -46,7 +47,7 @@ impl Broker {
         let plan = self.plan_today(&bundle, grant)?;
         let provider = self.provider(plan.cloud)?;
         let capabilities = provider.capabilities(&plan.account)?;
-        let resource = bundle.catalog.get(&grant.request.resource).ok_or_else(|| gone(&grant.request.resource))?;
+        let resource = bundle.catalog.of_request(&grant.request).ok_or_else(|| gone(&grant.request))?;
         let now = self.now();
         // The quorum is judged again under today's people and owners; what it does not carry any more is over.
         let delegations = self.delegations_of(grant).await?;
@@ -66,7 +67,7 @@ impl Broker {
         let mut signals = Signals::new();
         let decide = async |ttl: Duration, signals: &mut Signals| {
             let mut question = Question {
-                action: Action::Issue,
+                action: grant.request.issuing(),
                 at: now,
                 principal: &settled.subject,
                 uid: settled.caller.uid(),
@@ -109,6 +110,11 @@ impl Broker {
                 return Err(refused);
             }
         };
+        if let Some(refusal) = outlived(grant, &obligations, now) {
+            let detail = json!({ "refusal": refusal, "decision": recorded });
+            self.record("lease.refused", settled.caller.actor(), (Some(grant.id), None), detail).await?;
+            return Err(BrokerError::Denied(refusal));
+        }
         // What the permit of this issue asks for, too, is met by approvals that count now.
         let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
         let escalates = obligations.escalate || obligations.approvals.is_empty();
@@ -159,7 +165,7 @@ impl Broker {
     /// What was approved must be exactly what would be issued now (promise P12).
     pub(super) fn plan_today(&self, bundle: &Bundle, grant: &Grant) -> Result<Plan, BrokerError> {
         let name = &grant.request.resource;
-        let resource = bundle.catalog.get(name).ok_or_else(|| gone(name))?;
+        let resource = bundle.catalog.of_request(&grant.request).ok_or_else(|| gone(&grant.request))?;
         let mut request = grant.request.clone();
         request.entitlement.resource = resource.resource_ref();
         let empty = grantd_provider_api::CapabilityMap::default();
@@ -192,8 +198,14 @@ impl Broker {
     }
 }
 
-pub(super) fn gone(name: &str) -> BrokerError {
-    BrokerError::Gone { resource: name.to_owned() }
+pub(super) fn gone(request: &Request) -> BrokerError {
+    match &request.break_glass {
+        None => BrokerError::Gone { resource: request.resource.clone() },
+        Some(glass) => BrokerError::PlanChanged(format!(
+            "the catalogue's break-glass profile \"{}\" does not give {} on \"{}\" any more",
+            glass.profile, request.entitlement.capability, request.resource
+        )),
+    }
 }
 
 fn nearly_over(grant: grantd_model::GrantId, least: Duration) -> BrokerError {

@@ -1,5 +1,7 @@
 //! Looking at approvals: how a grant stands on its way to a decision, what a caller could approve, and who may look.
 
+use std::collections::BTreeSet;
+
 use grantd_model::{Approval, Capacity, Delegation, Escalation, Extension, Grant, GrantPhase, PastExtension, Verdict};
 use jiff::Timestamp;
 
@@ -110,7 +112,7 @@ impl Broker {
                 judged.iter().map(|judged| GivenState { approval: judged.approval.clone(), void: void(judged) });
             given.collect()
         };
-        if let Some(resource) = bundle.catalog.get(&grant.request.resource).filter(|_| waits) {
+        if let Some(resource) = bundle.catalog.of_request(&grant.request).filter(|_| waits) {
             let standing = self.standing_whatever_the_plan(bundle, matter, resource);
             let capacity = |(capacity, needed): (&Capacity, &u32)| CapacityState {
                 capacity: *capacity,
@@ -126,7 +128,7 @@ impl Broker {
                 escalation,
             };
         }
-        let resource = bundle.catalog.get(&grant.request.resource);
+        let resource = bundle.catalog.of_request(&grant.request);
         let (delegations, now) = (self.delegations(), self.now());
         let ground = Ground { people: &bundle.people, delegations: &delegations, now };
         let requesters = Requesters::of(grant, &bundle.people);
@@ -184,8 +186,10 @@ impl Broker {
         };
         let now = self.now();
         let mut found = Vec::new();
-        for resource in bundle.catalog.iter().filter(answers) {
-            for grant in self.waiting_grants(Some(&resource.name), Some(MOST_WAITING)).await? {
+        let mine = bundle.catalog.iter().chain(bundle.catalog.in_profiles()).filter(answers);
+        let names: BTreeSet<&str> = mine.map(|resource| resource.name.as_str()).collect();
+        for name in names {
+            for grant in self.waiting_grants(Some(name), Some(MOST_WAITING)).await? {
                 let Ok(matter) = Matter::waiting_at(&grant, now) else { continue };
                 let Ok(standing) = self.standing(&bundle, matter) else { continue };
                 let mine = standing.open_voices().into_iter().filter(|voice| voice.person == approver.name);
@@ -210,8 +214,13 @@ impl Broker {
     /// and after.
     pub(super) fn answers_for(&self, caller: &Caller, grant: &Grant) -> bool {
         let bundle = self.bundle();
-        let Some(resource) = bundle.catalog.get(&grant.request.resource) else { return false };
+        let Some(resource) = bundle.catalog.of_request(&grant.request) else { return false };
         let Ok(person) = person(&bundle.people, caller) else { return false };
+        if let Some(profile) = &resource.glass {
+            // Whoever could use it too, reviews it, or answers for what it was used on.
+            let reviews = profile.reviewers.contains(&person.name);
+            return reviews || answers(resource, &self.delegations(), &person.name, self.now());
+        }
         let self_service = grant.obligations.approvals.is_empty() && grant.extension.is_none();
         !self_service && answers(resource, &self.delegations(), &person.name, self.now())
     }

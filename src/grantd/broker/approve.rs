@@ -134,6 +134,10 @@ impl Broker {
             Some((completed, record)) => {
                 writes.push(Write::UpdateGrant(completed.clone()));
                 audit.push(record);
+                if let Some(begun) = self.glass_begun(&bundle, &completed, caller.actor(), &signals) {
+                    writes.push(begun.write);
+                    audit.extend(begun.audit);
+                }
                 completed
             }
             None => approved,
@@ -190,8 +194,14 @@ impl Broker {
             }
             let signals = self.signals_of(&bundle, matter).await;
             let Ok(Some((completed, record))) = self.completed(&bundle, &grant, &signals) else { continue };
-            let writes = vec![Write::UpdateGrant(completed)];
-            match self.store().commit(Transaction { guards: Vec::new(), writes, audit: vec![record] }).await {
+            let mut audit = vec![record];
+            let begun = self.glass_begun(&bundle, &completed, daemon("policy"), &signals);
+            let mut writes = vec![Write::UpdateGrant(completed)];
+            if let Some(begun) = begun {
+                writes.push(begun.write);
+                audit.extend(begun.audit);
+            }
+            match self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await {
                 Ok(_) | Err(StoreError::Stale { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -49,7 +49,7 @@ impl Broker {
             return self.refused("deny.refused", caller, id, own_request(&approver.name, id, &[]), Value::Null).await;
         }
         // A plan that changed can be denied as well as any.
-        let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
+        let Some(resource) = bundle.catalog.of_request(&grant.request) else {
             return Err(BrokerError::State(format!(
                 "\"{}\" is no longer in the catalogue, so nobody can approve or deny it: it lapses, or have an \
                  administrator run grantctl revoke {id}",
@@ -157,7 +157,7 @@ impl Broker {
             format!("{} and {}", request.requested_by, request.subject)
         };
         // Whoever owned it before cannot be told from anybody else now.
-        let ownerless = match self.bundle().catalog.get(&request.resource) {
+        let ownerless = match self.bundle().catalog.of_request(request) {
             Some(_) => "",
             None => {
                 " (what it is on is no longer in the catalogue, so nobody answers for it until whoever maintains \

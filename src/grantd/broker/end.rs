@@ -92,7 +92,7 @@ impl Broker {
             return Ok(());
         }
         let bundle = self.bundle();
-        let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
+        let Some(resource) = bundle.catalog.of_request(&grant.request) else {
             return Err(BrokerError::State(format!(
                 "\"{}\" is no longer in the catalogue, so it has no owners: have an administrator run grantctl revoke {}",
                 grant.request.resource, grant.id

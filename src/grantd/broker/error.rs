@@ -3,7 +3,7 @@
 use grantd_model::Refusal;
 use grantd_provider_api::{ErrorKind, ProviderError};
 
-use crate::store::{GuardFailure, StoreError};
+use crate::store::{GlassUses, GuardFailure, StoreError};
 
 /// A refusal or a failure. Each says what to do; none holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +156,23 @@ impl From<StoreError> for BrokerError {
                 "{in_use} requests of yours wait for approval, and more are not taken: have them answered, or take some \
                  back with grantctl cancel"
             )),
+            StoreError::Guard(GuardFailure::Glass { of, in_use, limit }) => Self::Limit {
+                detail: format!(
+                    "break-glass was used {in_use} {} lately{}, and the profile allows {limit}: ask for a grant with grantctl \
+                     request, or wait until earlier uses are past",
+                    if in_use == 1 { "time" } else { "times" },
+                    match of {
+                        GlassUses::Person(person) => format!(" by {person}"),
+                        GlassUses::Resource(resource) => format!(" on \"{resource}\""),
+                        GlassUses::All => " in all".to_owned(),
+                    }
+                ),
+                limit: u64::from(limit),
+            },
+            StoreError::Guard(GuardFailure::ReviewOverdue) => {
+                Self::State("a review of yours became overdue meanwhile: ask again".to_owned())
+            }
+            StoreError::Guard(GuardFailure::Reviewed) => Self::State("it is reviewed already".to_owned()),
             StoreError::Guard(GuardFailure::FreezesChanged) => {
                 Self::State("a freeze was set or thawed meanwhile: ask again".to_owned())
             }

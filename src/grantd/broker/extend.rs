@@ -59,6 +59,13 @@ impl Broker {
         let grant = self.grant_or_missing(id).await?;
         self.must_be_party(caller, &grant)?;
         let asked_by = bundle.people.by_uid(caller.uid()).ok_or(BrokerError::UnknownCaller { uid: caller.uid() })?;
+        if let Some(glass) = &grant.request.break_glass {
+            return Err(BrokerError::State(format!(
+                "{id} is a use of break-glass profile \"{}\", which is not made longer: use it again, or ask for a grant \
+                 with grantctl request",
+                glass.profile
+            )));
+        }
         let now = self.now();
         let (since, until) = match grant.state {
             GrantState::Active { since, until } if now < until => (since, until),
@@ -90,8 +97,7 @@ impl Broker {
             )));
         }
         self.plan_today(&bundle, &grant)?;
-        let name = &grant.request.resource;
-        let resource = bundle.catalog.get(name).ok_or_else(|| super::allow::gone(name))?;
+        let resource = bundle.catalog.of_request(&grant.request).ok_or_else(|| super::allow::gone(&grant.request))?;
         let new_end = after(until, more);
         let refuse = async |refusal, decision| {
             let detail = json!({ "refusal": refusal, "decision": decision, "until": new_end });

@@ -16,7 +16,8 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
             not_before: request.not_before,
             recurs_over: request.recurrence.is_some().then(|| request.span_seconds()),
         },
-        ttl_seconds: None,
+        // Policy is told of a use of break-glass how long its leases could be.
+        ttl_seconds: request.break_glass.as_ref().map(|_| request.duration_seconds),
         justification_length: request.justification.as_str().chars().count(),
         ticket: request.ticket.clone(),
         subject: request.subject.clone(),
@@ -30,6 +31,7 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
         approvals: Quorum::new(),
         capacity: None,
         on_behalf_of: None,
+        asked_to_review: false,
         signals: Signals::new(),
     }
 }

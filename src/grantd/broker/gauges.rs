@@ -39,6 +39,8 @@ pub struct Gauges {
     pub issuers: Vec<IssuerFigures>,
     /// How each source of signals stands.
     pub signals: Vec<Standing>,
+    /// How many reviews are open, and how many of them overdue.
+    pub reviews: (u64, u64),
     /// How many freezes stand.
     pub freezes: u64,
     /// How many records this node's chain has.
@@ -84,6 +86,8 @@ impl Broker {
                 gauges.oldest_intent = earliest(gauges.oldest_intent, lease.created_at);
             }
         }
+        let (open, overdue) = self.open_reviews().await?;
+        gauges.reviews = (count(open), count(overdue.len()));
         let open = GrantFilter { phases: Some(OPEN_GRANTS.to_vec()), ..GrantFilter::default() };
         for grant in self.store().grants(open).await? {
             add(&mut gauges.grants, grant.state.phase().as_str());

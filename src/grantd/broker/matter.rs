@@ -6,8 +6,8 @@ use std::sync::Arc;
 use grantd_model::approval::{both, missing, standing_in, tally};
 use grantd_model::assignment::assigned;
 use grantd_model::{
-    Action, Approval, Capacity, Decision, Delegation, Digest, Escalation, Extension, Grant, GrantState, OnBehalf,
-    Quorum, Signals, Subject, Tier, Verdict,
+    Approval, Capacity, Decision, Delegation, Digest, Escalation, Extension, Grant, GrantState, OnBehalf, Quorum,
+    Signals, Subject, Tier, Verdict,
 };
 use jiff::Timestamp;
 
@@ -202,8 +202,7 @@ impl Broker {
     pub(super) fn standing<'a>(&self, bundle: &'a Bundle, matter: Matter<'a>) -> Result<Standing<'a>, BrokerError> {
         let grant = matter.grant;
         self.plan_today(bundle, grant)?;
-        let name = &grant.request.resource;
-        let resource = bundle.catalog.get(name).ok_or_else(|| super::allow::gone(name))?;
+        let resource = bundle.catalog.of_request(&grant.request).ok_or_else(|| super::allow::gone(&grant.request))?;
         Ok(self.standing_whatever_the_plan(bundle, matter, resource))
     }
 
@@ -259,7 +258,7 @@ impl Broker {
         seconds: u64,
     ) -> Question<'a> {
         Question {
-            action: Action::Request,
+            action: grant.request.asking(),
             at: self.now(),
             principal,
             // Nobody calls for it now: the uid is the one that the identity names.

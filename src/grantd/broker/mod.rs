@@ -21,6 +21,7 @@ mod extend;
 mod facts;
 mod freeze;
 mod gauges;
+mod glass;
 mod issue;
 mod issuer;
 mod live;
@@ -34,7 +35,9 @@ mod reach;
 mod reaper;
 mod reconciler;
 mod reload;
+mod report;
 mod request;
+mod review;
 mod revoker;
 mod signals;
 mod sweep;
@@ -68,10 +71,13 @@ pub use error::BrokerError;
 pub use examine::{Tally, Told};
 pub use freeze::Cover;
 pub use gauges::Gauges;
+pub use glass::GlassAsk;
 pub use mass::MassEnd;
 pub use prove::{Proof, ProveAsk};
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
+pub use report::Report;
 pub use request::RequestAsk;
+pub use review::{CompleteAsk, Repeats};
 pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
 pub use watcher::HoldGuard;
 
@@ -114,6 +120,8 @@ pub struct Settings {
     pub administrators: Vec<u32>,
     /// Users who may see everything.
     pub auditors: Vec<u32>,
+    /// When what is granted again and again is reviewed.
+    pub repeats: Repeats,
 }
 
 /// The broker. Cheap to clone.
@@ -201,6 +209,7 @@ impl Broker {
         self.keep_running("the reaper", self.clone().reap_for_ever());
         self.keep_running("the keeper of keys", self.clone().tend_issuers_for_ever());
         self.keep_running("the watch over signals", self.clone().watch_signals_for_ever());
+        self.keep_running("the watch over repeats", self.clone().watch_repeats_for_ever());
         self.keep_running("the reconciler", self.clone().reconcile_for_ever());
         for provider in self.inner.providers.values() {
             self.keep_running("the sweeper", self.clone().sweep_for_ever(Arc::clone(provider)));

@@ -140,7 +140,7 @@ impl Broker {
             (!of_grant).then(|| caller.uid())
         };
         let phases = (!ask.ended).then(|| LeasePhase::OPEN.to_vec());
-        let filter = LeaseFilter { phases, grant: ask.grant, uid, node: None, limit: Some(ask.limit) };
+        let filter = LeaseFilter { phases, grant: ask.grant, uid, limit: Some(ask.limit), ..LeaseFilter::default() };
         Ok(self.store().leases(filter).await?)
     }
 

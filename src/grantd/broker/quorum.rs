@@ -130,7 +130,9 @@ pub fn judge<'a>(
             }
         }
         let held = |capacity: &Capacity| {
-            resource.is_some_and(|resource| holders(resource, *capacity).iter().any(|holder| holder == voice))
+            // Who was enrolled was chosen: that is not lent.
+            (*capacity != Capacity::Enrolled || approval.on_behalf_of.is_none())
+                && resource.is_some_and(|resource| holders(resource, *capacity).iter().any(|holder| holder == voice))
         };
         let capacities: Vec<Capacity> = approval.capacities().into_iter().filter(held).collect();
         if capacities.is_empty() {
@@ -159,8 +161,13 @@ pub fn counts(needed: &Quorum, judged: &[Judged<'_>]) -> Quorum {
 }
 
 /// What is needed at least, whatever policy says: at tier critical an owner and security; and where delegated admins
-/// alone would approve on sensitive data, an owner besides them.
+/// alone would approve on sensitive data, an owner besides them. Of break-glass, at tier critical another enrolled person.
 pub fn floored(needed: Quorum, resource: &Resource) -> Quorum {
+    if resource.glass.is_some() {
+        // Break-glass waits for none of those who answer for it, and at tier critical for a second enrolled person.
+        let second = resource.tier == Tier::Critical;
+        return if second { both(needed, &[(Capacity::Enrolled, 1)].into()) } else { needed };
+    }
     let critical = resource.tier == Tier::Critical;
     let mut needed = needed;
     if critical {

@@ -309,3 +309,65 @@ fn p12_a_steward_in_the_owners_place_never_counts_for_anybody_else() {
     assert!(!enough(&[(Capacity::Security, 1)], true), "never instead of security");
     assert!(!enough(&[(Capacity::Owner, 1), (Capacity::Steward, 1)], true), "one person, one place");
 }
+
+/// The ledger as a use of break-glass sees it: ana and bruno are enrolled.
+fn in_profile(people: &People, tier: &str) -> Resource {
+    let text = format!(
+        "[[resource]]\nname = \"ledger\"\ncloud = \"aws\"\naccount = \"main\"\ntype = \"object-storage\"\n\
+         native = \"arn:aws:s3:::ledger\"\nenvironment = \"dev\"\ntier = \"{tier}\"\nowners = [\"carla\"]\n\
+         [[break_glass]]\nname = \"repair\"\npeople = [\"ana\", \"bruno\"]\nreviewers = [\"carla\"]\n\
+         access = [{{ resource = \"ledger\", capability = \"object-storage:read\" }}]\nincident = \"INC-{{digits}}\"\n\
+         max_ttl = \"10m\"\nreview_within = \"1h\"\n\
+         limits = {{ per_person = 1, per_resource = 1, in_total = 1, window = \"1h\" }}\n"
+    );
+    crate::config::Catalog::parse(&text, people).unwrap().in_profile("repair", "ledger").unwrap().clone()
+}
+
+#[test]
+fn p12_break_glass_at_critical_takes_a_second_enrolled_person_and_no_policy_does_without() {
+    let people = people();
+    let critical = in_profile(&people, "critical");
+    let second = Quorum::from([(Capacity::Enrolled, 1)]);
+    assert_eq!(floored(Quorum::new(), &critical), second);
+    assert_eq!(floored(Quorum::new(), &in_profile(&people, "high")), Quorum::new());
+    let user = people.by_uid(1001).unwrap();
+    let requesters = Requesters::of_parties([&user], &people);
+    assert_eq!(out_of_reach(&Quorum::new(), &critical, ground(&people), &requesters), None, "bruno can");
+    let judged = |given: &Approval| {
+        let given = [given.clone()];
+        judge(&given, Digest::ZERO, ground(&people), Some(&critical), &requesters, |_| false)[0].void.clone()
+    };
+    assert_eq!(judged(&approval(&people, 1003, Capacity::Enrolled)), None);
+    let own = judged(&approval(&people, 1002, Capacity::Enrolled)).unwrap();
+    assert!(own.contains("nobody approves for themselves"), "{own}");
+    let other = judged(&approval(&people, 1004, Capacity::Enrolled)).unwrap();
+    assert!(other.contains("carla is no enrolled"), "{other}");
+}
+
+#[test]
+fn who_is_enrolled_was_chosen_and_lends_that_to_nobody() {
+    let people = people();
+    let critical = in_profile(&people, "critical");
+    let lent = Delegation {
+        id: grantd_provider_api::Id::new(uuid::Uuid::from_u128(7)),
+        node: grantd_model::NodeId("n".to_owned()),
+        from: "bruno".to_owned(),
+        by: people.by_uid(1003).unwrap(),
+        to: "carla".to_owned(),
+        resource: None,
+        at: Timestamp::UNIX_EPOCH,
+        until: Timestamp::MAX,
+        revoked: None,
+        version: 0,
+    };
+    let ground = Ground { people: &people, delegations: std::slice::from_ref(&lent), now: Timestamp::UNIX_EPOCH };
+    let user = people.by_uid(1001).unwrap();
+    let requesters = Requesters::of_parties([&user], &people);
+    let speaking = speakers(&critical, ground, &requesters);
+    assert!(!speaking.iter().any(|speaker| speaker.lent.is_some()), "{speaking:?}");
+    let mut given = approval(&people, 1004, Capacity::Enrolled);
+    given.on_behalf_of = Some(grantd_model::OnBehalf { person: "bruno".to_owned(), delegation: lent.id });
+    let given = [given];
+    let judged = judge(&given, Digest::ZERO, ground, Some(&critical), &requesters, |_| false);
+    assert!(judged[0].void.is_some());
+}

@@ -17,6 +17,7 @@ pub fn holders(resource: &Resource, capacity: Capacity) -> &[String] {
         Capacity::Steward => &resource.stewards,
         Capacity::Security => &resource.security,
         Capacity::DelegatedAdmin => &resource.delegated_admins,
+        Capacity::Enrolled => resource.glass.as_ref().map_or(&[], |profile| &profile.people),
     }
 }
 
@@ -63,11 +64,14 @@ pub fn speakers<'a>(resource: &'a Resource, ground: Ground<'a>, requesters: &Req
         if reachable(person) {
             speakers.push(Speaker { person, lent: None, capacities: capacities.clone() });
         }
-        let lent = ground.delegations.iter().filter(|lent| lent.from == *person);
+        // Who was enrolled was chosen: that is not lent.
+        let lendable: Vec<Capacity> =
+            capacities.into_iter().filter(|capacity| *capacity != Capacity::Enrolled).collect();
+        let lent = ground.delegations.iter().filter(|lent| lent.from == *person && !lendable.is_empty());
         for lent in lent.filter(|lent| lent.stands(ground.now) && lent.covers(&resource.name)) {
             let to = lent.to.as_str();
             if ground.people.is_person(to) && reachable(to) && !requesters.include(to, None) {
-                speakers.push(Speaker { person: to, lent: Some(lent), capacities: capacities.clone() });
+                speakers.push(Speaker { person: to, lent: Some(lent), capacities: lendable.clone() });
             }
         }
     }
@@ -114,6 +118,7 @@ pub fn out_of_reach(
             "have them name another owner of {} in catalog.toml, or write a person's Unix user into people.toml",
             resource.name
         ),
+        Capacity::Enrolled => "have them enrol another person in the profile in catalog.toml".to_owned(),
         other => format!(
             "have them name another {other} of {} in catalog.toml, or write a person's Unix user into people.toml",
             resource.name

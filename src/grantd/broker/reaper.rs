@@ -27,6 +27,9 @@ impl Broker {
                     self.inner.live.set_deadline(lease, after(self.now(), AGAIN));
                 }
             }
+            if let Err(error) = self.note_overdue().await {
+                tracing::warn!(%error, "overdue reviews could not be looked at; trying again");
+            }
             if let Err(error) = self.turn_grants().await {
                 tracing::warn!(%error, "grants could not be looked at; trying again");
             }

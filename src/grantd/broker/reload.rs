@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use grantd_model::approval::both;
-use grantd_model::{Action, EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, Verdict};
+use grantd_model::{EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, Verdict};
 use serde_json::json;
 
+use super::glass::outlived;
 use super::quorum::{Ground, QUORUM, approvals_today, carried_until};
 use super::signals::{Looks, were_had};
 use super::{Broker, BrokerError, between, daemon, draft, facts};
@@ -145,7 +146,7 @@ impl Broker {
     ) -> Result<Option<Refused>, BrokerError> {
         let by = |rule: &str| Refused { rule: rule.to_owned(), by_signals: false };
         let grant = self.grant_or_missing(lease.grant).await?;
-        let Some(resource) = bundle.catalog.get(&grant.request.resource) else {
+        let Some(resource) = bundle.catalog.of_request(&grant.request) else {
             return Ok(Some(by("catalog")));
         };
         if !Self::is_still_known(bundle, &lease.subject, lease.uid) {
@@ -158,7 +159,7 @@ impl Broker {
         let delegations = self.delegations_of(&grant).await?;
         let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
         let mut question = Question {
-            action: Action::Issue,
+            action: grant.request.issuing(),
             at: self.now(),
             principal: &lease.subject,
             uid: lease.uid,
@@ -178,6 +179,9 @@ impl Broker {
                     Ok((_, None)) => {}
                     Ok((end, Some(_))) if lease.access_until <= end => {}
                     Ok(_) | Err(_) => return Ok(Some(by(QUORUM))),
+                }
+                if let Some(refusal) = outlived(&grant, &obligations, self.now()) {
+                    return Ok(Some(by(&refusal.rule)));
                 }
                 let longer = obligations.max_ttl.is_some_and(|most| ttl.as_secs() > most);
                 longer.then(|| by("max_ttl"))

@@ -24,7 +24,7 @@ use crate::policy::{Bundle, Question};
 use crate::store::{Guard, Transaction, Write};
 
 /// How many requests of one requester may wait for approval: more would only hide those of others from approvers.
-const MAX_PENDING: u32 = 100;
+pub(super) const MAX_PENDING: u32 = 100;
 
 /// What a caller asks when it wants a grant.
 #[derive(Debug, Clone)]
@@ -146,7 +146,12 @@ impl Broker {
         Ok(granted)
     }
 
-    fn planned(&self, bundle: &Bundle, requested_by: Subject, ask: RequestAsk) -> Result<(Request, Plan), BrokerError> {
+    pub(super) fn planned(
+        &self,
+        bundle: &Bundle,
+        requested_by: Subject,
+        ask: RequestAsk,
+    ) -> Result<(Request, Plan), BrokerError> {
         let resource = bundle.catalog.get(&ask.resource).ok_or_else(|| unknown(&ask.resource))?;
         let subject = match &ask.subject {
             None => requested_by.clone(),
@@ -193,6 +198,7 @@ impl Broker {
             subject,
             requested_by,
             task: ask.task,
+            break_glass: None,
         };
         Ok((request, plan))
     }
@@ -238,14 +244,17 @@ impl Broker {
         Ok(Err(refusal))
     }
 
-    async fn record_request_refused(
+    pub(super) async fn record_request_refused(
         &self,
         caller: &Caller,
         request: &Request,
         decision: &Decision,
         refusal: Option<&Refusal>,
     ) -> Result<(), BrokerError> {
-        let detail = json!({ "request": request, "decision": decision, "refusal": refusal });
+        let mut detail = json!({ "request": request, "decision": decision, "refusal": refusal });
+        if let (Some(glass), Some(members)) = (&request.break_glass, detail.as_object_mut()) {
+            members.insert("break_glass".to_owned(), json!(glass));
+        }
         self.record("request.refused", caller.actor(), (None, None), detail).await?;
         failpoint::hit("request.refused");
         Ok(())

@@ -65,10 +65,10 @@ impl Broker {
     /// What has to be known to judge whether `matter` would be given today, and whether somebody may approve it.
     pub(super) async fn signals_of(&self, bundle: &Bundle, matter: Matter<'_>) -> Signals {
         let grant = matter.grant;
-        let Some(resource) = bundle.catalog.get(&grant.request.resource) else { return Signals::new() };
+        let Some(resource) = bundle.catalog.of_request(&grant.request) else { return Signals::new() };
         let principal = matter.extension.map_or(&grant.request.requested_by, |extension| &extension.asked_by);
         let mut question = Question {
-            action: Action::Request,
+            action: grant.request.asking(),
             at: self.now(),
             principal,
             uid: principal.id.parse().unwrap_or(u32::MAX),
@@ -103,7 +103,7 @@ impl Broker {
 
     async fn watch_signals(&self) -> Result<(), BrokerError> {
         let bundle = self.bundle();
-        if bundle.signals_of(Action::Issue).is_empty() {
+        if [Action::Issue, Action::BreakGlass].iter().all(|on| bundle.signals_of(*on).is_empty()) {
             return Ok(());
         }
         let filter = LeaseFilter { phases: Some(vec![LeasePhase::Active]), ..LeaseFilter::default() };
@@ -133,7 +133,7 @@ impl Broker {
             let error = standing.error.as_ref()?;
             Some(format!("signal source \"{}\" fails, and what rests on it is denied: {error}", standing.name))
         });
-        let read: BTreeSet<Signal> = [Action::Request, Action::Approve, Action::Issue]
+        let read: BTreeSet<Signal> = [Action::Request, Action::Approve, Action::Issue, Action::BreakGlass]
             .into_iter()
             .flat_map(|on| bundle.signals_of(on))
             .collect();

@@ -1,12 +1,14 @@
 //! The catalogue: which cloud assets exist for the daemon, how sensitive they are and whose they are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use grantd_model::Tier;
+use grantd_model::{Request, Tier};
 use grantd_provider_api::{Cloud, ResourceRef};
 use serde::Deserialize;
 
 use super::People;
+use super::glass::{Profile, RawProfile};
 use super::raw::{ConfigError, from_toml, plain_name};
 
 const FILE: &str = "catalog.toml";
@@ -18,6 +20,9 @@ const MAX_NATIVE: usize = 2048;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     resources: BTreeMap<String, Resource>,
+    profiles: BTreeMap<String, Arc<Profile>>,
+    /// For each profile and resource of it, the resource as a use of that profile sees it.
+    in_profiles: BTreeMap<(String, String), Resource>,
 }
 
 /// One cloud asset.
@@ -48,6 +53,8 @@ pub struct Resource {
     pub security: Vec<String>,
     /// Whether it holds business-sensitive data.
     pub sensitive: bool,
+    /// The break-glass profile in question: only where a use of it is decided, and never otherwise.
+    pub glass: Option<Arc<Profile>>,
 }
 
 impl Resource {
@@ -85,6 +92,20 @@ impl Catalog {
             }
             catalog.resources.insert(resource.name.clone(), resource);
         }
+        for profile in raw.break_glass {
+            let profile = Arc::new(profile.parse(people, &catalog.resources)?);
+            for access in &profile.access {
+                if let Some(resource) = catalog.resources.get(&access.resource) {
+                    let seen = Resource { glass: Some(Arc::clone(&profile)), ..resource.clone() };
+                    catalog.in_profiles.insert((profile.name.clone(), access.resource.clone()), seen);
+                }
+            }
+            let name = profile.name.clone();
+            if catalog.profiles.insert(name.clone(), profile).is_some() {
+                let key = format!("break_glass {name:?}.name");
+                return Err(ConfigError::new(FILE, key, "the name stands twice: give each profile its own"));
+            }
+        }
         Ok(catalog)
     }
 
@@ -92,6 +113,36 @@ impl Catalog {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Resource> {
         self.resources.get(name)
+    }
+
+    /// The break-glass profile of this name.
+    #[must_use]
+    pub fn profile(&self, name: &str) -> Option<&Arc<Profile>> {
+        self.profiles.get(name)
+    }
+
+    /// A resource as a use of a break-glass profile sees it, if the profile has anything on it.
+    #[must_use]
+    pub fn in_profile(&self, profile: &str, resource: &str) -> Option<&Resource> {
+        self.in_profiles.get(&(profile.to_owned(), resource.to_owned()))
+    }
+
+    /// Every resource of every break-glass profile, as its uses see it.
+    pub fn in_profiles(&self) -> impl Iterator<Item = &Resource> {
+        self.in_profiles.values()
+    }
+
+    /// What a request is on, as it stands now: for a use of break-glass, only as long as its profile gives exactly that.
+    #[must_use]
+    pub fn of_request(&self, request: &Request) -> Option<&Resource> {
+        let Some(glass) = &request.break_glass else { return self.get(&request.resource) };
+        let wanted = &request.entitlement;
+        let resource = self.in_profile(&glass.profile, &request.resource)?;
+        let gives = resource
+            .glass
+            .as_ref()
+            .is_some_and(|profile| profile.gives(&request.resource, &wanted.capability, &wanted.narrowing));
+        gives.then_some(resource)
     }
 
     /// Every resource, by name.
@@ -105,6 +156,8 @@ impl Catalog {
 struct RawCatalog {
     #[serde(default)]
     resource: Vec<RawResource>,
+    #[serde(default)]
+    break_glass: Vec<RawProfile>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,6 +212,7 @@ impl RawResource {
             delegated_admins,
             security: people.security().to_vec(),
             sensitive: self.sensitive,
+            glass: None,
         })
     }
 }

@@ -3,20 +3,24 @@
 
 mod catalog;
 mod credential;
+mod glass;
 mod groups;
 mod issuer;
 mod notify;
 mod people;
 mod raw;
+mod review;
 mod settings;
 mod signal;
 
 pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;
+pub use glass::{Access, GlassLimits, Profile};
 pub use issuer::IssuerSettings;
 pub use notify::{NotifySettings, NotifyWay, Place, address as notify_address};
 pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
+pub use review::ReviewSettings;
 pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};
 pub use signal::{CalendarPlace, DIGITS, Endpoint, IdPattern, SignalSettings, SignalSource, TICKET, TicketMap};

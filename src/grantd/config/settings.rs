@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::issuer::{IssuerSettings, RawIssuer};
 use super::notify::{NotifySettings, RawNotify};
 use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
+use super::review::{RawReview, ReviewSettings};
 use super::signal::{self, RawSignal, SignalSettings};
 
 const FILE: &str = "grantd.toml";
@@ -35,6 +36,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Who is told what happens.
     pub notify: Vec<NotifySettings>,
+    /// When what is granted again and again is reviewed.
+    pub review: ReviewSettings,
     /// Where facts are looked up that policy rests on.
     pub signals: Vec<SignalSettings>,
     /// The issuer whose tokens clouds take in place of a secret, if there is one.
@@ -132,6 +135,7 @@ impl Settings {
             log: LogSettings { format: raw.log.format, filter: raw.log.filter },
             metrics: raw.metrics.parse()?,
             notify: notified(raw.notify)?,
+            review: raw.review.parse()?,
             signals: signal::parse_all(raw.signal)?,
             issuer: raw.issuer.map(|issuer| issuer.parse("issuer")).transpose()?,
             oidc_issuer,
@@ -173,6 +177,7 @@ struct Raw {
     log: RawLog,
     metrics: RawMetrics,
     notify: Vec<RawNotify>,
+    review: RawReview,
     signal: Vec<RawSignal>,
     issuer: Option<RawIssuer>,
     aws: Option<toml::Table>,
@@ -193,6 +198,7 @@ impl Default for Raw {
             log: RawLog::default(),
             metrics: RawMetrics::default(),
             notify: Vec::new(),
+            review: RawReview::default(),
             signal: Vec::new(),
             issuer: None,
             aws: None,

@@ -116,7 +116,7 @@ pub struct TicketMap {
 }
 
 impl IdPattern {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let wrong =
             || format!("{text:?} is no pattern: write what each id begins with, then {DIGITS}: \"OPS-{DIGITS}\"");
         let prefix = text.strip_suffix(DIGITS).ok_or_else(wrong)?;
@@ -126,6 +126,12 @@ impl IdPattern {
             return Err(wrong());
         }
         Ok(Self { prefix: prefix.to_owned() })
+    }
+
+    /// What an id looks like, for people.
+    #[must_use]
+    pub fn example(&self) -> String {
+        format!("{}1234", self.prefix)
     }
 
     /// The number in `id`, when all of it fits.

@@ -110,6 +110,8 @@ pub(super) struct Families {
     places_limit: Family<Scope, Gauge>,
     account_failing: Family<Account, Gauge>,
     freezes: Gauge,
+    reviews_open: Gauge,
+    reviews_overdue: Gauge,
     audit_records: Gauge,
     store_poisoned: Gauge,
     policy_alarm: Gauge,
@@ -152,6 +154,8 @@ impl Families {
             places_limit: Family::default(),
             account_failing: Family::default(),
             freezes: Gauge::default(),
+            reviews_open: Gauge::default(),
+            reviews_overdue: Gauge::default(),
             audit_records: Gauge::default(),
             store_poisoned: Gauge::default(),
             policy_alarm: Gauge::default(),
@@ -197,6 +201,8 @@ impl Families {
         add.one("deny_scope_places_limit", "Places that a deny scope has", &all.places_limit);
         add.one("account_failing", "1 while the last call to an account failed", &all.account_failing);
         add.one("freezes", "Freezes that stand", &all.freezes);
+        add.one("reviews_open", "Reviews that nobody completed yet", &all.reviews_open);
+        add.one("reviews_overdue", "Reviews whose deadline passed", &all.reviews_overdue);
         add.one("audit_chain_records", "Records in this node's audit chain", &all.audit_records);
         add.one("store_poisoned", "1 while nothing can be written", &all.store_poisoned);
         add.one("policy_alarm", "1 while the policy on disk is not fit to be put into force", &all.policy_alarm);
@@ -244,6 +250,8 @@ impl Families {
         self.issuers.stand(&gauges.issuers, now);
         self.signals.stand(&gauges.signals);
         self.freezes.set(number(gauges.freezes));
+        self.reviews_open.set(number(gauges.reviews.0));
+        self.reviews_overdue.set(number(gauges.reviews.1));
         self.audit_records.set(number(gauges.audit_seq));
         self.store_poisoned.set(i64::from(gauges.store_poisoned));
         self.policy_alarm.set(i64::from(gauges.policy_alarm));

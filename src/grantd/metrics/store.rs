@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use grantd_model::{
     AuditDraft, AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion,
-    Propagation, RegisteredAnchor,
+    Propagation, RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::{Clock, DenyScope};
 use jiff::Timestamp;
 
 use super::families::{Decided, Families};
 use super::seconds;
-use crate::store::{Committed, GrantFilter, LeaseFilter, Store, StoreError, Transaction};
+use crate::store::{Committed, GrantFilter, LeaseFilter, Repeated, ReviewFilter, Store, StoreError, Transaction};
 
 /// A store, measured.
 pub(super) struct Measured {
@@ -125,6 +125,18 @@ impl Store for Measured {
 
     async fn delegations(&self) -> Result<Vec<Delegation>, StoreError> {
         self.inner.delegations().await
+    }
+
+    async fn review(&self, id: ReviewId) -> Result<Option<Review>, StoreError> {
+        self.inner.review(id).await
+    }
+
+    async fn reviews(&self, filter: ReviewFilter) -> Result<Vec<Review>, StoreError> {
+        self.inner.reviews(filter).await
+    }
+
+    async fn repeated(&self, since: Timestamp, above: u32) -> Result<Vec<Repeated>, StoreError> {
+        self.inner.repeated(since, above).await
     }
 
     async fn propagations(&self) -> Result<Vec<Propagation>, StoreError> {

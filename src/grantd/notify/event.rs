@@ -121,6 +121,11 @@ fn data(record: &AuditRecord, grant: Option<&Grant>, text: &str) -> Value {
         "audit": { "node": record.node, "seq": record.seq, "hash": record.hash },
         "can_approve": draft.detail.get("can_approve").cloned().unwrap_or_else(|| json!([])),
     });
+    if let Some(members) = data.as_object_mut() {
+        for key in ["break_glass", "review"] {
+            members.extend(draft.detail.get(key).map(|value| (key.to_owned(), value.clone())));
+        }
+    }
     if let (Some(grant), Some(members)) = (grant, data.as_object_mut()) {
         let request = &grant.request;
         members.insert(
@@ -181,12 +186,44 @@ fn text(record: &AuditRecord, grant: Option<&Grant>) -> String {
             };
             format!("{} asks for {more}{what}, {time}: {}{next}", request.requested_by, request.justification.as_str())
         }
+        "break_glass.use" | "break_glass.request" => broken(record, grant, &what),
+        "review.open" | "review.overdue" => {
+            let names = names(draft.detail.get("can_review").or_else(|| draft.detail.pointer("/review/reviewers")));
+            let review = draft.detail.pointer("/review/id").and_then(Value::as_str).unwrap_or("a review");
+            let state = if draft.kind == "review.overdue" { "is overdue" } else { "is to be made" };
+            let due = draft.detail.pointer("/review/due_at").and_then(Value::as_str).unwrap_or("its deadline");
+            let who = if names.is_empty() { "security".to_owned() } else { names.join(", ") };
+            format!("{review} {state}, due {due}: {what}; {who} can: grantctl review complete {review}")
+        }
         "grant.approve" | "grant.extend" => format!("approved: {what}; {} can use it: {id}", request.subject),
         kind => {
             let did = kind.rsplit_once('.').map_or(kind, |(_, did)| did).replace('_', " ");
             format!("{did}: {what}, by {who}{reason} ({id})")
         }
     }
+}
+
+/// What is told of a use of break-glass: who, what, why, until when, and who looks at it afterwards.
+fn broken(record: &AuditRecord, grant: &Grant, what: &str) -> String {
+    let (detail, request, id) = (&record.draft.detail, &grant.request, grant.id);
+    let word = |path: &str| detail.pointer(path).and_then(Value::as_str).unwrap_or("nobody knows");
+    let (profile, incident) = (word("/break_glass/profile"), word("/break_glass/incident"));
+    let why = request.justification.as_str();
+    if record.draft.kind == "break_glass.request" {
+        let names = names(detail.get("can_approve"));
+        let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+        let needs = word("/needs");
+        return format!(
+            "BREAK-GLASS WAITS: {what} by profile {profile} for {incident}: {why}; it needs {needs}, {names} can approve: \
+             grantctl approve {id}"
+        );
+    }
+    let reviewers = self::names(detail.pointer("/review/reviewers")).join(", ");
+    let (until, due) = (word("/until"), word("/review/due_at"));
+    format!(
+        "BREAK-GLASS: {what} by profile {profile} for {incident}: {why}; until {until} ({id}, grantctl revoke {id} ends it); \
+         {reviewers} to review it by {due}"
+    )
 }
 
 fn actor(actor: &Actor) -> String {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Effect, Policy};
-use grantd_model::{Capacity, Obligations, OnPolicyChange, Quorum};
+use grantd_model::{Capacity, Obligations, OnPolicyChange, Quorum, Signal};
 
 use super::refusal::{DEFAULT_DENY, POLICY_ERROR, Template};
 use crate::config::seconds;
@@ -82,6 +82,8 @@ fn permit<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<O
             "on_policy_change" => obligations.on_policy_change = end_or_keep(value).map_err(wrong)?,
             "on_signal_change" => obligations.on_signal_change = end_or_keep(value).map_err(wrong)?,
             "notify" => obligations.notify = notify(value).map_err(wrong)?,
+            "review_within" => obligations.review_within = Some(seconds(value).map_err(wrong)?),
+            "may_lack" => obligations.may_lack = signals(value).map_err(wrong)?,
             "reason" | "who_can_fix" | "next" => {
                 return Err(format!("@{key} belongs on a forbid: a permit has nothing to refuse"));
             }
@@ -109,6 +111,8 @@ fn forbid<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<W
             | "escalate"
             | "on_policy_change"
             | "notify"
+            | "review_within"
+            | "may_lack"
             | "signal_max_age"
             | "renew_signal_max_age"
             | "on_signal_change" => {
@@ -170,6 +174,21 @@ fn age(value: &str) -> Result<u64, String> {
     }
 }
 
+/// `ticket, on_call`.
+fn signals(value: &str) -> Result<BTreeSet<Signal>, String> {
+    let mut signals = BTreeSet::new();
+    for name in value.split(',').map(str::trim) {
+        let Some(signal) = Signal::ALL.into_iter().find(|signal| signal.as_str() == name) else {
+            let all: Vec<&str> = Signal::ALL.iter().map(|signal| signal.as_str()).collect();
+            return Err(format!("\"{name}\" is no signal: write some of {}, with commas between", all.join(", ")));
+        };
+        if !signals.insert(signal) {
+            return Err(format!("{signal} stands twice"));
+        }
+    }
+    Ok(signals)
+}
+
 /// `security, data-owners`.
 fn notify(value: &str) -> Result<BTreeSet<String>, String> {
     let mut targets = BTreeSet::new();
@@ -194,7 +213,8 @@ mod tests {
     fn every_obligation_of_the_model_can_be_written() {
         let text = r#"@approvals("owner:1, security:2") @max_ttl("30m") @max_duration("8h") @max_recurrence("720h") @max_concurrent("1")
             @max_uses("3") @approve_within("4h") @escalate("steward") @on_policy_change("keep") @notify("a, b")
-            @signal_max_age("60s") @renew_signal_max_age("15m") @on_signal_change("keep")"#;
+            @signal_max_age("60s") @renew_signal_max_age("15m") @on_signal_change("keep") @review_within("24h")
+            @may_lack("ticket, on_call")"#;
         let expected = Obligations {
             approvals: Quorum::from([(Capacity::Owner, 1), (Capacity::Security, 2)]),
             max_ttl: Some(1800),
@@ -209,6 +229,8 @@ mod tests {
             signal_max_age: Some(60),
             renew_signal_max_age: Some(900),
             notify: BTreeSet::from(["a".to_owned(), "b".to_owned()]),
+            review_within: Some(86400),
+            may_lack: BTreeSet::from([Signal::Ticket, Signal::OnCall]),
         };
         assert_eq!(parse(text, "permit"), Ok(Consequence::Permit(expected)));
     }
@@ -243,6 +265,9 @@ mod tests {
             r#"@on_signal_change("never")"#,
             r#"@renew_signal_max_age("25h")"#,
             r#"@reason("no")"#,
+            r#"@review_within("0s")"#,
+            r#"@may_lack("tickets")"#,
+            r#"@may_lack("ticket, ticket")"#,
         ] {
             let key = bad.trim_start_matches('@').split('(').next().unwrap();
             refused(bad, "permit", key);

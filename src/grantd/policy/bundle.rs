@@ -11,6 +11,7 @@ use grantd_provider_api::{Capability, CapabilityMap, Cloud, Persistence, Revocat
 use jiff::Timestamp;
 
 use super::engine::{Engine, Needs};
+use super::glass;
 use super::question::{AnchorKind, Facts, Isolation, Question};
 use crate::config::{Catalog, ConfigError, Host, People, Resource, from_toml};
 
@@ -127,8 +128,15 @@ impl Bundle {
     }
 
     /// Decides `question`. Whatever cannot be evaluated is denied.
+    ///
+    /// A use of break-glass is allowed to who is enrolled only, and never for longer than its profile says: that is no
+    /// policy's to change.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
-        self.engine.decide(question, &self.people, self.version)
+        let mut decision = self.engine.decide(question, &self.people, self.version);
+        if question.action == Action::BreakGlass {
+            decision.verdict = glass::bounded(decision.verdict, question, &self.people);
+        }
+        decision
     }
 }
 
@@ -205,11 +213,12 @@ fn fit_to_schema(engine: &Engine, people: &People, catalog: &Catalog) -> Result<
         delegated_admins: vec!["somebody".to_owned()],
         security: vec!["somebody".to_owned()],
         sensitive: false,
+        glass: None,
     };
     let capability: Capability = "object-storage:read".parse().map_err(|error| format!("{error}"))?;
     // A schema that knows fewer clouds is good for who has fewer.
     let clouds: BTreeSet<Cloud> = catalog.iter().map(|resource| resource.cloud).chain([Cloud::Aws]).collect();
-    let actions = [Action::Request, Action::Approve, Action::Issue, Action::Revoke];
+    let actions = super::engine::ACTIONS;
     for (action, cloud) in actions.into_iter().flat_map(|action| clouds.iter().map(move |cloud| (action, *cloud))) {
         let resource = resource(cloud);
         let facts = Facts {
@@ -230,6 +239,7 @@ fn fit_to_schema(engine: &Engine, people: &People, catalog: &Catalog) -> Result<
             approvals: Quorum::new(),
             capacity: Some(Capacity::Owner),
             on_behalf_of: Some("somebody".to_owned()),
+            asked_to_review: false,
             signals: Signals::new(),
         };
         let question =

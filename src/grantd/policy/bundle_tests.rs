@@ -194,7 +194,8 @@ fn p3_a_permit_that_sets_no_end_is_refused() {
     }
     refused(permit("@max_ttl(\"1h\")", "action"), x, &["policy x", "request", "@max_duration"]);
     assert!(bundle(permit("", "action == Grantd::Action::\"revoke\"")).is_ok());
-    assert!(bundle(permit("@max_duration(\"8h\") @max_ttl(\"1h\")", "action")).is_ok());
+    refused(permit("@max_duration(\"8h\") @max_ttl(\"1h\")", "action"), x, &["break_glass", "@review_within"]);
+    assert!(bundle(permit("@max_duration(\"8h\") @max_ttl(\"1h\") @review_within(\"1h\")", "action")).is_ok());
 
     // A group of actions counts as all of them.
     let schema = shipped()["schema.cedarschema"]

@@ -30,6 +30,8 @@ pub(super) struct Case {
     principal: String,
     /// By name, as in `catalog.toml`.
     resource: String,
+    /// The break-glass profile whose use is in question.
+    profile: Option<String>,
     #[serde(default)]
     facts: CaseFacts,
     expect: Expected,
@@ -62,6 +64,8 @@ struct CaseFacts {
     capacity: Option<Capacity>,
     /// For which absent person.
     on_behalf_of: Option<String>,
+    /// Whether the principal was asked to review.
+    asked_to_review: bool,
     /// What is looked up, by fact; what is left out cannot be had.
     signals: BTreeMap<SignalFact, FactValue>,
 }
@@ -92,6 +96,7 @@ impl Default for CaseFacts {
             outlives: None,
             capacity: None,
             on_behalf_of: None,
+            asked_to_review: false,
             signals: BTreeMap::new(),
         }
     }
@@ -112,6 +117,7 @@ enum Expected {
         escalate: bool,
         #[serde(default)]
         approvals: Quorum,
+        review_within: Option<String>,
     },
     Deny {
         rule: String,
@@ -149,7 +155,10 @@ impl Case {
             at: AT.parse().unwrap(),
             uid: principal.id.parse().unwrap(),
             principal: &principal,
-            resource: bundle.catalog.get(&self.resource).unwrap(),
+            resource: match &self.profile {
+                Some(profile) => bundle.catalog.in_profile(profile, &self.resource).unwrap(),
+                None => bundle.catalog.get(&self.resource).unwrap(),
+            },
             facts: Facts {
                 capability: facts.capability.clone(),
                 duration_seconds: seconds(&facts.duration).unwrap(),
@@ -160,7 +169,8 @@ impl Case {
                     }),
                     recurs_over: facts.recurs_over.as_deref().map(|text| seconds(text).unwrap()),
                 },
-                ttl_seconds: (self.action == Action::Issue).then(|| seconds(&facts.ttl).unwrap()),
+                ttl_seconds: matches!(self.action, Action::Issue | Action::BreakGlass)
+                    .then(|| seconds(&facts.ttl).unwrap()),
                 justification_length: facts.justification,
                 ticket: match &facts.ticket {
                     Ticket::Any(named) => named.then(|| "TICKET-1".to_owned()),
@@ -177,6 +187,7 @@ impl Case {
                 approvals: BTreeMap::new(),
                 capacity: self.facts.capacity,
                 on_behalf_of: facts.on_behalf_of.clone(),
+                asked_to_review: facts.asked_to_review,
                 signals: looked_up(&facts.signals),
             },
         })
@@ -195,6 +206,7 @@ impl Case {
                     approve_within,
                     escalate,
                     approvals,
+                    review_within,
                 },
                 Verdict::Allow { obligations },
             ) => {
@@ -207,6 +219,7 @@ impl Case {
                     max_uses: *max_uses,
                     approve_within: limit(approve_within),
                     approvals: approvals.clone(),
+                    review_within: limit(review_within),
                     escalate: *escalate,
                     ..Obligations::default()
                 };

@@ -15,7 +15,8 @@ use super::question::Question;
 use super::{references, refusal};
 use crate::config::People;
 
-const ACTIONS: [Action; 4] = [Action::Request, Action::Approve, Action::Issue, Action::Revoke];
+pub(super) const ACTIONS: [Action; 6] =
+    [Action::Request, Action::Approve, Action::Issue, Action::Revoke, Action::BreakGlass, Action::Review];
 
 /// Policies ready to decide.
 #[derive(Debug)]
@@ -212,11 +213,18 @@ impl Engine {
                 Consequence::Forbid(words) => forbids.push((id.as_ref(), words)),
             }
         }
+        let permits = match self.done_without(&missing, &waiting, permits, question.action) {
+            Ok(permits) => {
+                missing.clear();
+                permits
+            }
+            Err(permits) => permits,
+        };
         if !missing.is_empty() && forbids.is_empty() {
             waiting.sort_unstable();
             return (Verdict::Deny { refusal: refusal::signal_missing(&missing, &question.facts.signals) }, waiting);
         }
-        let strictest = permits.into_iter().cloned().reduce(Obligations::strictest);
+        let strictest = strictest(permits);
         let verdict = match (response.decision(), strictest, forbids.is_empty()) {
             (CedarDecision::Allow, Some(obligations), true) => Verdict::Allow { obligations },
             (_, _, false) => Verdict::Deny { refusal: refusal::forbidden(&forbids, question) },
@@ -224,6 +232,34 @@ impl Engine {
         };
         (verdict, ids)
     }
+
+    /// The permits that count where a use of break-glass may do without all that is `missing`: those that matched, and
+    /// those that could not be told because of it, so that nothing is wider for its being away. `Err` where it may not.
+    fn done_without<'a>(
+        &'a self,
+        missing: &BTreeSet<SignalFact>,
+        waiting: &[String],
+        permits: Vec<&'a Obligations>,
+        action: Action,
+    ) -> Result<Vec<&'a Obligations>, Vec<&'a Obligations>> {
+        let Some(strict) = strictest(permits.clone()).filter(|_| action == Action::BreakGlass) else {
+            return Err(permits);
+        };
+        if !missing.iter().all(|fact| strict.may_lack.contains(&fact.signal())) {
+            return Err(permits);
+        }
+        let untold = waiting.iter().filter_map(|id| match &self.rules.get(&PolicyId::new(id))?.consequence {
+            Consequence::Permit(obligations) => Some(obligations),
+            Consequence::Forbid(_) => None,
+        });
+        let untold: Vec<&Obligations> = untold.collect();
+        Ok(permits.into_iter().chain(untold).collect())
+    }
+}
+
+/// The strictest of all.
+fn strictest(permits: Vec<&Obligations>) -> Option<Obligations> {
+    permits.into_iter().cloned().reduce(Obligations::strictest)
 }
 
 fn failing_policy(error: &AuthorizationError) -> String {
@@ -295,6 +331,9 @@ fn bounded(consequence: &Consequence, covered: &[Action]) -> Result<(), String> 
     };
     needs(Action::Issue, obligations.max_ttl, "max_ttl")?;
     needs(Action::Request, obligations.max_duration, "max_duration")?;
+    needs(Action::BreakGlass, obligations.max_ttl, "max_ttl")?;
+    needs(Action::BreakGlass, obligations.max_duration, "max_duration")?;
+    needs(Action::BreakGlass, obligations.review_within, "review_within")?;
     if !obligations.approvals.is_empty() {
         needs(Action::Request, obligations.approve_within, "approve_within")?;
     }
@@ -305,13 +344,30 @@ fn bounded(consequence: &Consequence, covered: &[Action]) -> Result<(), String> 
                 .to_owned(),
         );
     }
-    let obliged = covered.contains(&Action::Request) || covered.contains(&Action::Issue);
+    let glass = covered.contains(&Action::BreakGlass);
+    let only_glass = |key: &str| format!("@{key} is kept for break_glass only: write it on a permit of that");
+    if !glass && obligations.review_within.is_some() {
+        return Err(only_glass("review_within"));
+    }
+    if !glass && !obligations.may_lack.is_empty() {
+        return Err(only_glass("may_lack"));
+    }
+    if !glass && obligations.approvals.contains_key(&Capacity::Enrolled) {
+        return Err(
+            "only a use of break-glass is confirmed by who is enrolled: write \"enrolled\" into @approvals of a \
+                    permit of break_glass"
+                .to_owned(),
+        );
+    }
+    let obliged = glass || covered.contains(&Action::Request) || covered.contains(&Action::Issue);
     // How old a fact may be is kept wherever one is looked up.
     let other = Obligations { signal_max_age: None, ..obligations.clone() };
     if !obliged && !covered.is_empty() && other != Obligations::default() {
-        return Err("nothing keeps the obligations of a permit of approve or revoke: write them on the permits of \
+        return Err(
+            "nothing keeps the obligations of a permit of approve, revoke or review: write them on the permits of \
                     request and issue"
-            .to_owned());
+                .to_owned(),
+        );
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ fn facts(subject: &Subject) -> Facts {
         approvals: BTreeMap::new(),
         capacity: None,
         on_behalf_of: None,
+        asked_to_review: false,
         signals: BTreeMap::new(),
     }
 }
@@ -159,7 +160,7 @@ fn p6_a_decision_rests_on_the_facts_of_now_and_keeps_them_all() {
                 "revocation": entity("Revocation", "residual"),
                 "residual_seconds": 43200,
                 "outlives_seconds": 0,
-                "approvals": {"owner": 2, "security": 0, "steward": 0, "delegated_admin": 0},
+                "approvals": {"owner": 2, "security": 0, "steward": 0, "delegated_admin": 0, "enrolled": 0},
             },
             "entities": [
                 {
@@ -181,6 +182,7 @@ fn p6_a_decision_rests_on_the_facts_of_now_and_keeps_them_all() {
                         "security": [entity("Person", "dora"), entity("Person", "ana")],
                         "delegated_admins": [],
                         "sensitive": false,
+                        "enrolled": [],
                     },
                     "parents": [],
                 },

@@ -75,7 +75,7 @@ impl Inputs {
     /// The facts of signals that the schema has for this action, and that are not there.
     fn absent(&self) -> Vec<SignalFact> {
         // Taking something back rests on no signal.
-        if self.action == uid("Action", Action::Revoke.name()) {
+        if [Action::Revoke, Action::Review].iter().any(|action| self.action == uid("Action", action.name())) {
             return Vec::new();
         }
         SignalFact::ALL.into_iter().filter(|fact| fact.of(&self.signals).is_none()).collect()
@@ -177,6 +177,7 @@ fn resource_entity(resource: &Resource) -> Value {
             "security": people_set(&resource.security),
             "delegated_admins": people_set(&resource.delegated_admins),
             "sensitive": resource.sensitive,
+            "enrolled": people_set(resource.glass.as_ref().map_or(&[], |profile| profile.people.as_slice())),
         },
         "parents": [],
     })
@@ -230,12 +231,22 @@ fn context(question: &Question<'_>) -> Value {
         "outlives_seconds": facts.outlives_seconds,
         "approvals": approvals,
     });
-    if let (true, Some(members)) = (question.action != Action::Revoke, context.as_object_mut()) {
+    let rests_on_signals = !matches!(question.action, Action::Revoke | Action::Review);
+    if let (true, Some(members)) = (rests_on_signals, context.as_object_mut()) {
         let had = SignalFact::ALL.into_iter().filter_map(|fact| Some((fact, fact.of(&facts.signals)?)));
         members.extend(had.map(|(fact, value)| (fact.as_str().to_owned(), as_cedar(value))));
     }
-    if let (Action::Issue, Some(ttl), Some(members)) = (question.action, facts.ttl_seconds, context.as_object_mut()) {
+    if let (Action::Issue | Action::BreakGlass, Some(ttl), Some(members)) =
+        (question.action, facts.ttl_seconds, context.as_object_mut())
+    {
         members.insert("ttl_seconds".to_owned(), ttl.into());
+    }
+    if let (Action::BreakGlass | Action::Review, Some(members)) = (question.action, context.as_object_mut()) {
+        let profile = question.resource.glass.as_ref().map(|profile| profile.name.as_str());
+        members.insert("profile".to_owned(), profile.unwrap_or_default().into());
+    }
+    if let (Action::Review, Some(members)) = (question.action, context.as_object_mut()) {
+        members.insert("asked_to_review".to_owned(), facts.asked_to_review.into());
     }
     if let (Action::Approve, Some(capacity), Some(members)) = (question.action, facts.capacity, context.as_object_mut())
     {

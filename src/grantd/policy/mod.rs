@@ -8,6 +8,7 @@
 mod annotations;
 mod bundle;
 mod engine;
+mod glass;
 mod inputs;
 mod question;
 mod references;
@@ -22,9 +23,14 @@ mod engine_tests;
 #[cfg(test)]
 mod examples_tests;
 #[cfg(test)]
+mod glass_tests;
+#[cfg(test)]
+mod proposal_tests;
+#[cfg(test)]
 mod signal_tests;
 
 pub use bundle::{Bundle, BundleError};
 pub use engine::Needs;
+pub use glass::NOT_ENROLLED;
 pub use question::{AnchorKind, Facts, Isolation, Question, Timing};
 pub use refusal::{DEFAULT_DENY, POLICY_ERROR, SIGNAL};

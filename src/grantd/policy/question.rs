@@ -32,7 +32,8 @@ pub struct Facts {
     pub duration_seconds: u64,
     /// How often it is to open, and when first.
     pub timing: Timing,
-    /// How long the lease is to last, in seconds. Policy is told it for [`Action::Issue`], which is denied without it.
+    /// How long the lease is to last, in seconds. Policy is told it for [`Action::Issue`] and [`Action::BreakGlass`],
+    /// which are denied without it.
     pub ttl_seconds: Option<u64>,
     /// How long the justification is, in characters.
     pub justification_length: usize,
@@ -61,6 +62,8 @@ pub struct Facts {
     pub capacity: Option<Capacity>,
     /// The absent person for whom the principal would approve; then what that person owns counts as the principal's.
     pub on_behalf_of: Option<String>,
+    /// Whether the principal is one of those who were asked to review. Policy is told it for [`Action::Review`].
+    pub asked_to_review: bool,
     /// What was looked up: what [`Bundle::needs`](super::Bundle::needs) said of this question.
     pub signals: Signals,
 }

@@ -126,6 +126,8 @@ pub(super) fn default_deny(question: &Question<'_>) -> Refusal {
         Action::Approve => "approve",
         Action::Issue => "be issued a credential for",
         Action::Revoke => "revoke somebody else's",
+        Action::BreakGlass => "use break-glass for",
+        Action::Review => "review the use of",
     };
     Refusal {
         rule: DEFAULT_DENY.to_owned(),

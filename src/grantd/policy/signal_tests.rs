@@ -42,6 +42,7 @@ fn ask<T>(bundle: &Bundle, signals: Signals, then: impl Fn(&Question<'_>) -> T) 
         approvals: BTreeMap::new(),
         capacity: None,
         on_behalf_of: None,
+        asked_to_review: false,
         signals,
     };
     let at = "2026-01-02T03:04:05Z".parse().unwrap();

@@ -72,6 +72,22 @@ pub enum GuardFailure {
         /// How many may.
         limit: u32,
     },
+    /// See [`Guard::GlassBelow`](super::Guard::GlassBelow).
+    #[error("break-glass was used {in_use} times, of {limit} allowed")]
+    Glass {
+        /// Which uses were counted.
+        of: super::GlassUses,
+        /// How many there are.
+        in_use: u64,
+        /// How many there may be.
+        limit: u32,
+    },
+    /// See [`Guard::NoneOverdue`](super::Guard::NoneOverdue).
+    #[error("a review is overdue")]
+    ReviewOverdue,
+    /// See [`Guard::NotReviewed`](super::Guard::NotReviewed).
+    #[error("it is reviewed already")]
+    Reviewed,
     /// See [`Guard::FreezesAt`](super::Guard::FreezesAt).
     #[error("a freeze was set or thawed meanwhile")]
     FreezesChanged,

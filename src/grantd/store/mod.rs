@@ -1,6 +1,7 @@
 //! Where grants, leases and their audit are kept: one trait, and state is never written without its record.
 
 mod error;
+mod marked;
 mod postgres;
 mod sql;
 mod sql_read;
@@ -17,15 +18,17 @@ use std::fmt;
 use async_trait::async_trait;
 use grantd_model::{
     AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, NodeId,
-    PolicyVersion, Propagation, RegisteredAnchor,
+    PolicyVersion, Propagation, RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
 
 pub use error::{GuardFailure, StoreError};
+pub use marked::Marked;
 pub use postgres::PostgresStore;
+pub use sql_write::topic;
 pub use sqlite::SqliteStore;
-pub use transaction::{Committed, Guard, Transaction, Write};
+pub use transaction::{Committed, GlassUses, Guard, Transaction, Write};
 
 /// The store.
 ///
@@ -122,6 +125,24 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// When the store cannot be read.
     async fn delegations(&self) -> Result<Vec<Delegation>, StoreError>;
 
+    /// One review.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn review(&self, id: ReviewId) -> Result<Option<Review>, StoreError>;
+
+    /// Some reviews, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn reviews(&self, filter: ReviewFilter) -> Result<Vec<Review>, StoreError>;
+
+    /// What was granted more often than `above` since `since`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn repeated(&self, since: Timestamp, above: u32) -> Result<Vec<Repeated>, StoreError>;
+
     /// How long revocations were measured to take, for each account in which they were.
     ///
     /// # Errors
@@ -171,6 +192,10 @@ pub struct GrantFilter {
     /// Whose next turn by time - the end of an active one, the beginning of a scheduled one, the escalation or
     /// the lapse of a pending one, the lapse of a waiting extension - is at or before this.
     pub due_at: Option<Timestamp>,
+    /// Requested after this.
+    pub since: Option<Timestamp>,
+    /// Of this [topic].
+    pub topic: Option<String>,
     /// With an extension that waits.
     pub extending: bool,
     /// At most this many.
@@ -188,8 +213,38 @@ pub struct LeaseFilter {
     pub uid: Option<u32>,
     /// Of this node only.
     pub node: Option<NodeId>,
+    /// Made after this.
+    pub since: Option<Timestamp>,
     /// At most this many.
     pub limit: Option<u32>,
+}
+
+/// Which reviews. Members left at their default do not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct ReviewFilter {
+    /// Nobody completed it yet.
+    pub open: bool,
+    /// Its deadline passed without it by then.
+    pub overdue_at: Option<Timestamp>,
+    /// That it is overdue is not on record.
+    pub not_noted: bool,
+    /// Of a use of break-glass.
+    pub break_glass: bool,
+    /// Of what this person did.
+    pub person: Option<String>,
+    /// Of this grant.
+    pub grant: Option<GrantId>,
+    /// At most this many.
+    pub limit: Option<u32>,
+}
+
+/// Something that was granted again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// How often.
+    pub grants: u64,
+    /// Subject, resource and capability: the [topic] of each of them.
+    pub topic: String,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use grantd_model::{
     AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
-    RegisteredAnchor,
+    RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -19,7 +19,10 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, GenericClient, IsolationLevel, NoTls};
 
 use super::sql::{self, Sql, scope_word};
-use super::{Committed, GrantFilter, LeaseFilter, Store, StoreError, Transaction, sql_read, sql_write, tail};
+use super::{
+    Committed, GrantFilter, LeaseFilter, Repeated, ReviewFilter, Store, StoreError, Transaction, sql_read, sql_write,
+    tail,
+};
 
 /// How often a transaction that lost against another node's is tried again.
 const ATTEMPTS: u32 = 20;
@@ -244,6 +247,18 @@ impl Store for PostgresStore {
 
     async fn delegations(&self) -> Result<Vec<Delegation>, StoreError> {
         sql_read::all(self.texts(sql_read::delegations()).await?)
+    }
+
+    async fn review(&self, id: ReviewId) -> Result<Option<Review>, StoreError> {
+        sql_read::one(self.texts(sql_read::review(id)).await?)
+    }
+
+    async fn reviews(&self, filter: ReviewFilter) -> Result<Vec<Review>, StoreError> {
+        sql_read::all(self.texts(sql_read::reviews(&filter)).await?)
+    }
+
+    async fn repeated(&self, since: Timestamp, above: u32) -> Result<Vec<Repeated>, StoreError> {
+        sql_read::repeats(&self.texts(sql_read::repeated(since, above)).await?)
     }
 
     async fn propagations(&self) -> Result<Vec<Propagation>, StoreError> {

@@ -1,12 +1,12 @@
 //! Questions to the store as SQL, and the way back from a row to a thing.
 
-use grantd_model::{GrantId, LeaseId, NodeId, PolicyVersion};
+use grantd_model::{GrantId, LeaseId, NodeId, PolicyVersion, ReviewId};
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::sql::{Sql, Value, floor_ms, int, scope_word};
-use super::{GrantFilter, LeaseFilter, StoreError};
+use super::{GrantFilter, LeaseFilter, Repeated, ReviewFilter, StoreError};
 
 pub(super) fn grant(id: GrantId) -> Sql {
     Sql::new("SELECT body FROM grants WHERE id = $1", [id.to_string().into()])
@@ -26,6 +26,12 @@ pub(super) fn grants(filter: &GrantFilter) -> Sql {
     if let Some(at) = filter.due_at {
         let at = floor_ms(at);
         sql.push(" AND (turn_ms > 0 AND turn_ms <= ? OR extension_ms > 0 AND extension_ms <= ?)", at);
+    }
+    if let Some(since) = filter.since {
+        sql.push(" AND created_ms > ?", floor_ms(since));
+    }
+    if let Some(topic) = &filter.topic {
+        sql.push(" AND topic = ?", topic.as_str());
     }
     if filter.extending {
         sql.text.push_str(" AND extension_ms > 0");
@@ -53,6 +59,9 @@ pub(super) fn leases(filter: &LeaseFilter) -> Sql {
     if let Some(node) = &filter.node {
         sql.push(" AND node = ?", node.0.as_str());
     }
+    if let Some(since) = filter.since {
+        sql.push(" AND created_ms > ?", floor_ms(since));
+    }
     sql.text.push_str(" ORDER BY created_ms DESC, id");
     sql.push_limit(filter.limit);
     sql
@@ -75,6 +84,54 @@ pub(super) fn freezes() -> Sql {
 
 pub(super) fn delegations() -> Sql {
     Sql::new("SELECT body FROM delegations ORDER BY created_ms DESC, id", [])
+}
+
+pub(super) fn review(id: ReviewId) -> Sql {
+    Sql::new("SELECT body FROM reviews WHERE id = $1", [id.to_string().into()])
+}
+
+pub(super) fn reviews(filter: &ReviewFilter) -> Sql {
+    let mut sql = Sql::new("SELECT body FROM reviews WHERE TRUE", []);
+    if filter.open {
+        sql.text.push_str(" AND due_ms > 0");
+    }
+    if let Some(at) = filter.overdue_at {
+        sql.push(" AND due_ms > 0 AND due_ms <= ?", floor_ms(at));
+    }
+    if filter.not_noted {
+        sql.text.push_str(" AND noted = 0");
+    }
+    if filter.break_glass {
+        sql.text.push_str(" AND kind = 'break_glass'");
+    }
+    if let Some(person) = &filter.person {
+        sql.push(" AND person = ?", person.as_str());
+    }
+    if let Some(grant) = filter.grant {
+        sql.push(" AND grant_id = ?", grant.to_string());
+    }
+    sql.text.push_str(" ORDER BY opened_ms DESC, id");
+    sql.push_limit(filter.limit);
+    sql
+}
+
+/// What was granted more often than `above` since `since`, each as its number and its topic, a line between.
+pub(super) fn repeated(since: Timestamp, above: u32) -> Sql {
+    Sql::new(
+        "SELECT CAST(COUNT(*) AS TEXT) || CAST($1 AS TEXT) || topic FROM grants WHERE topic <> '' AND created_ms > $2 \
+         AND phase IN ('active', 'ended', 'revoked') GROUP BY topic HAVING COUNT(*) > $3 ORDER BY topic",
+        ["\n".into(), floor_ms(since).into(), Value::Int(i64::from(above))],
+    )
+}
+
+/// The same, read.
+pub(super) fn repeats(texts: &[String]) -> Result<Vec<Repeated>, StoreError> {
+    let read = |text: &String| {
+        let (number, topic) = text.split_once('\n')?;
+        Some(Repeated { grants: number.parse().ok()?, topic: topic.to_owned() })
+    };
+    let damaged = |text: &String| StoreError::Damaged(format!("{text:?} is no number of grants with their topic"));
+    texts.iter().map(|text| read(text).ok_or_else(|| damaged(text))).collect()
 }
 
 pub(super) fn propagations() -> Sql {

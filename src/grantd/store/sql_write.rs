@@ -2,13 +2,13 @@
 
 use grantd_model::{
     AuditRecord, Delegation, Escalation, Freeze, Grant, GrantState, Lease, NodeId, Propagation, RegisteredAnchor,
-    canonical_json,
+    Request, Review, canonical_json,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::sql::{Sql, Value, ceil_ms, floor_ms, int, scope_word};
-use super::{Guard, GuardFailure, StoreError, Write};
+use super::{GlassUses, Guard, GuardFailure, StoreError, Write};
 
 /// The question that a guard asks: its answer is one number, which [`judge`] understands.
 pub(super) fn question(guard: &Guard) -> Sql {
@@ -45,6 +45,27 @@ pub(super) fn question(guard: &Guard) -> Sql {
             "SELECT COUNT(*) FROM grants WHERE requester = $1 AND phase = 'pending'",
             [requester.as_str().into()],
         ),
+        Guard::GlassBelow { of, since, .. } => {
+            let mut sql = Sql::new(
+                "SELECT COUNT(*) FROM grants WHERE glass <> '' AND created_ms > $1 \
+                 AND phase NOT IN ('denied', 'cancelled', 'lapsed')",
+                [floor_ms(*since).into()],
+            );
+            match of {
+                GlassUses::Person(person) => sql.push(" AND glass = ?", person.as_str()),
+                GlassUses::Resource(resource) => sql.push(" AND resource = ?", resource.as_str()),
+                GlassUses::All => {}
+            }
+            sql
+        }
+        Guard::NoneOverdue { person, at } => Sql::new(
+            "SELECT COUNT(*) FROM reviews WHERE kind = 'break_glass' AND person = $1 AND due_ms > 0 AND due_ms <= $2",
+            [person.as_str().into(), floor_ms(*at).into()],
+        ),
+        Guard::NotReviewed { topic, since } => Sql::new(
+            "SELECT COUNT(*) FROM reviews WHERE kind = 'repeat' AND topic = $1 AND (due_ms > 0 OR opened_ms > $2)",
+            [topic.as_str().into(), floor_ms(*since).into()],
+        ),
         Guard::FreezesAt { .. } => Sql::new("SELECT CAST(COALESCE(SUM(version + 1), 0) AS BIGINT) FROM freezes", []),
     }
 }
@@ -65,6 +86,11 @@ pub(super) fn judge(guard: &Guard, answer: i64) -> Result<(), GuardFailure> {
         Guard::GrantActive { .. } if answer != 1 => Err(GuardFailure::GrantNotActive),
         Guard::AnchorRegistered { .. } if answer != 1 => Err(GuardFailure::AnchorGone),
         Guard::PendingBelow { limit, .. } if !below(*limit) => Err(GuardFailure::Pending { in_use, limit: *limit }),
+        Guard::GlassBelow { of, limit, .. } if !below(*limit) => {
+            Err(GuardFailure::Glass { of: of.clone(), in_use, limit: *limit })
+        }
+        Guard::NoneOverdue { .. } if answer != 0 => Err(GuardFailure::ReviewOverdue),
+        Guard::NotReviewed { .. } if answer != 0 => Err(GuardFailure::Reviewed),
         Guard::FreezesAt { epoch } if in_use != *epoch => Err(GuardFailure::FreezesChanged),
         Guard::OtherAnchorsBelow { limit, .. } if !below(*limit) => {
             Err(GuardFailure::Concurrent { in_use, limit: *limit })
@@ -96,6 +122,7 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
         Write::InsertFreeze(freeze) => (insert_freeze(freeze)?, Some(format!("that {} did not exist", freeze.id))),
         Write::UpdateFreeze(freeze) => (update_freeze(freeze)?, Some(freeze.id.to_string())),
         Write::PutDelegation(delegation) => (put_delegation(delegation)?, Some(delegation.id.to_string())),
+        Write::PutReview(review) => (put_review(review)?, Some(review.id.to_string())),
         Write::PutPropagation(measured) => {
             (put_propagation(measured)?, Some(format!("what was measured in account \"{}\"", measured.account)))
         }
@@ -128,7 +155,7 @@ fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
     let request = &grant.request;
     Ok(Sql::new(
         "INSERT INTO grants (id, node, created_ms, phase, resource, subject, requester, turn_ms, extension_ms, version, \
-         body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+         body, glass, topic) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
         [
             grant.id.to_string().into(),
             grant.node.0.as_str().into(),
@@ -141,8 +168,16 @@ fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {
             extension(grant).into(),
             int(grant.version)?,
             body(grant)?,
+            request.break_glass.as_ref().map_or("", |_| request.subject.name.as_str()).into(),
+            topic(grant).into(),
         ],
     ))
+}
+
+/// What a grant has in common with those that repeat it.
+pub fn topic(grant: &Grant) -> String {
+    let Request { subject, resource, entitlement, .. } = &grant.request;
+    format!("{}:{}\n{resource}\n{}", subject.issuer, subject.id, entitlement.capability)
 }
 
 fn update_grant(grant: &Grant) -> Result<Sql, StoreError> {
@@ -254,6 +289,28 @@ fn put_delegation(delegation: &Delegation) -> Result<Sql, StoreError> {
          ON CONFLICT (id) DO UPDATE SET version = excluded.version, body = excluded.body \
          WHERE delegations.version + 1 = excluded.version",
         [delegation.id.to_string().into(), floor_ms(delegation.at).into(), int(delegation.version)?, body(delegation)?],
+    ))
+}
+
+/// A new one when there is none, and each event after the one before it.
+fn put_review(review: &Review) -> Result<Sql, StoreError> {
+    let due = if review.is_open() { ceil_ms(review.due_at) } else { 0 };
+    Ok(Sql::new(
+        "INSERT INTO reviews (id, kind, grant_id, person, topic, opened_ms, due_ms, noted, version, body) \
+         SELECT $1, $2, $3, $4, topic, $5, $6, $7, $8, $9 FROM grants WHERE grants.id = $3 \
+         ON CONFLICT (id) DO UPDATE SET due_ms = excluded.due_ms, noted = excluded.noted, version = excluded.version, \
+         body = excluded.body WHERE reviews.version + 1 = excluded.version",
+        [
+            review.id.to_string().into(),
+            review.about.as_str().into(),
+            review.grant.to_string().into(),
+            review.person.as_str().into(),
+            floor_ms(review.opened_at).into(),
+            due.into(),
+            i64::from(review.overdue_noted_at.is_some()).into(),
+            int(review.version)?,
+            body(review)?,
+        ],
     ))
 }
 

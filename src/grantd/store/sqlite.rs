@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use async_trait::async_trait;
 use grantd_model::{
     AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
-    RegisteredAnchor,
+    RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::{DenyScope, IdSource};
 use jiff::Timestamp;
@@ -19,7 +19,9 @@ use super::sql::{Sql, scope_word};
 use super::sqlite_file::{self, StateFile};
 use super::sqlite_readers::Readers;
 use super::sqlite_writer::{Shared, Work, Writer};
-use super::{Committed, GrantFilter, LeaseFilter, Store, StoreError, Transaction, sql_read, sql_write};
+use super::{
+    Committed, GrantFilter, LeaseFilter, Repeated, ReviewFilter, Store, StoreError, Transaction, sql_read, sql_write,
+};
 
 /// How many transactions may wait; the next one waits for a place, which slows its caller down.
 const QUEUE: usize = 1024;
@@ -176,6 +178,18 @@ impl Store for SqliteStore {
 
     async fn delegations(&self) -> Result<Vec<Delegation>, StoreError> {
         sql_read::all(self.texts(sql_read::delegations()).await?)
+    }
+
+    async fn review(&self, id: ReviewId) -> Result<Option<Review>, StoreError> {
+        sql_read::one(self.texts(sql_read::review(id)).await?)
+    }
+
+    async fn reviews(&self, filter: ReviewFilter) -> Result<Vec<Review>, StoreError> {
+        sql_read::all(self.texts(sql_read::reviews(&filter)).await?)
+    }
+
+    async fn repeated(&self, since: Timestamp, above: u32) -> Result<Vec<Repeated>, StoreError> {
+        sql_read::repeats(&self.texts(sql_read::repeated(since, above)).await?)
     }
 
     async fn propagations(&self) -> Result<Vec<Propagation>, StoreError> {

@@ -2,7 +2,7 @@
 
 use grantd_model::{
     AnchorId, AuditDraft, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, PolicyVersion, Propagation,
-    RegisteredAnchor,
+    RegisteredAnchor, Review,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -78,11 +78,46 @@ pub enum Guard {
         /// How many there may be.
         limit: u32,
     },
+    /// Fewer than `limit` uses of break-glass, of whatever profile, were asked for after `since` and neither denied nor
+    /// given up before they began.
+    GlassBelow {
+        /// Which uses count.
+        of: GlassUses,
+        /// Those before this do not count.
+        since: Timestamp,
+        /// How many there may be.
+        limit: u32,
+    },
+    /// No review of a use of break-glass by this person is overdue at `at`.
+    NoneOverdue {
+        /// By the name in `people.toml`.
+        person: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// No review of what was granted again and again is open, or was opened after `since`.
+    NotReviewed {
+        /// What was granted.
+        topic: String,
+        /// Those before this do not count.
+        since: Timestamp,
+    },
     /// No freeze was set and none was thawed since all of them were read.
     FreezesAt {
         /// Their [epoch](grantd_model::freeze_epoch) then.
         epoch: u64,
     },
+}
+
+/// Which uses of break-glass are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GlassUses {
+    /// Those of one person, by the name in `people.toml`.
+    Person(String),
+    /// Those on one resource.
+    Resource(String),
+    /// All.
+    All,
 }
 
 /// One change of state.
@@ -106,6 +141,8 @@ pub enum Write {
     UpdateFreeze(Freeze),
     /// A delegation that was made, or the one before it taken back: nothing, or the version before, must be stored.
     PutDelegation(Delegation),
+    /// A new review, or one after one event: nothing, or the version before, must be stored.
+    PutReview(Review),
     /// What was measured in an account after one more measurement: nothing, or the version before, must be stored.
     PutPropagation(Propagation),
     /// Moves a cursor on, to the audit record with this number. No error when it is there already, or further.

@@ -1,6 +1,7 @@
 //! What every store has to keep: one suite, run over each of them.
 
 mod guards;
+mod reviews;
 pub(crate) mod samples;
 mod state;
 mod views;
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub(super) use guards::*;
+pub(super) use reviews::*;
 pub(super) use samples::{at, audited, delegation, draft, extension, freeze, grant, insert_grant, lease, thaw};
 pub(super) use state::*;
 pub(super) use views::*;
@@ -62,6 +64,10 @@ macro_rules! contract {
             p10_scopes_do_not_mix,
             grants_are_found_by_every_filter,
             leases_are_found_by_every_filter,
+            uses_of_break_glass_are_counted_by_person_resource_and_in_all,
+            a_limit_of_break_glass_holds_when_many_come_at_once,
+            a_review_is_completed_once_and_blocks_while_it_is_overdue,
+            what_is_granted_again_and_again_is_found_and_reviewed_once,
             audit_is_read_in_pages,
         );
     };

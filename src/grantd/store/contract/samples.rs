@@ -64,6 +64,7 @@ pub(crate) fn grant(nth: u128) -> Grant {
             subject: subject.clone(),
             requested_by: subject,
             task: None,
+            break_glass: None,
         },
         plan: Plan {
             cloud: Cloud::Aws,
