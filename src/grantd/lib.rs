@@ -10,6 +10,7 @@ pub mod issuer;
 pub mod manual;
 pub mod metrics;
 pub mod notify;
+pub mod offline;
 pub mod policy;
 pub mod pulse;
 pub mod run;

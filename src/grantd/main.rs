@@ -15,6 +15,7 @@ use grantd::doctor::Host;
 use grantd::issuer::Issuer;
 use grantd::metrics::Metrics;
 use grantd::notify::{Outbox, Target};
+use grantd::offline::{self, Offline};
 use grantd::policy::Bundle;
 use grantd::pulse;
 use grantd::signal::Lookout;
@@ -32,7 +33,7 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 /// Turns approved grants into short-lived cloud credentials over a local socket, and takes them back.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
     /// The configuration.
     #[arg(long, default_value = "/etc/grantd/grantd.toml", env = "GRANTD_CONFIG")]
@@ -40,10 +41,16 @@ struct Cli {
     /// Read and check everything that is configured, say what is wrong, and stop.
     #[arg(long)]
     check: bool,
+    /// What to do instead, without a daemon.
+    #[command(subcommand)]
+    offline: Option<Offline>,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(command) = &cli.offline {
+        return offline::run(command);
+    }
     match start(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
