@@ -18,6 +18,7 @@ mod keyring;
 mod lease;
 mod propagation;
 mod request;
+mod seal;
 mod signal;
 mod subject;
 
@@ -38,6 +39,7 @@ pub use keyring::{KeyAlgorithm, KeyLife, KeyPhase, KeyRing, RingAlarm, RingDue, 
 pub use lease::{Accepted, Collapsed, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
 pub use propagation::{Propagation, PropagationSample};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
+pub use seal::AcceptedSeal;
 pub use signal::{FactValue, Looked, Missing, Signal, SignalFact, Signals, TicketState};
 pub use subject::{Actor, Subject, SubjectKind};
 

@@ -55,7 +55,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attest::Caller;
 use crate::issuer::Issuer;
-use crate::policy::Bundle;
+use crate::policy::{Bundle, Signers};
 use crate::signal::Lookout;
 use crate::store::Store;
 use crate::sys::fdstore::FdStore;
@@ -114,6 +114,8 @@ pub struct Settings {
     pub administrators: Vec<u32>,
     /// Users who may see everything.
     pub auditors: Vec<u32>,
+    /// Who has to sign policy bundles, unless anybody may bring one.
+    pub signers: Option<Signers>,
 }
 
 /// The broker. Cheap to clone.

@@ -18,5 +18,5 @@ pub use notify::{NotifySettings, NotifyWay, Place, address as notify_address};
 pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
-pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};
+pub use settings::{Limits, LogFormat, LogSettings, PolicySettings, Roles, Settings, SocketGroup, SocketSettings};
 pub use signal::{CalendarPlace, DIGITS, Endpoint, IdPattern, SignalSettings, SignalSource, TICKET, TicketMap};
