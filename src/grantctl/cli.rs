@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::absence::Delegate;
 use crate::agent::args::{Agent, HELP as AGENT_HELP};
+use crate::bundle::{HELP as POLICY_HELP, Policy};
 use crate::client::USUAL_SOCKET;
 use crate::cover::{Cover, Freeze, FreezeName};
 use crate::detail::Detail;
@@ -170,6 +171,9 @@ pub enum Command {
     /// Read and check the audit.
     #[command(subcommand)]
     Audit(Audit),
+    /// Check, test, sign, replay and explain policy.
+    #[command(subcommand, after_help = POLICY_HELP)]
+    Policy(Policy),
     /// Print what a shell needs to complete command lines: `source <(grantctl completions bash)`.
     Completions {
         /// Which shell.

@@ -24,6 +24,8 @@ Exit codes:
   11  asked for, and waits for somebody's approval; the message says whose
   12  the doctor found a problem, or revocation could not be proved
   13  the grant was revoked while agent kept its file
+  20  policy: a problem was found, or a case failed
+  21  policy replay: recorded decisions would come out otherwise
 
 exec passes on the code of its command, and adds 100 to its own: see grantctl exec --help.
 

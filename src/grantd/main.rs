@@ -15,7 +15,8 @@ use grantd::doctor::Host;
 use grantd::issuer::Issuer;
 use grantd::metrics::Metrics;
 use grantd::notify::{Outbox, Target};
-use grantd::policy::Bundle;
+use grantd::offline::{self, Offline};
+use grantd::policy::{Bundle, Signers};
 use grantd::pulse;
 use grantd::signal::Lookout;
 use grantd::store::{Marked, SqliteStore};
@@ -40,16 +41,16 @@ struct Cli {
     /// Read and check everything that is configured, say what is wrong, and stop.
     #[arg(long)]
     check: bool,
+    /// What to do instead, without a daemon.
+    #[command(subcommand)]
+    offline: Option<Offline>,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match start(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("grantd: {error}");
-            ExitCode::FAILURE
-        }
+    match &cli.offline {
+        Some(command) => offline::run(command),
+        None => run::exit(start(&cli)),
     }
 }
 
@@ -59,14 +60,14 @@ fn start(cli: &Cli) -> Result<(), String> {
     let owners = Owners::root_and_self();
     let settings = startup::read_settings(&cli.config, &owners)?;
     let bundle = startup::read_bundle(&settings.policy_dir, &owners)?;
+    let signers = startup::signers(&settings, &owners)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let issuers = startup::issuers(&settings, &owners, &clock)?;
     let providers = adapters::providers(&settings, &owners, &clock, &issuers)?;
     let targets = startup::notified(&settings, &owners)?;
     let lookout = startup::lookout(&settings, &owners, &clock)?;
     if cli.check {
-        let clouds: Vec<String> = providers.keys().map(ToString::to_string).collect();
-        println!("ok: policy {}, clouds: {}", bundle.version, clouds.join(", "));
+        println!("{}", startup::checked(&bundle, signers.as_ref(), clock.now(), providers.keys()));
         return Ok(());
     }
     startup::log(&settings.log)?;
@@ -75,7 +76,8 @@ fn start(cli: &Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
-    let ready = Ready { settings, bundle, issuers, targets, lookout, providers, clock, owners, hardening, fds };
+    let ready =
+        Ready { settings, bundle, signers, issuers, targets, lookout, providers, clock, owners, hardening, fds };
     runtime.block_on(serve(ready))
 }
 
@@ -83,6 +85,7 @@ fn start(cli: &Cli) -> Result<(), String> {
 struct Ready {
     settings: Settings,
     bundle: Bundle,
+    signers: Option<Signers>,
     issuers: Vec<Arc<Issuer>>,
     targets: Vec<Target>,
     lookout: Lookout,
@@ -94,7 +97,8 @@ struct Ready {
 }
 
 async fn serve(ready: Ready) -> Result<(), String> {
-    let Ready { settings, bundle, issuers, targets, lookout, providers, clock, owners, hardening, fds } = ready;
+    let Ready { settings, bundle, signers, issuers, targets, lookout, providers, clock, owners, hardening, fds } =
+        ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     issuers.iter().try_for_each(|issuer| issuer.open()).map_err(|error| error.to_string())?;
     startup::keep_apart(&issuers)?;
@@ -118,10 +122,11 @@ async fn serve(ready: Ready) -> Result<(), String> {
             administrators: settings.roles.administrators.iter().copied().collect(),
             auditors: settings.roles.auditors.iter().copied().collect(),
             repeats: settings.review.into(),
+            signers,
         },
     });
     let mut signals = run::Signals::catch().map_err(|error| format!("signals cannot be caught: {error}"))?;
-    broker.start().await.map_err(|error| format!("what an earlier run left cannot be put right: {error}"))?;
+    broker.start().await.map_err(|error| format!("cannot start: {error}"))?;
     broker.keep_running("the outbox", outbox.clone().run(broker.stopping()));
     let listener = startup::listener(&settings.socket, sockets, &owners)?;
     let limits = api::Limits::from(&settings.limits);

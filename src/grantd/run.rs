@@ -1,6 +1,7 @@
 //! From ready to stopped: signals, reloads, and telling systemd.
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -73,6 +74,17 @@ async fn reload(broker: &Broker, policy_dir: &Path, owners: &Owners) {
     match broker.reload(bundle).await {
         Ok(()) => tracing::info!(%before, %after, "the policy was read anew"),
         Err(error) => broker.raise_policy_alarm(&error.to_string()).await,
+    }
+}
+
+/// How the process ends, with a word why where it is not as it should be.
+pub fn exit(ended: Result<(), String>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("grantd: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use grantd_provider_api::{Clock, RandomIds, Secret};
+use grantd_provider_api::{Clock, Cloud, RandomIds, Secret};
+use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tracing_subscriber::EnvFilter;
 
@@ -14,8 +15,9 @@ use crate::config::{self, Host, LogFormat, LogSettings, Settings, SocketGroup};
 use crate::issuer::{FEDERATION, Ground, Issuer, LONGEST_ASSERTION, LONGEST_PASSPORT, OIDC};
 use crate::metrics::{self, Metrics};
 use crate::notify::Target;
-use crate::policy::Bundle;
+use crate::policy::{Bundle, Signers};
 use crate::signal::{Lookout, Reader};
+use crate::sshsig::AllowedSigners;
 use crate::sys::fdstore::{self, FdStore};
 use crate::sys::files::{self, Owners};
 use crate::sys::listen::{self, SocketSettings};
@@ -151,6 +153,45 @@ pub fn read_bundle(dir: &Path, owners: &Owners) -> Result<Bundle, String> {
     };
     let host = Host { user: &|name| users::uid(name).ok(), group: &|name, uid| users::is_member(name, uid).ok() };
     Bundle::load(dir, &read, &list, host).map_err(|error| error.to_string())
+}
+
+/// Who may sign bundles, where that is configured.
+///
+/// # Errors
+/// In words: who else could write the list, what is wrong in it, or that there are fewer on it than have to sign.
+pub fn signers(settings: &Settings, owners: &Owners) -> Result<Option<Signers>, String> {
+    let Some(policy) = &settings.policy else { return Ok(None) };
+    let text = files::read_trusted(&policy.signers, owners, LARGEST).map_err(|error| error.to_string())?;
+    let named = |problem: String| format!("{}: {problem}", policy.signers.display());
+    let allowed = AllowedSigners::parse(&text).map_err(|error| named(error.to_string()))?;
+    let (there, threshold) = (allowed.principals().len(), usize::try_from(policy.threshold).unwrap_or(usize::MAX));
+    if there < threshold {
+        return Err(named(format!(
+            "{there} can sign, and policy.threshold of grantd.toml asks for {threshold}: list more people, each with their \
+             own key"
+        )));
+    }
+    Ok(Some(Signers { allowed, threshold }))
+}
+
+/// What there is to say of a configuration that is good. Whether a bundle was accepted before, only a start can tell.
+#[must_use]
+pub fn checked<'a>(
+    bundle: &Bundle,
+    signers: Option<&Signers>,
+    now: Timestamp,
+    clouds: impl Iterator<Item = &'a Cloud>,
+) -> String {
+    let seal = match signers.map(|signers| bundle.seal.hold(signers, now)) {
+        None => "no signatures are asked for".to_owned(),
+        Some(Ok(sealed)) => {
+            let signers: Vec<String> = sealed.signers.into_iter().collect();
+            format!("sequence {}, signed by {}", sealed.sequence, signers.join(", "))
+        }
+        Some(Err(problem)) => format!("good only if it was accepted here before: {problem}"),
+    };
+    let clouds: Vec<String> = clouds.map(ToString::to_string).collect();
+    format!("ok: policy {} ({seal}), clouds: {}", bundle.version, clouds.join(", "))
 }
 
 /// Checks files that an adapter reads by itself: base credentials, certificate authorities.

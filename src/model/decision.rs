@@ -200,6 +200,9 @@ pub struct Decision {
     pub at: Timestamp,
     /// Under which policy.
     pub policy: PolicyVersion,
+    /// The git commit that the policy is said to be of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// The verdict.
     #[serde(flatten)]
     pub verdict: Verdict,

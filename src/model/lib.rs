@@ -22,6 +22,7 @@ mod recurrence;
 mod repetition;
 mod request;
 mod review;
+mod seal;
 mod signal;
 mod subject;
 
@@ -46,6 +47,7 @@ pub use recurrence::{MAX_TIMES, MIN_EVERY, Occurrence, Recurrence};
 pub use repetition::{Proposal, ProposalKind, Repetition, repetitions};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
 pub use review::{Outcome, Review, ReviewAbout, ReviewError, ReviewEvent, ReviewState};
+pub use seal::AcceptedSeal;
 pub use signal::{FactValue, Looked, Missing, Signal, SignalFact, Signals, TicketState};
 pub use subject::{Actor, Subject, SubjectKind};
 

@@ -150,6 +150,7 @@ fn decide(bundle: &Bundle, (name, action, resource, allowed): &(&str, Action, &s
             approvals,
             capacity: None,
             on_behalf_of: None,
+            asked_to_review: false,
             signals: Signals::new(),
         },
     };

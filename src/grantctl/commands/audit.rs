@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::print::{clean, count, shortened, to_second};
 
 /// Records asked for at once: some thousand bytes each, so far below the largest answer that is read.
-const PAGE: u32 = 1000;
+pub(super) const PAGE: u32 = 1000;
 
 /// How long `tail -f` waits before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -193,7 +193,7 @@ struct Verified<'a> {
     records: u64,
 }
 
-fn seq(record: &Value) -> Option<u64> {
+pub(super) fn seq(record: &Value) -> Option<u64> {
     record.get("seq").and_then(Value::as_u64)
 }
 
@@ -201,7 +201,7 @@ fn waiting(error: &ClientError) -> String {
     format!("{error}; waiting for it to come back")
 }
 
-fn json_line(record: &Value) -> String {
+pub(super) fn json_line(record: &Value) -> String {
     format!("{record}\n")
 }
 

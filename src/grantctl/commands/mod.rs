@@ -16,6 +16,7 @@ mod issuer;
 mod kubectl;
 mod lease;
 mod local;
+mod policy;
 mod report;
 mod review;
 mod status;
@@ -142,6 +143,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Audit(Audit::Verify { file: Some(file) }) => audit::verify_file(context, &file),
         Command::Audit(Audit::Verify { file: None }) => audit::verify(context).await,
         Command::Audit(Audit::Tail { follow, lines }) => audit::tail(context, lines, follow).await,
+        Command::Policy(asked) => policy::policy(context, asked).await,
         Command::Completions { shell } => local::completions(context, shell),
         Command::Man { directory } => local::man(&directory),
     }

@@ -353,6 +353,7 @@ fn request_of(access: &Access, ask: &GlassAsk, duration: Duration) -> RequestAsk
         justification: ask.justification.clone(),
         ticket: Some(ask.incident.clone()),
         duration,
+        recurrence: None,
         not_before: None,
         subject: None,
         task: ask.task.clone(),

@@ -30,8 +30,8 @@ mod matter;
 mod propagation;
 mod prove;
 mod query;
-mod quorum;
-mod reach;
+pub(crate) mod quorum;
+pub(crate) mod reach;
 mod reaper;
 mod reconciler;
 mod reload;
@@ -58,7 +58,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attest::Caller;
 use crate::issuer::Issuer;
-use crate::policy::Bundle;
+use crate::policy::{Bundle, Signers};
 use crate::signal::Lookout;
 use crate::store::Store;
 use crate::sys::fdstore::FdStore;
@@ -122,6 +122,8 @@ pub struct Settings {
     pub auditors: Vec<u32>,
     /// When what is granted again and again is reviewed.
     pub repeats: Repeats,
+    /// Who has to sign policy bundles, unless anybody may bring one.
+    pub signers: Option<Signers>,
 }
 
 /// The broker. Cheap to clone.

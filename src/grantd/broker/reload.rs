@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use grantd_model::approval::both;
-use grantd_model::{EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, Verdict};
+use grantd_model::{AcceptedSeal, EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, PolicyVersion, Verdict};
 use serde_json::json;
 
 use super::glass::outlived;
@@ -25,25 +25,54 @@ pub(super) struct Refused {
     pub by_signals: bool,
 }
 
+/// A seal that holds, and whether it is the first time.
+struct Accepting {
+    seal: AcceptedSeal,
+    new: bool,
+}
+
+/// What is told of a bundle that comes into force.
+fn change(from: Option<PolicyVersion>, bundle: &Bundle, accepting: Option<&Accepting>) -> serde_json::Value {
+    let mut detail = json!({ "to": bundle.version });
+    if let Some(members) = detail.as_object_mut() {
+        members.extend(from.map(|from| ("from".to_owned(), json!(from))));
+        members.extend(bundle.seal.commit.as_ref().map(|commit| ("commit".to_owned(), json!(commit))));
+        members.extend(accepting.map(|Accepting { seal, .. }| {
+            let AcceptedSeal { sequence, files, signers, .. } = seal;
+            ("seal".to_owned(), json!({ "sequence": sequence, "files": files, "signers": signers }))
+        }));
+    }
+    detail
+}
+
+/// What is kept of it, for ever.
+fn kept(bundle: &Bundle, accepting: Option<Accepting>) -> Vec<Write> {
+    let accepted = accepting.filter(|accepting| accepting.new).map(|accepting| Write::AcceptSeal(accepting.seal));
+    let bundle = Write::KeepBundle { version: bundle.version, bytes: bundle.bytes.clone() };
+    [bundle].into_iter().chain(accepted).collect()
+}
+
 impl Broker {
     /// Puts `bundle` into force. When this fails, the old one stays.
     ///
     /// # Errors
-    /// When the bundle cannot be written to the store.
+    /// When the bundle is not signed as it has to be, or cannot be written to the store.
     pub async fn reload(&self, bundle: Bundle) -> Result<(), BrokerError> {
         self.check_maps(&bundle)?;
         let before = self.bundle().version;
-        self.inner.policy_alarm.store(None);
         if bundle.version == before {
+            self.inner.policy_alarm.store(None);
             return Ok(());
         }
+        let seal = self.sealed(&bundle).await?;
         failpoint::hit("reload.parsed");
-        let detail = json!({ "from": before, "to": bundle.version });
+        let detail = change(Some(before), &bundle, seal.as_ref());
         let audit = vec![draft(self.now(), "policy.change", daemon("main"), (None, None), detail)];
-        let writes = vec![Write::KeepBundle { version: bundle.version, bytes: bundle.bytes.clone() }];
+        let writes = kept(&bundle, seal);
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
         failpoint::hit("reload.kept");
         self.inner.bundle.store(Arc::new(bundle));
+        self.inner.policy_alarm.store(None);
         failpoint::hit("reload.swapped");
         // It is in force from here on: what goes wrong now is made good by the reconciler, and is no refusal of it.
         self.decide_again_now().await;
@@ -94,15 +123,40 @@ impl Broker {
     pub(super) async fn keep_first_bundle(&self) -> Result<(), BrokerError> {
         let bundle = self.bundle();
         self.check_maps(&bundle)?;
-        if self.store().bundle(bundle.version).await?.is_some() {
+        let seal = self.sealed(&bundle).await?;
+        let new = seal.as_ref().is_some_and(|seal| seal.new);
+        if !new && self.store().bundle(bundle.version).await?.is_some() {
             return Ok(());
         }
-        let detail = json!({ "to": bundle.version });
+        let detail = change(None, &bundle, seal.as_ref());
         let audit = vec![draft(self.now(), "policy.change", daemon("main"), (None, None), detail)];
-        let writes = vec![Write::KeepBundle { version: bundle.version, bytes: bundle.bytes.clone() }];
+        let writes = kept(&bundle, seal);
         self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await?;
         failpoint::hit("start.kept");
         Ok(())
+    }
+
+    /// What makes `bundle` fit to be in force: enough signatures, and a place in the sequence that does not go back (promise
+    /// P12). Nothing where no signatures are asked for.
+    async fn sealed(&self, bundle: &Bundle) -> Result<Option<Accepting>, BrokerError> {
+        let Some(signers) = &self.inner.settings.signers else { return Ok(None) };
+        let refused = |problem: String| BrokerError::State(format!("policy bundle: {problem}"));
+        let last = self.store().seals().await?.into_iter().next();
+        let same = |last: &AcceptedSeal| last.files == bundle.seal.files && Some(last.sequence) == bundle.seal.sequence;
+        let before = last.clone().filter(same);
+        // What was accepted stays so when a key's time is over; not when its signers are taken off the list.
+        let accepted_at = before.as_ref().map_or_else(|| self.now(), |before| before.accepted_at);
+        let sealed = bundle.seal.hold(signers, accepted_at).map_err(refused)?;
+        sealed.follows(last.map(|last| (last.sequence, last.files))).map_err(refused)?;
+        let seal = AcceptedSeal {
+            sequence: sealed.sequence,
+            files: sealed.files,
+            version: bundle.version,
+            accepted_at,
+            signers: sealed.signers,
+            signatures: bundle.seal.signatures.clone(),
+        };
+        Ok(Some(Accepting { seal, new: before.is_none() }))
     }
 
     /// Ends each of `leases` that the policy in force would not issue, unless it was issued to be kept.

@@ -22,5 +22,5 @@ pub use people::{Identity, People};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use review::ReviewSettings;
-pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};
+pub use settings::{Limits, LogFormat, LogSettings, PolicySettings, Roles, Settings, SocketGroup, SocketSettings};
 pub use signal::{CalendarPlace, DIGITS, Endpoint, IdPattern, SignalSettings, SignalSource, TICKET, TicketMap};

@@ -128,6 +128,11 @@ impl People {
         self.by_name.get(name)
     }
 
+    /// The name of every person and workload.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
     /// Every identity, as `issuer:id`, of the person or workload of this name.
     #[must_use]
     pub fn identities(&self, name: &str) -> BTreeSet<String> {

@@ -22,6 +22,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// The policy bundle's directory.
     pub policy_dir: PathBuf,
+    /// Who has to sign policy bundles, unless anybody may bring one.
+    pub policy: Option<PolicySettings>,
     /// The TTL of a lease when its caller names none.
     pub default_ttl: Duration,
     /// Where clients connect.
@@ -66,6 +68,15 @@ pub enum SocketGroup {
     Name(String),
     /// By gid.
     Gid(u32),
+}
+
+/// Whose signatures a policy bundle needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// The list of signers, as ssh-keygen(1), "ALLOWED SIGNERS", says. Never a part of the bundle.
+    pub signers: PathBuf,
+    /// How many different ones, at least 1.
+    pub threshold: u32,
 }
 
 /// What one client, and all together, may take.
@@ -127,6 +138,7 @@ impl Settings {
         let oidc_issuer = raw.oidc.as_mut().and_then(|table| table.remove("issuer")).map(oidc_issuer).transpose()?;
         Ok(Self {
             state_dir: absolute("state_dir", &raw.state_dir)?,
+            policy: raw.policy.map(|policy| policy.parse(&raw.policy_dir)).transpose()?,
             policy_dir: absolute("policy_dir", &raw.policy_dir)?,
             default_ttl: duration("default_ttl", &raw.default_ttl, "1s", "12h")?,
             socket: raw.socket.parse()?,
@@ -170,6 +182,7 @@ fn oidc_issuer(table: toml::Value) -> Result<IssuerSettings, ConfigError> {
 struct Raw {
     state_dir: PathBuf,
     policy_dir: PathBuf,
+    policy: Option<RawPolicy>,
     default_ttl: String,
     socket: RawSocket,
     limits: RawLimits,
@@ -191,6 +204,7 @@ impl Default for Raw {
         Self {
             state_dir: "/var/lib/grantd".into(),
             policy_dir: "/etc/grantd/policy".into(),
+            policy: None,
             default_ttl: "5m".to_owned(),
             socket: RawSocket::default(),
             limits: RawLimits::default(),
@@ -206,6 +220,25 @@ impl Default for Raw {
             gcp: None,
             oidc: None,
         }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPolicy {
+    signers: PathBuf,
+    threshold: u32,
+}
+
+impl RawPolicy {
+    fn parse(self, policy_dir: &Path) -> Result<PolicySettings, ConfigError> {
+        let signers = absolute("policy.signers", &self.signers)?;
+        if signers.starts_with(policy_dir) {
+            let problem = "it lies in policy_dir, so whoever edits policy could sign it: lay it elsewhere";
+            return Err(ConfigError::new(FILE, "policy.signers", problem));
+        }
+        number("policy.threshold", self.threshold, 1, 100)?;
+        Ok(PolicySettings { signers, threshold: self.threshold })
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditDraft, AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion,
-    Propagation, RegisteredAnchor, Review, ReviewId,
+    AcceptedSeal, AuditDraft, AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId,
+    PolicyVersion, Propagation, RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::{Clock, DenyScope};
 use jiff::Timestamp;
@@ -157,6 +157,10 @@ impl Store for Measured {
 
     async fn head(&self) -> Result<ChainHead, StoreError> {
         self.inner.head().await
+    }
+
+    async fn seals(&self) -> Result<Vec<AcceptedSeal>, StoreError> {
+        self.inner.seals().await
     }
 
     async fn bundle(&self, version: PolicyVersion) -> Result<Option<Vec<u8>>, StoreError> {

@@ -10,17 +10,21 @@ use grantd_model::{
 use grantd_provider_api::{Capability, CapabilityMap, Cloud, Persistence, Revocation};
 use jiff::Timestamp;
 
+use super::checkout;
 use super::engine::{Engine, Needs};
 use super::glass;
 use super::question::{AnchorKind, Facts, Isolation, Question};
+use super::seal::{MANIFEST, SIGNATURES, Seal};
 use crate::config::{Catalog, ConfigError, Host, People, Resource, from_toml};
 
 const SCHEMA: &str = "schema.cedarschema";
 const CATALOG: &str = "catalog.toml";
 const PEOPLE: &str = "people.toml";
 /// In what is kept of a bundle: the people who were in the host's groups when it was loaded. No file has this name.
-const UNIX_GROUPS: &str = "people.toml: unix groups";
+pub(super) const UNIX_GROUPS: &str = "people.toml: unix groups";
 const POLICIES: &str = "policies";
+const TESTS: &str = "tests";
+const TESTS_BELOW: &str = "tests/";
 const ENTITLEMENTS: &str = "entitlements";
 const MAPS: [(&str, Cloud); 4] = [
     ("entitlements/aws.toml", Cloud::Aws),
@@ -43,7 +47,11 @@ pub struct Bundle {
     pub people: People,
     /// The entitlement maps, for each cloud that has one.
     pub maps: BTreeMap<Cloud, CapabilityMap>,
-    engine: Engine,
+    /// The files of cases, by name. Whoever writes policy runs them; the daemon keeps them with what they are for.
+    pub tests: BTreeMap<String, String>,
+    /// What it says of itself, and who signed it.
+    pub seal: Seal,
+    pub(super) engine: Engine,
 }
 
 /// Why a directory is no bundle.
@@ -63,8 +71,9 @@ impl From<ConfigError> for BundleError {
 }
 
 impl Bundle {
-    /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml` and those of
-    /// `entitlements/{aws,azure,gcp,oidc}.toml` that are there.
+    /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml`, those of
+    /// `entitlements/{aws,azure,gcp,oidc}.toml` that are there, and where they are `tests/*.toml`, `manifest.toml` and
+    /// `signatures/*.sig`.
     ///
     /// `read` gives a file's text and `list` the names in a directory; it is for them to refuse what the wrong people
     /// can write. `host` finds the uid of a user name and the members of a group.
@@ -77,7 +86,11 @@ impl Bundle {
         list: &dyn Fn(&Path) -> Result<Vec<String>, String>,
         host: Host<'_>,
     ) -> Result<Self, BundleError> {
-        Self::parse(read_files(dir, read, list)?, host)
+        let mut bundle = Self::parse(read_files(dir, read, list)?, host)?;
+        if bundle.seal.commit.is_none() {
+            bundle.seal.commit = checkout::commit(dir, read);
+        }
+        Ok(bundle)
     }
 
     /// Makes a bundle of file names, relative to the bundle, and their texts.
@@ -99,6 +112,9 @@ impl Bundle {
                 maps.insert(cloud, from_toml::<CapabilityMap>(name, text)?);
             }
         }
+        let tests = files.iter().filter(|(name, _)| name.starts_with(TESTS_BELOW));
+        let tests = tests.map(|(name, text)| (name.clone(), text.clone())).collect();
+        let seal = Seal::of(&mut files).map_err(|(file, problem)| error(&file, problem))?;
         // Who is in a group of the host decides as much as what is written does.
         if !people.unix_groups().is_empty() {
             let text = serde_json::to_string(people.unix_groups()).map_err(|e| error(PEOPLE, e.to_string()))?;
@@ -106,13 +122,19 @@ impl Bundle {
         }
         let bytes = canonical_json(&files).map_err(|e| error(".", e.to_string()))?;
         let version = PolicyVersion(Digest::of("grantd-bundle-v1", &bytes));
-        Ok(Self { version, bytes, catalog, people, maps, engine })
+        Ok(Self { version, bytes, catalog, people, maps, tests, seal, engine })
     }
 
     /// Everybody whom some policy wants told, by the names that `@notify` has.
     #[must_use]
     pub fn notified(&self) -> BTreeSet<String> {
         self.engine.notified()
+    }
+
+    /// The ids of every rule, by file name, then from the top down.
+    #[must_use]
+    pub fn rules(&self) -> Vec<String> {
+        self.engine.rules()
     }
 
     /// What `question` has to be told yet before it can be decided.
@@ -133,6 +155,7 @@ impl Bundle {
     /// policy's to change.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         let mut decision = self.engine.decide(question, &self.people, self.version);
+        decision.commit = self.seal.commit.clone();
         if question.action == Action::BreakGlass {
             decision.verdict = glass::bounded(decision.verdict, question, &self.people);
         }
@@ -152,6 +175,19 @@ fn read_files(
     let mut names = vec![SCHEMA.to_owned(), CATALOG.to_owned(), PEOPLE.to_owned()];
     for name in visible(list(&dir.join(POLICIES)), POLICIES, |name| name.ends_with(".cedar"))? {
         names.push(format!("{POLICIES}/{name}"));
+    }
+    // What need not be there is found by looking, so that one which cannot be read is no bundle without it.
+    let there = list(dir).map_err(|problem| error(".", problem))?;
+    let there = |name: &str| there.iter().any(|found| found == name);
+    for (below, end) in [(TESTS, ".toml"), (SIGNATURES, ".sig")] {
+        if there(below) {
+            for name in visible(list(&dir.join(below)), below, |name| name.ends_with(end))? {
+                names.push(format!("{below}/{name}"));
+            }
+        }
+    }
+    if there(MANIFEST) {
+        names.push(MANIFEST.to_owned());
     }
     let map = |name: &str| MAPS.iter().any(|(file, _)| *file == format!("{ENTITLEMENTS}/{name}"));
     for name in visible(list(&dir.join(ENTITLEMENTS)), ENTITLEMENTS, map)? {

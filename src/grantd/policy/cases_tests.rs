@@ -1,271 +1,82 @@
-//! Runs every policy case in `config/policy/tests` against the shipped bundle.
+//! Runs every policy case in `config/policy/tests` against the shipped bundle, and shows that a wrong one fails.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use grantd_model::{Action, Capacity, Decision, FactValue, Looked, Obligations, Quorum, SignalFact, Signals, Verdict};
-use grantd_provider_api::{Capability, Persistence, Revocation};
-use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
-
-use super::bundle_tests::{bundle, shipped, shipped_dir};
+use super::super::bundle_tests::{bundle, shipped, shipped_dir};
 use super::*;
-use crate::config::seconds;
 
-/// When each case is decided.
-const AT: &str = "2026-01-02T03:04:05Z";
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct File {
-    pub(super) case: Vec<Case>,
+fn shipped_cases() -> BTreeMap<String, String> {
+    let read = |path: std::path::PathBuf| (path.display().to_string(), fs::read_to_string(path).unwrap());
+    fs::read_dir(shipped_dir().join("tests")).unwrap().map(|entry| read(entry.unwrap().path())).collect()
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Case {
-    pub(super) name: String,
-    action: Action,
-    /// By name, as in `people.toml`.
-    principal: String,
-    /// By name, as in `catalog.toml`.
-    resource: String,
-    /// The break-glass profile whose use is in question.
-    profile: Option<String>,
-    #[serde(default)]
-    facts: CaseFacts,
-    expect: Expected,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct CaseFacts {
-    capability: Capability,
-    duration: String,
-    ttl: String,
-    /// From its first moment to its last, where it recurs.
-    recurs_over: Option<String>,
-    /// How long it is until it may be used.
-    starts_in: Option<String>,
-    /// That one was named, or which.
-    ticket: Ticket,
-    /// How long the justification is.
-    justification: usize,
-    /// By name; the principal when left out.
-    subject: Option<String>,
-    requester: Option<String>,
-    anchor: String,
-    persistence: Persistence,
-    widens: bool,
-    revocation: Revocation,
-    /// How late the end of access may be felt.
-    outlives: Option<String>,
-    /// In which the principal would approve.
-    capacity: Option<Capacity>,
-    /// For which absent person.
-    on_behalf_of: Option<String>,
-    /// Whether the principal was asked to review.
-    asked_to_review: bool,
-    /// What is looked up, by fact; what is left out cannot be had.
-    signals: BTreeMap<SignalFact, FactValue>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Ticket {
-    Any(bool),
-    Named(String),
-}
-
-impl Default for CaseFacts {
-    fn default() -> Self {
-        Self {
-            capability: "object-storage:read".parse().unwrap(),
-            duration: "30m".to_owned(),
-            ttl: "5m".to_owned(),
-            recurs_over: None,
-            starts_in: None,
-            ticket: Ticket::Any(false),
-            justification: 20,
-            subject: None,
-            requester: None,
-            anchor: "process".to_owned(),
-            persistence: Persistence::None,
-            widens: false,
-            revocation: Revocation::Immediate,
-            outlives: None,
-            capacity: None,
-            on_behalf_of: None,
-            asked_to_review: false,
-            signals: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "verdict", rename_all = "snake_case", deny_unknown_fields)]
-enum Expected {
-    Allow {
-        rules: Vec<String>,
-        max_ttl: Option<String>,
-        max_duration: Option<String>,
-        max_recurrence: Option<String>,
-        max_concurrent: Option<u32>,
-        max_uses: Option<u32>,
-        approve_within: Option<String>,
-        #[serde(default)]
-        escalate: bool,
-        #[serde(default)]
-        approvals: Quorum,
-        review_within: Option<String>,
-    },
-    Deny {
-        rule: String,
-        /// Each must stand somewhere in the refusal.
-        #[serde(default)]
-        says: Vec<String>,
-    },
-}
-
-fn looked_up(facts: &BTreeMap<SignalFact, FactValue>) -> Signals {
-    let mut signals = Signals::new();
-    for (fact, value) in facts {
-        let looked = signals.entry(fact.signal()).or_insert_with(|| Looked::Had {
-            sources: vec!["case".to_owned()],
-            age_seconds: 0,
-            facts: BTreeMap::new(),
-        });
-        if let Looked::Had { facts, .. } = looked {
-            facts.insert(*fact, *value);
-        }
-    }
-    signals
-}
-
-impl Case {
-    pub(super) fn decide(&self, bundle: &Bundle) -> Decision {
-        let subject =
-            |name: &str| bundle.people.by_name(name).unwrap_or_else(|| panic!("{}: who is {name}?", self.name));
-        let principal = subject(&self.principal);
-        let named = |name: &Option<String>| name.as_ref().map_or_else(|| principal.clone(), |name| subject(name));
-        let anchors = [AnchorKind::Process, AnchorKind::Connection, AnchorKind::Unwatched, AnchorKind::None];
-        let facts = &self.facts;
-        bundle.decide(&Question {
-            action: self.action,
-            at: AT.parse().unwrap(),
-            uid: principal.id.parse().unwrap(),
-            principal: &principal,
-            resource: match &self.profile {
-                Some(profile) => bundle.catalog.in_profile(profile, &self.resource).unwrap(),
-                None => bundle.catalog.get(&self.resource).unwrap(),
-            },
-            facts: Facts {
-                capability: facts.capability.clone(),
-                duration_seconds: seconds(&facts.duration).unwrap(),
-                timing: Timing {
-                    not_before: facts.starts_in.as_deref().map(|text| {
-                        AT.parse::<Timestamp>().unwrap()
-                            + SignedDuration::from_secs(seconds(text).unwrap().try_into().unwrap())
-                    }),
-                    recurs_over: facts.recurs_over.as_deref().map(|text| seconds(text).unwrap()),
-                },
-                ttl_seconds: matches!(self.action, Action::Issue | Action::BreakGlass)
-                    .then(|| seconds(&facts.ttl).unwrap()),
-                justification_length: facts.justification,
-                ticket: match &facts.ticket {
-                    Ticket::Any(named) => named.then(|| "TICKET-1".to_owned()),
-                    Ticket::Named(ticket) => Some(ticket.clone()),
-                },
-                subject: named(&facts.subject),
-                requester: named(&facts.requester),
-                anchor: anchors.into_iter().find(|anchor| anchor.as_str() == facts.anchor).unwrap(),
-                isolation: Isolation::Uid,
-                persistence: facts.persistence,
-                widens: facts.widens,
-                revocation: facts.revocation.clone(),
-                outlives_seconds: facts.outlives.as_deref().map_or(0, |text| seconds(text).unwrap()),
-                approvals: BTreeMap::new(),
-                capacity: self.facts.capacity,
-                on_behalf_of: facts.on_behalf_of.clone(),
-                asked_to_review: facts.asked_to_review,
-                signals: looked_up(&facts.signals),
-            },
-        })
-    }
-
-    pub(super) fn check(&self, decision: &Decision) -> Result<(), String> {
-        match (&self.expect, &decision.verdict) {
-            (
-                Expected::Allow {
-                    rules,
-                    max_ttl,
-                    max_duration,
-                    max_recurrence,
-                    max_concurrent,
-                    max_uses,
-                    approve_within,
-                    escalate,
-                    approvals,
-                    review_within,
-                },
-                Verdict::Allow { obligations },
-            ) => {
-                let limit = |text: &Option<String>| text.as_deref().map(|text| seconds(text).unwrap());
-                let expected = Obligations {
-                    max_ttl: limit(max_ttl),
-                    max_duration: limit(max_duration),
-                    max_recurrence: limit(max_recurrence),
-                    max_concurrent: *max_concurrent,
-                    max_uses: *max_uses,
-                    approve_within: limit(approve_within),
-                    approvals: approvals.clone(),
-                    review_within: limit(review_within),
-                    escalate: *escalate,
-                    ..Obligations::default()
-                };
-                if *obligations != expected || decision.determining != *rules {
-                    return Err(format!("allowed by {:?} under {obligations:?}", decision.determining));
-                }
-            }
-            (Expected::Deny { rule, says }, Verdict::Deny { refusal }) => {
-                let text = format!("{} | {} | {}", refusal.reason, refusal.who_can_fix, refusal.next);
-                let empty = [&refusal.reason, &refusal.who_can_fix, &refusal.next].iter().any(|text| text.is_empty());
-                if refusal.rule != *rule || empty || !says.iter().all(|word| text.contains(word)) {
-                    return Err(format!("denied by {}: {text}", refusal.rule));
-                }
-            }
-            (_, verdict) => return Err(format!("{verdict:?}")),
-        }
-        Ok(())
-    }
+fn tried(files: &[(&str, &str)]) -> Result<Tried, String> {
+    run(&bundle(shipped()).unwrap(), files.iter().copied())
 }
 
 #[test]
 fn every_policy_case_holds_and_every_rule_has_one() {
-    let files = shipped();
-    let bundle = bundle(files.clone()).unwrap();
-    let (mut failures, mut seen, mut names) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-    for entry in fs::read_dir(shipped_dir().join("tests")).unwrap() {
-        let path = entry.unwrap().path();
-        let file: File = toml::from_str(&fs::read_to_string(&path).unwrap())
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        for case in file.case {
-            let decision = case.decide(&bundle);
-            if let Err(found) = case.check(&decision) {
-                failures.push(format!("{}: {}: {found}", path.display(), case.name));
-            }
-            seen.extend(decision.determining);
-            assert!(names.insert(case.name.clone()), "{} stands twice", case.name);
-        }
+    let files = shipped_cases();
+    let all =
+        run(&bundle(shipped()).unwrap(), files.iter().map(|(name, text)| (name.as_str(), text.as_str()))).unwrap();
+    assert!(all.failed.is_empty(), "{:#?}", all.failed);
+    assert_eq!(all.untried, Vec::<String>::new(), "every rule of the shipped bundle determines a case");
+    assert!(all.passed >= 25, "{}", all.passed);
+}
+
+#[test]
+fn a_case_fails_on_another_verdict_another_rule_another_obligation_and_another_word() {
+    let case = |expect: &str| {
+        format!(
+            "[[case]]\nname = \"x\"\naction = \"request\"\nprincipal = \"deploy\"\nresource = \"reports\"\n\
+             facts = {{ anchor = \"none\" }}\nexpect = {{ {expect} }}\n"
+        )
+    };
+    let good =
+        r#"verdict = "allow", rules = ["low-request"], max_ttl = "1h", max_duration = "8h", max_recurrence = "744h""#;
+    let all = tried(&[("a.toml", &case(good))]).unwrap();
+    assert_eq!((all.passed, all.failed.len()), (1, 0));
+    assert!(all.untried.contains(&"vault-request".to_owned()) || all.untried.contains(&"critical-request".to_owned()));
+    for (bad, says) in [
+        (r#"verdict = "deny", rule = "low-request""#, "a denial was expected"),
+        (
+            r#"verdict = "allow", rules = ["low-issue"], max_ttl = "1h", max_duration = "8h", max_recurrence = "744h""#,
+            "low-issue",
+        ),
+        (
+            r#"verdict = "allow", rules = ["low-request"], max_ttl = "2h", max_duration = "8h", max_recurrence = "744h""#,
+            "7200",
+        ),
+        (r#"verdict = "allow", rules = ["low-request"], max_ttl = "1h""#, "28800"),
+        (
+            r#"verdict = "allow", rules = ["low-request"], max_ttl = "1h", max_duration = "8h", max_recurrence = "744h", notify = ["a"]"#,
+            "notify",
+        ),
+    ] {
+        let all = tried(&[("a.toml", &case(bad))]).unwrap();
+        let [failed] = all.failed.as_slice() else { panic!("{bad}: {all:?}") };
+        assert!(failed.found.contains(says) && failed.case == "x" && failed.file == "a.toml", "{failed:?}");
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    let ids: BTreeSet<String> = files
-        .iter()
-        .filter(|(name, _)| name.ends_with(".cedar"))
-        .flat_map(|(_, text)| {
-            text.lines().filter_map(|line| Some(line.strip_prefix("@id(\"")?.strip_suffix("\")")?.to_owned()))
-        })
-        .collect();
-    assert!(ids.len() >= 8, "{ids:?}");
-    assert_eq!(ids, seen, "every rule of the shipped bundle determines a case");
+    let denied = case(r#"verdict = "deny", rule = "no-widening", says = ["narrowly", "sideways"]"#)
+        .replace("anchor = \"none\"", "anchor = \"none\", widens = true");
+    let all = tried(&[("a.toml", &denied)]).unwrap();
+    assert!(all.failed[0].found.contains("[\"sideways\"] does not stand in"), "{:?}", all.failed);
+}
+
+#[test]
+fn a_file_that_is_none_of_cases_is_told_by_its_name() {
+    let twice = r#"
+        [[case]]
+        name = "x"
+        action = "revoke"
+        principal = "ana"
+        resource = "reports"
+        expect = { verdict = "allow", rules = ["owner-revoke"] }
+    "#;
+    assert!(tried(&[("b.toml", &twice.repeat(2))]).unwrap_err().contains("stands twice"));
+    assert!(tried(&[("b.toml", "[[case]]\nname = 1")]).unwrap_err().starts_with("b.toml: "));
+    let unknown = twice.replace("principal = \"ana\"", "principal = \"zoe\"");
+    assert!(tried(&[("b.toml", &unknown)]).unwrap().failed[0].found.contains("\"zoe\" is nobody"));
+    let unknown = twice.replace("resource = \"reports\"", "resource = \"nothing\"");
+    assert!(tried(&[("b.toml", &unknown)]).unwrap().failed[0].found.contains("no resource"));
 }

@@ -12,6 +12,7 @@ use grantd_model::{Action, Capacity, Decision, Obligations, PolicyVersion, Signa
 use super::annotations::{self, Consequence, Words};
 use super::inputs::Inputs;
 use super::question::Question;
+use super::scenes::Text;
 use super::{references, refusal};
 use crate::config::People;
 
@@ -56,6 +57,31 @@ impl Engine {
             Consequence::Forbid(_) => None,
         });
         permits.flatten().cloned().collect()
+    }
+
+    /// The ids of every rule, in the bundle's order.
+    pub(super) fn rules(&self) -> Vec<String> {
+        let mut rules: Vec<(usize, String)> =
+            self.rules.iter().map(|(id, rule)| (rule.place, id.to_string())).collect();
+        rules.sort_unstable();
+        rules.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The rules of an action in Cedar's JSON form, in the bundle's order.
+    pub(super) fn texts(&self, action: Action) -> Vec<Text<'_>> {
+        let slice = self.slices.get(&action).into_iter().flat_map(|slice| slice.policies());
+        let mut texts: Vec<(usize, Text<'_>)> = slice
+            .filter_map(|policy| {
+                let rule = self.rules.get(policy.id())?;
+                let obligations = match &rule.consequence {
+                    Consequence::Permit(obligations) => Some(obligations),
+                    Consequence::Forbid(_) => None,
+                };
+                Some((rule.place, Text { id: policy.id().to_string(), json: policy.to_json().ok()?, obligations }))
+            })
+            .collect();
+        texts.sort_by_key(|(place, _)| *place);
+        texts.into_iter().map(|(_, text)| text).collect()
     }
 
     /// Reads the schema and `files`, pairs of name and text.
@@ -152,18 +178,37 @@ impl Engine {
     /// Decides. Never fails: what cannot be evaluated is denied.
     pub(super) fn decide(&self, question: &Question<'_>, people: &People, version: PolicyVersion) -> Decision {
         let inputs = Inputs::of(question, people);
-        let (verdict, determining) = match self.evaluate(question.action, &inputs) {
-            Ok(response) => self.judge(&response, question, version),
-            Err(problem) => denied_by_error(&[problem], Vec::new(), version),
-        };
+        let (verdict, determining) = self.verdict(&inputs, question, version);
         Decision {
             action: question.action,
             at: question.at,
             policy: version,
+            commit: None,
             verdict,
             determining,
             inputs: inputs.into_json(),
         }
+    }
+
+    /// The verdict on `inputs`, with the rules that determine it; `question` has the words for a refusal.
+    pub(super) fn verdict(
+        &self,
+        inputs: &Inputs,
+        question: &Question<'_>,
+        version: PolicyVersion,
+    ) -> (Verdict, Vec<String>) {
+        match self.evaluate(question.action, inputs) {
+            Ok(response) => self.judge(&response, question, version),
+            Err(problem) => denied_by_error(&[problem], Vec::new(), version),
+        }
+    }
+
+    /// Whether the schema can express `inputs` that were not made by this version.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn expressed(&self, inputs: &Inputs) -> Result<(), String> {
+        inputs.parse(&self.schema).map(drop).map_err(|_| "a question that the schema cannot express".to_owned())
     }
 
     fn evaluate(&self, action: Action, inputs: &Inputs) -> Result<Response, String> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::bundle_tests::shipped_dir;
-use super::cases_tests::File;
+use super::cases::File;
 use super::*;
 use crate::config::Host;
 
@@ -48,7 +48,7 @@ fn every_example_loads_and_every_rule_of_it_decides_a_case() {
         let bundle = Bundle::parse(files, Host::users(&lookup)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut seen = BTreeSet::new();
         for case in &cases.case {
-            let decision = case.decide(&bundle);
+            let decision = case.decide(&bundle).unwrap_or_else(|found| panic!("{name}: {}: {found}", case.name));
             case.check(&decision).unwrap_or_else(|found| panic!("{name}: {}: {found}", case.name));
             seen.extend(decision.determining);
         }

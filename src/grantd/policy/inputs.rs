@@ -14,12 +14,12 @@ use crate::config::{People, Resource};
 
 /// The inputs of one decision.
 pub(super) struct Inputs {
-    principal: Value,
-    action: Value,
-    resource: Value,
-    entities: Value,
-    context: Value,
-    signals: Signals,
+    pub(super) principal: Value,
+    pub(super) action: Value,
+    pub(super) resource: Value,
+    pub(super) entities: Value,
+    pub(super) context: Value,
+    pub(super) signals: Signals,
 }
 
 impl Inputs {
@@ -162,7 +162,7 @@ fn subject_entity(subject: &Subject, people: &People, absent: Option<&str>) -> V
     })
 }
 
-fn resource_entity(resource: &Resource) -> Value {
+pub(super) fn resource_entity(resource: &Resource) -> Value {
     json!({
         "uid": uid("Resource", &resource.name),
         "attrs": {

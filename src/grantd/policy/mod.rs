@@ -7,17 +7,22 @@
 
 mod annotations;
 mod bundle;
+mod cases;
+mod certain;
+mod checkout;
 mod engine;
 mod glass;
 mod inputs;
+mod lint;
 mod question;
 mod references;
 mod refusal;
+mod replay;
+mod scenes;
+mod seal;
 
 #[cfg(test)]
 mod bundle_tests;
-#[cfg(test)]
-mod cases_tests;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
@@ -30,7 +35,11 @@ mod proposal_tests;
 mod signal_tests;
 
 pub use bundle::{Bundle, BundleError};
+pub use cases::{Failed, Tried, run as try_cases};
 pub use engine::Needs;
 pub use glass::NOT_ENROLLED;
 pub use question::{AnchorKind, Facts, Isolation, Question, Timing};
 pub use refusal::{DEFAULT_DENY, POLICY_ERROR, SIGNAL};
+pub use replay::Again;
+pub use scenes::Asking;
+pub use seal::{NAMESPACE, Seal, Sealed, Signers};

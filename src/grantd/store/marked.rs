@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditDraft, AuditRecord, BreakGlass, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId,
-    PolicyVersion, Propagation, RegisteredAnchor, Review, ReviewId,
+    AcceptedSeal, AuditDraft, AuditRecord, BreakGlass, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId,
+    NodeId, PolicyVersion, Propagation, RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -201,6 +201,10 @@ impl Store for Marked {
 
     async fn head(&self) -> Result<ChainHead, StoreError> {
         self.inner.head().await
+    }
+
+    async fn seals(&self) -> Result<Vec<AcceptedSeal>, StoreError> {
+        self.inner.seals().await
     }
 
     async fn bundle(&self, version: PolicyVersion) -> Result<Option<Vec<u8>>, StoreError> {

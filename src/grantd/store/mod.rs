@@ -17,8 +17,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase, NodeId,
-    PolicyVersion, Propagation, RegisteredAnchor, Review, ReviewId,
+    AcceptedSeal, AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, GrantPhase, Lease, LeaseId, LeasePhase,
+    NodeId, PolicyVersion, Propagation, RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -172,6 +172,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn head(&self) -> Result<ChainHead, StoreError>;
+
+    /// Every bundle that was accepted by its signatures, the latest first: whoever judges the next one needs the last.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn seals(&self) -> Result<Vec<AcceptedSeal>, StoreError>;
 
     /// A policy bundle that was in force once.
     ///

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
-    RegisteredAnchor, Review, ReviewId,
+    AcceptedSeal, AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion,
+    Propagation, RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -279,6 +279,10 @@ impl Store for PostgresStore {
 
     async fn head(&self) -> Result<ChainHead, StoreError> {
         head(&self.reader(), &self.node).await
+    }
+
+    async fn seals(&self) -> Result<Vec<AcceptedSeal>, StoreError> {
+        sql_read::all(self.texts(sql_read::seals()).await?)
     }
 
     async fn bundle(&self, version: PolicyVersion) -> Result<Option<Vec<u8>>, StoreError> {

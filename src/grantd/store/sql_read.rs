@@ -147,6 +147,11 @@ pub(super) fn cursor(cursor: &str) -> Sql {
     Sql::new("SELECT COALESCE(MAX(seq) + 1, 0) FROM cursors WHERE name = $1", [cursor.into()])
 }
 
+/// The latest first.
+pub(super) fn seals() -> Sql {
+    Sql::new("SELECT body FROM seals ORDER BY sequence DESC", [])
+}
+
 pub(super) fn bundle(version: PolicyVersion) -> Sql {
     Sql::new("SELECT bytes FROM bundles WHERE version = $1", [version.to_string().into()])
 }

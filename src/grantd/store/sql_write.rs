@@ -1,8 +1,8 @@
 //! Guards, writes and audit records as SQL, and what the answer of the database means.
 
 use grantd_model::{
-    AuditRecord, Delegation, Escalation, Freeze, Grant, GrantState, Lease, NodeId, Propagation, RegisteredAnchor,
-    Request, Review, canonical_json,
+    AcceptedSeal, AuditRecord, Delegation, Escalation, Freeze, Grant, GrantState, Lease, NodeId, Propagation,
+    RegisteredAnchor, Request, Review, canonical_json,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -141,6 +141,7 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
             ),
             None,
         ),
+        Write::AcceptSeal(seal) => (accept_seal(seal)?, Some(format!("the bundles accepted before {}", seal.sequence))),
         Write::KeepBundle { version, bytes } => (
             Sql::new(
                 "INSERT INTO bundles (version, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",
@@ -149,6 +150,15 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
             None,
         ),
     })
+}
+
+/// Nothing is written unless its place is above every other.
+fn accept_seal(seal: &AcceptedSeal) -> Result<Sql, StoreError> {
+    Ok(Sql::new(
+        "INSERT INTO seals (sequence, body) SELECT $1, $2 \
+         WHERE NOT EXISTS (SELECT 1 FROM seals WHERE sequence >= $1)",
+        [int(seal.sequence)?, body(seal)?],
+    ))
 }
 
 fn insert_grant(grant: &Grant) -> Result<Sql, StoreError> {

@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use grantd_model::{
-    AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion, Propagation,
-    RegisteredAnchor, Review, ReviewId,
+    AcceptedSeal, AuditRecord, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, LeaseId, NodeId, PolicyVersion,
+    Propagation, RegisteredAnchor, Review, ReviewId,
 };
 use grantd_provider_api::{DenyScope, IdSource};
 use jiff::Timestamp;
@@ -210,6 +210,10 @@ impl Store for SqliteStore {
 
     async fn head(&self) -> Result<ChainHead, StoreError> {
         Ok(sql_read::one(self.texts(sql_read::head(&self.node)).await?)?.unwrap_or(ChainHead::EMPTY))
+    }
+
+    async fn seals(&self) -> Result<Vec<AcceptedSeal>, StoreError> {
+        sql_read::all(self.texts(sql_read::seals()).await?)
     }
 
     async fn bundle(&self, version: PolicyVersion) -> Result<Option<Vec<u8>>, StoreError> {

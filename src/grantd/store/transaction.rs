@@ -1,8 +1,8 @@
 //! What is written together.
 
 use grantd_model::{
-    AnchorId, AuditDraft, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, PolicyVersion, Propagation,
-    RegisteredAnchor, Review,
+    AcceptedSeal, AnchorId, AuditDraft, ChainHead, Delegation, Freeze, Grant, GrantId, Lease, PolicyVersion,
+    Propagation, RegisteredAnchor, Review,
 };
 use grantd_provider_api::DenyScope;
 use jiff::Timestamp;
@@ -159,6 +159,8 @@ pub enum Write {
         /// Who is counted.
         member: String,
     },
+    /// A bundle that was accepted by its signatures: its place must be above every one that was accepted before.
+    AcceptSeal(AcceptedSeal),
     /// Keeps a policy bundle for ever under its version. No error when it is kept already.
     KeepBundle {
         /// Its version.

@@ -46,6 +46,7 @@ macro_rules! contract {
             an_id_and_a_session_name_are_used_once,
             a_lease_belongs_to_a_grant_that_exists,
             a_bundle_is_kept_as_it_was_first,
+            p12_what_was_accepted_is_kept_and_its_place_only_rises,
             p3_only_an_active_grant_that_is_not_over_passes,
             a_task_counts_once_however_many_leases_it_holds,
             a_counter_counts_each_member_once,

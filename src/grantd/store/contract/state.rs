@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use grantd_model::{ChainHead, Digest, GrantEvent, LeaseEvent, PolicyVersion, RegisteredAnchor, verify_chain};
+use grantd_model::{
+    AcceptedSeal, ChainHead, Digest, GrantEvent, LeaseEvent, PolicyVersion, RegisteredAnchor, verify_chain,
+};
 use grantd_provider_api::Id;
 use uuid::Uuid;
 
@@ -224,4 +226,27 @@ pub(in crate::store) async fn a_bundle_is_kept_as_it_was_first(stage: &mut impl 
     }
     assert_eq!(store.bundle(version).await.unwrap(), Some(vec![0, 255, 10]));
     assert_eq!(store.bundle(PolicyVersion(Digest::ZERO)).await.unwrap(), None);
+}
+
+pub(in crate::store) async fn p12_what_was_accepted_is_kept_and_its_place_only_rises(stage: &mut impl Stage) {
+    let seal = |sequence: u64, files: &[u8]| AcceptedSeal {
+        sequence,
+        files: Digest::of("t", files),
+        version: PolicyVersion(Digest::ZERO),
+        accepted_at: at(0),
+        signers: ["ana".to_owned()].into(),
+        signatures: [("signatures/ana.sig".to_owned(), "armour".to_owned())].into(),
+    };
+    let store = stage.store();
+    assert_eq!(store.seals().await.unwrap(), []);
+    for (sequence, files) in [(3, b"a"), (7, b"b")] {
+        store.commit(audited("policy.change", vec![Write::AcceptSeal(seal(sequence, files))])).await.unwrap();
+    }
+    for (sequence, files) in [(7, b"b"), (7, b"c"), (5, b"c"), (3, b"a")] {
+        let refused = store.commit(audited("policy.change", vec![Write::AcceptSeal(seal(sequence, files))])).await;
+        assert!(matches!(refused, Err(StoreError::Stale { .. })), "{sequence}: {refused:?}");
+    }
+    drop(store);
+    stage.restart().await;
+    assert_eq!(stage.store().seals().await.unwrap(), [seal(7, b"b"), seal(3, b"a")]);
 }

@@ -1,0 +1,6 @@
+-- Every policy bundle that was accepted by its signatures, by its place in the sequence, which only rises.
+
+CREATE TABLE seals (
+    sequence INTEGER PRIMARY KEY,
+    body     TEXT NOT NULL
+) STRICT;
