@@ -27,6 +27,7 @@ fn ask(bundle: &Bundle, signals: Signals, change: impl Fn(&mut Facts)) -> Decisi
     let mut facts = Facts {
         capability: "object-storage:write".parse().unwrap(),
         duration_seconds: 600,
+        timing: Timing::default(),
         ttl_seconds: Some(600),
         justification_length: 40,
         ticket: Some("INC-1".to_owned()),

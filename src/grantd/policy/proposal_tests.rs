@@ -42,6 +42,7 @@ fn ask(bundle: &Bundle, who: &str, resource: &str, seconds: u64) -> Decision {
         facts: Facts {
             capability: "object-storage:read".parse().unwrap(),
             duration_seconds: seconds,
+            timing: Timing::default(),
             ttl_seconds: None,
             justification_length: 40,
             ticket: None,
