@@ -38,7 +38,7 @@ pub use keyring::{KeyAlgorithm, KeyLife, KeyPhase, KeyRing, RingAlarm, RingDue, 
 pub use lease::{Accepted, Collapsed, EndReason, Lease, LeaseEvent, LeasePhase, LeaseState};
 pub use propagation::{Propagation, PropagationSample};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
-pub use signal::{FactValue, Looked, Missing, Signal, SignalFact, Signals, TicketState};
+pub use signal::{FactValue, Looked, Missing, Signal, SignalFact, Signals, TicketState, turned};
 pub use subject::{Actor, Subject, SubjectKind};
 
 /// The event does not apply to the state: `completed grant cannot be revoked`.

@@ -10,6 +10,7 @@ mod people;
 mod raw;
 mod settings;
 mod signal;
+mod signal_raw;
 
 pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::issuer::{IssuerSettings, RawIssuer};
 use super::notify::{NotifySettings, RawNotify};
 use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
-use super::signal::{self, RawSignal, SignalSettings};
+use super::signal::SignalSettings;
+use super::signal_raw::{self, RawSignal};
 
 const FILE: &str = "grantd.toml";
 
@@ -132,7 +133,7 @@ impl Settings {
             log: LogSettings { format: raw.log.format, filter: raw.log.filter },
             metrics: raw.metrics.parse()?,
             notify: notified(raw.notify)?,
-            signals: signal::parse_all(raw.signal)?,
+            signals: signal_raw::parse_all(raw.signal)?,
             issuer: raw.issuer.map(|issuer| issuer.parse("issuer")).transpose()?,
             oidc_issuer,
             providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp), ("oidc", raw.oidc)]
