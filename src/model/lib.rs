@@ -48,7 +48,7 @@ pub use repetition::{Proposal, ProposalKind, Repetition, repetitions};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
 pub use review::{Outcome, Review, ReviewAbout, ReviewError, ReviewEvent, ReviewState};
 pub use seal::AcceptedSeal;
-pub use signal::{FactValue, Looked, Missing, Signal, SignalFact, Signals, TicketState};
+pub use signal::{FactValue, Looked, Missing, Signal, SignalFact, Signals, TicketState, turned};
 pub use subject::{Actor, Subject, SubjectKind};
 
 /// The event does not apply to the state: `completed grant cannot be revoked`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What is looked up.
@@ -75,6 +76,9 @@ pub enum Looked {
         age_seconds: u64,
         /// What they say. A fact that they do not tell is not there.
         facts: BTreeMap<SignalFact, FactValue>,
+        /// When a calendar is known to say otherwise next.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changes_at: Option<Timestamp>,
     },
     /// It could not be had.
     Missing(Missing),
@@ -93,6 +97,30 @@ pub struct Missing {
 
 /// What has been looked up for one decision.
 pub type Signals = BTreeMap<Signal, Looked>;
+
+/// The first moment before `before` at which a calendar is known to say otherwise, and all of `signals` as they will be
+/// then, as far as that is known.
+#[must_use]
+pub fn turned(signals: &Signals, before: Timestamp) -> Option<(Timestamp, Signals)> {
+    let change = |looked: &Looked| match looked {
+        Looked::Had { changes_at, .. } => *changes_at,
+        Looked::Missing(_) => None,
+    };
+    let first = signals.values().filter_map(change).filter(|at| *at < before).min()?;
+    let mut then = signals.clone();
+    for looked in then.values_mut() {
+        if let Looked::Had { facts, changes_at, .. } = looked
+            && *changes_at == Some(first)
+        {
+            for (fact, value) in facts.iter_mut() {
+                if let (SignalFact::InChangeWindow | SignalFact::InFreeze, FactValue::Bool(is)) = (fact, &mut *value) {
+                    *is = !*is;
+                }
+            }
+        }
+    }
+    Some((first, then))
+}
 
 impl Signal {
     /// Every signal.
@@ -201,11 +229,32 @@ mod tests {
             assert_eq!(fact.of(&Signals::new()), None);
         }
         let facts = BTreeMap::from([(SignalFact::InFreeze, FactValue::Bool(false))]);
-        let looked = Looked::Had { sources: vec!["calendar".to_owned()], age_seconds: 3, facts };
+        let looked = Looked::Had { sources: vec!["calendar".to_owned()], age_seconds: 3, facts, changes_at: None };
         let text = serde_json::to_string(&looked).unwrap();
         assert_eq!(serde_json::from_str::<Looked>(&text).unwrap(), looked);
         let signals = Signals::from([(Signal::Freeze, looked)]);
         assert_eq!(SignalFact::InFreeze.of(&signals), Some(FactValue::Bool(false)));
         assert_eq!(SignalFact::InChangeWindow.of(&signals), None);
+    }
+
+    #[test]
+    fn what_a_calendar_will_say_is_known_up_to_its_next_change() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let is = |fact, value, changes_at| Looked::Had {
+            sources: vec!["calendar".to_owned()],
+            age_seconds: 0,
+            facts: BTreeMap::from([(fact, FactValue::Bool(value))]),
+            changes_at,
+        };
+        let signals = Signals::from([
+            (Signal::Freeze, is(SignalFact::InFreeze, false, Some(at(200)))),
+            (Signal::ChangeWindow, is(SignalFact::InChangeWindow, true, Some(at(100)))),
+            (Signal::OnCall, is(SignalFact::OnCall, true, None)),
+        ]);
+        assert_eq!(turned(&signals, at(100)), None);
+        let (first, then) = turned(&signals, at(300)).unwrap();
+        assert_eq!(first, at(100));
+        let values = [SignalFact::InChangeWindow, SignalFact::InFreeze, SignalFact::OnCall].map(|fact| fact.of(&then));
+        assert_eq!(values, [false, false, true].map(|value| Some(FactValue::Bool(value))));
     }
 }

@@ -37,32 +37,62 @@ fn window(world: &World, from: Timestamp, until: Timestamp) {
 }
 
 #[test]
-fn p6_a_window_that_closes_during_a_lease_ends_it_unless_policy_lets_it_run() {
-    for (more, ends) in [("", true), ("@on_signal_change(\"keep\")", false)] {
-        println!("{more}");
+fn p6_a_lease_ends_with_its_window_unless_policy_lets_it_run() {
+    for ends in [true, false] {
+        println!("ends: {ends}");
+        let more = if ends { "" } else { "@on_signal_change(\"keep\")" };
         let mut stage = Stage::prepared(&format!("{WINDOW}{}", fresh(more)), FILE);
         if !ends {
             stage.keep();
         }
         stage.world.start();
         let world = &stage.world;
-        let closes = now() + SignedDuration::from_secs(8);
+        let closes = now() + SignedDuration::from_secs(30);
+        let closes = Timestamp::from_second(closes.as_second()).unwrap();
         window(world, closes - SignedDuration::from_hours(1), closes);
         let grant = world.grant(&world.alice(), "beta");
-        let (lease, _) = World::vended(&world.vend(&world.alice(), &grant, json!({})));
+        let longer = world.vend(&world.alice(), &grant, json!({ "ttl_seconds": 300 }));
+        let (lease, key) = World::vended(&world.vend(&world.alice(), &grant, json!({})));
+        assert!(world.can_read(&key, "beta"));
         assert!(now() < closes, "the machine is too slow for this test");
+        let until: Timestamp = world.lease(&lease)["access_until"].as_str().unwrap().parse().unwrap();
+        // What was asked for is not cut in silence; what the daemon chose ends with the window.
+        if ends {
+            longer.is_problem(422, "limit", &["change window ends"]);
+            assert!(longer.body["limit"].as_u64().is_some_and(|most| most < 30), "{longer:?}");
+            assert_eq!(until, closes);
+        } else {
+            let _ = World::vended(&longer);
+            assert!(until > closes);
+        }
         eventually("the window is closed", WATCH, || now() >= closes);
         is_denied(&world.vend(&world.alice(), &grant, json!({})), "beta-window", &["change window"]);
         assert_eq!(stage.recorded("lease.refused")["change_window"]["facts"], json!({ "in_change_window": false }));
         if ends {
-            eventually("the lease is revoked", WATCH, || world.lease(&lease)["state"] == "revoked");
-            assert_eq!(world.lease(&lease)["reason"], "signal_changed");
+            eventually("the lease is over", WATCH, || world.lease(&lease)["state"] == "expired");
+            assert!(!world.can_read(&key, "beta"));
         } else {
-            let until = now() + SignedDuration::from_secs(20);
-            eventually("the watch has come by", WATCH, || now() > until);
+            let later = now() + SignedDuration::from_secs(20);
+            eventually("the watch has come by", WATCH, || now() > later);
             assert_eq!(world.lease(&lease)["state"], "active");
+            assert!(world.can_read(&key, "beta"));
         }
     }
+}
+
+#[test]
+fn p6_a_window_that_is_called_off_during_a_lease_ends_it() {
+    let stage = Stage::new(&format!("{WINDOW}{}", fresh("")), FILE);
+    let world = &stage.world;
+    let hour = SignedDuration::from_hours(1);
+    window(world, now() - hour, now() + hour);
+    let grant = world.grant(&world.alice(), "beta");
+    let (lease, key) = World::vended(&world.vend(&world.alice(), &grant, json!({})));
+    assert!(world.can_read(&key, "beta"));
+    window(world, now() - hour - hour, now() - hour);
+    eventually("the lease is revoked", WATCH, || world.lease(&lease)["state"] == "revoked");
+    assert_eq!(world.lease(&lease)["reason"], "signal_changed");
+    assert!(!world.can_read(&key, "beta"));
 }
 
 #[test]

@@ -65,14 +65,13 @@ pub(super) fn opsgenie(schedules: &BTreeMap<String, Vec<String>>, question: &Que
     let Some(users) = schedules.get(schedule).filter(|_| by_name) else {
         return said(StatusCode::NOT_FOUND, &format!("No schedule exists with id [{schedule}]"));
     };
-    let mut data =
-        json!({ "_parent": { "id": "d8750000-9b4e-4219-a000-0c26936d18de", "name": schedule, "enabled": true } });
-    if question.member("flat") == "true" {
-        data["onCallRecipients"] = json!(users);
+    let parent = json!({ "id": "d8750000-9b4e-4219-a000-0c26936d18de", "name": schedule, "enabled": true });
+    let data = if question.member("flat") == "true" {
+        json!({ "_parent": parent, "onCallRecipients": users })
     } else {
         let participant =
             |name: &String| json!({ "id": "c569c016-0000-4e20-8a28-bd5dc33b798e", "name": name, "type": "user" });
-        data["onCallParticipants"] = users.iter().map(participant).collect();
-    }
+        json!({ "_parent": parent, "onCallParticipants": users.iter().map(participant).collect::<Vec<_>>() })
+    };
     answer(StatusCode::OK, &json!({ "data": data, "took": 0.046, "requestId": "fcb95b4b-f4f4-4c0f-8f8c-8c3ed3e7d5e5" }))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use grantd_model::approval::both;
 use grantd_model::{
     Delegation, EndReason, Grant, Obligations, OnPolicyChange, Refusal, Request, Signals, Subject, Verdict,
-    request_digest,
+    request_digest, turned,
 };
 use grantd_provider_api::{Ending, Plan, Provider};
 use jiff::Timestamp;
@@ -65,20 +65,21 @@ impl Broker {
         let ending = self.ending_of(&plan);
         let looks = if settled.renewal { Looks::Running } else { Looks::Fresh };
         let mut signals = Signals::new();
+        let ask = |ttl: Duration, signals: Signals| Question {
+            action: grant.request.issuing(),
+            at: now,
+            principal: &settled.subject,
+            uid: settled.caller.uid(),
+            resource,
+            facts: Facts {
+                approvals: approvals.clone(),
+                outlives_seconds: ending.outlives(),
+                signals,
+                ..facts::of_issue(&grant.request, &plan, ttl, &settled.anchor)
+            },
+        };
         let decide = async |ttl: Duration, signals: &mut Signals| {
-            let mut question = Question {
-                action: grant.request.issuing(),
-                at: now,
-                principal: &settled.subject,
-                uid: settled.caller.uid(),
-                resource,
-                facts: Facts {
-                    approvals: approvals.clone(),
-                    outlives_seconds: ending.outlives(),
-                    signals: std::mem::take(signals),
-                    ..facts::of_issue(&grant.request, &plan, ttl, &settled.anchor)
-                },
-            };
+            let mut question = ask(ttl, std::mem::take(signals));
             let decision = self.decide(&bundle, &mut question, looks).await;
             *signals = question.facts.signals;
             decision
@@ -93,6 +94,19 @@ impl Broker {
             && max < ttl
         {
             ttl = max;
+            decision = decide(ttl, &mut signals).await;
+        }
+        // Where a calendar is known to say otherwise before that, and policy would not issue it then, it ends then.
+        if let Verdict::Allow { obligations } = &decision.verdict
+            && obligations.on_signal_change == OnPolicyChange::End
+            && let Some((changes, then)) = turned(&signals, after(now, ttl))
+            && matches!(bundle.decide(&ask(ttl, then)).verdict, Verdict::Deny { .. })
+        {
+            let most = between(now, changes);
+            if settled.ttl.is_some() || most < capabilities.min_ttl {
+                return Err(turns(ttl, most, changes));
+            }
+            ttl = most;
             decision = decide(ttl, &mut signals).await;
         }
         let recorded = json!(decision);
@@ -211,6 +225,15 @@ pub(super) fn gone(request: &Request) -> BrokerError {
 fn nearly_over(grant: grantd_model::GrantId, least: Duration) -> BrokerError {
     let least = least.as_secs();
     BrokerError::State(format!("{grant} has less than {least} s left: request a new one with grantctl request"))
+}
+
+fn turns(asked: Duration, most: Duration, changes: Timestamp) -> BrokerError {
+    let (asked, most) = (asked.as_secs(), most.as_secs());
+    let detail = format!(
+        "a ttl of {asked} s is more than is allowed here: policy says no from {changes} on, when a change window ends or \
+         a freeze begins; ask for {most} s or less"
+    );
+    BrokerError::Limit { detail, limit: most }
 }
 
 fn ttl_refused(asked: Duration, most: Duration, least: Duration) -> BrokerError {

@@ -138,6 +138,8 @@ struct Inner {
     providers: BTreeMap<Cloud, Arc<dyn Provider>>,
     bundle: ArcSwap<Bundle>,
     policy_alarm: ArcSwapOption<String>,
+    /// Wakes the watch over signals before its time.
+    look_again: tokio::sync::Notify,
     decide_again: AtomicBool,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -171,6 +173,7 @@ impl Broker {
                 providers: parts.providers,
                 bundle: ArcSwap::new(parts.bundle),
                 policy_alarm: ArcSwapOption::empty(),
+                look_again: tokio::sync::Notify::new(),
                 decide_again: AtomicBool::new(false),
                 clock: parts.clock,
                 ids: parts.ids,

@@ -86,6 +86,8 @@ impl Broker {
         if let Err(error) = self.decide_again_if_due().await {
             tracing::error!(%error, "live leases could not be decided again; trying again");
         }
+        // What was not remembered for that is looked up now, and nobody waits for it.
+        self.inner.look_again.notify_one();
     }
 
     /// Decides every live lease again, if that is due since a new policy came into force, and gives what has its quorum

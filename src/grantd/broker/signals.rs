@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use grantd_model::{
-    Action, Decision, EndReason, LeasePhase, Looked, OnPolicyChange, Signal, Signals, Subject, SubjectKind,
+    Action, Decision, EndReason, Lease, LeasePhase, Looked, OnPolicyChange, Signal, Signals, Subject, SubjectKind,
 };
 
 use super::matter::Matter;
@@ -24,13 +25,22 @@ const SHOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often live leases are held against what is looked up for them.
 const WATCH: Duration = Duration::from_secs(15);
 
+/// What was told so long ago or less was told a moment ago.
+const MOMENT: Duration = Duration::from_secs(5);
+
+/// How many live leases are held against their signals at once.
+const AT_ONCE: usize = 32;
+
 /// For what it is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Looks {
     /// For something that begins: as fresh as policy wants it.
     Fresh,
-    /// For a lease that runs: the last good value may do, as policy says.
+    /// For a lease that is renewed: the last good value may do, as policy says.
     Running,
+    /// For a lease that runs and is looked at again and again: the same, and what was told a moment ago to whoever asked, so
+    /// that many leases on one ticket are one look.
+    Watched,
     /// For what must not wait: what is remembered, as young as a lease that runs may rest on. Nobody is asked.
     Remembered,
 }
@@ -56,7 +66,7 @@ impl Broker {
                     let oldest = wanted.last_good.map_or(wanted.max_age, |last_good| last_good.max(wanted.max_age));
                     self.inner.lookout.recall(&wanted.signals, oldest, &about)
                 }
-                Looks::Fresh | Looks::Running => self.inner.lookout.look(&wanted, &about).await,
+                Looks::Fresh | Looks::Running | Looks::Watched => self.inner.lookout.look(&wanted, &about).await,
             };
             question.facts.signals.extend(found);
         }
@@ -94,7 +104,11 @@ impl Broker {
 
     /// Ends live leases for which what was looked up says no by now: a ticket was closed, a window is over.
     pub(super) async fn watch_signals_for_ever(self) {
-        while self.pause(WATCH).await {
+        loop {
+            tokio::select! {
+                more = self.pause(WATCH) => if !more { return },
+                () = self.inner.look_again.notified() => {}
+            }
             if let Err(error) = self.watch_signals().await {
                 tracing::error!(%error, "live leases could not be held against their signals; trying again");
             }
@@ -106,23 +120,31 @@ impl Broker {
         if [Action::Issue, Action::BreakGlass].iter().all(|on| bundle.signals_of(*on).is_empty()) {
             return Ok(());
         }
-        let filter = LeaseFilter { phases: Some(vec![LeasePhase::Active]), ..LeaseFilter::default() };
-        for lease in self.store().leases(filter).await? {
-            if lease.on_signal_change == OnPolicyChange::Keep || self.inner.stopping.is_cancelled() {
-                continue;
-            }
-            match self.refused_today(&bundle, &lease, Looks::Running).await {
-                Ok(Some(Refused { rule, by_signals: true })) => {
-                    self.end_for_certain(&lease, EndReason::SignalChanged { rule }, daemon("signals")).await;
-                }
-                // What cannot be had ends nothing that runs: it is not renewed. The rest is for who watches over policy.
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(lease = %lease.id, %error, "a lease could not be held against its signals")
-                }
-            }
+        let node = Some(self.store().node().clone());
+        let filter = LeaseFilter { phases: Some(vec![LeasePhase::Active]), node, ..LeaseFilter::default() };
+        let mut leases = self.store().leases(filter).await?;
+        leases.retain(|lease| lease.on_signal_change == OnPolicyChange::End);
+        // A slow source holds up its own leases, and not all others.
+        let mut watched = Vec::new();
+        for lease in &leases {
+            watched.push(self.watch_lease(&bundle, lease));
         }
+        stream::iter(watched).buffer_unordered(AT_ONCE).collect::<()>().await;
         Ok(())
+    }
+
+    async fn watch_lease(&self, bundle: &Bundle, lease: &Lease) {
+        if self.inner.stopping.is_cancelled() {
+            return;
+        }
+        match self.refused_today(bundle, lease, Looks::Watched).await {
+            Ok(Some(Refused { rule, by_signals: true })) => {
+                self.end_for_certain(lease, EndReason::SignalChanged { rule }, daemon("signals")).await;
+            }
+            // What cannot be had ends nothing that runs: it is not renewed. The rest is for who watches over policy.
+            Ok(_) => {}
+            Err(error) => tracing::error!(lease = %lease.id, %error, "a lease could not be held against its signals"),
+        }
     }
 
     /// What is wrong with signals, in words: a source that fails, and what policy reads and nobody tells.
@@ -151,7 +173,10 @@ pub(super) fn were_had(signals: &Signals) -> bool {
 }
 
 fn wanted(needs: Needs, looks: Looks) -> Wanted {
-    let max_age = needs.max_age.map_or(MAX_AGE, Duration::from_secs);
+    let mut max_age = needs.max_age.map_or(MAX_AGE, Duration::from_secs);
+    if looks == Looks::Watched {
+        max_age = max_age.max(MOMENT);
+    }
     let last_good = needs.renew_max_age.map(Duration::from_secs).filter(|_| looks != Looks::Fresh);
     Wanted { signals: needs.signals, max_age, last_good }
 }

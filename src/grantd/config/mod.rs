@@ -12,6 +12,7 @@ mod raw;
 mod review;
 mod settings;
 mod signal;
+mod signal_raw;
 
 pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;

@@ -11,7 +11,8 @@ use super::issuer::{IssuerSettings, RawIssuer};
 use super::notify::{NotifySettings, RawNotify};
 use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
 use super::review::{RawReview, ReviewSettings};
-use super::signal::{self, RawSignal, SignalSettings};
+use super::signal::SignalSettings;
+use super::signal_raw::{self, RawSignal};
 
 const FILE: &str = "grantd.toml";
 
@@ -148,7 +149,7 @@ impl Settings {
             metrics: raw.metrics.parse()?,
             notify: notified(raw.notify)?,
             review: raw.review.parse()?,
-            signals: signal::parse_all(raw.signal)?,
+            signals: signal_raw::parse_all(raw.signal)?,
             issuer: raw.issuer.map(|issuer| issuer.parse("issuer")).transpose()?,
             oidc_issuer,
             providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp), ("oidc", raw.oidc)]

@@ -240,6 +240,7 @@ fn looked_up(facts: &BTreeMap<SignalFact, FactValue>) -> Signals {
             sources: vec!["case".to_owned()],
             age_seconds: 0,
             facts: BTreeMap::new(),
+            changes_at: None,
         });
         if let Looked::Had { facts, .. } = looked {
             facts.insert(*fact, *value);

@@ -57,6 +57,7 @@ fn had(facts: &[(SignalFact, FactValue)]) -> Signals {
             sources: vec!["s".to_owned()],
             age_seconds: 7,
             facts: BTreeMap::new(),
+            changes_at: None,
         });
         if let Looked::Had { facts, .. } = entry {
             facts.insert(*fact, *value);

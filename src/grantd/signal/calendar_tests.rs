@@ -177,3 +177,23 @@ fn p6_what_was_laid_out_too_long_ago_is_not_asked() {
     assert_eq!(read.covers(at("2026-06-03T00:00:00Z")), None);
     assert_eq!(read.covers(at("2026-05-31T23:59:59Z")), None, "a clock that jumped back");
 }
+
+#[test]
+fn when_calendars_change_next_is_known_as_far_as_they_are_laid_out() {
+    let now = at("2026-06-01T10:00:00Z");
+    let one = |from: &str, until: &str| {
+        let text = calendar(&event(&format!("DTSTART:202606{from}00Z\nDTEND:202606{until}00Z")));
+        read(&text, "UTC", Count::Settled, now).unwrap()
+    };
+    let (early, late) = (one("01T0900", "01T1100"), one("01T1030", "01T1200"));
+    let (after, never) = (one("01T1300", "01T1400"), one("05T0900", "05T1000"));
+    for (calendars, expected) in [
+        (vec![&early], Some("2026-06-01T11:00:00Z")),
+        (vec![&early, &late, &after], Some("2026-06-01T12:00:00Z")),
+        (vec![&late, &after], Some("2026-06-01T10:30:00Z")),
+        (vec![&never], None),
+        (vec![], None),
+    ] {
+        assert_eq!(changes_at(&calendars, now), expected.map(at));
+    }
+}

@@ -93,7 +93,7 @@ impl Lookout {
 
     async fn one(&self, signal: Signal, wanted: &Wanted, about: &About<'_>) -> Looked {
         if signal == Signal::Ticket && about.ticket.is_none() {
-            return Looked::Had { sources: Vec::new(), age_seconds: 0, facts: ticket::none() };
+            return Looked::Had { sources: Vec::new(), age_seconds: 0, facts: ticket::none(), changes_at: None };
         }
         let sources: Vec<&Source> = self.sources.iter().filter(|source| source.tells(signal, about)).collect();
         if sources.is_empty() {
@@ -110,7 +110,7 @@ impl Lookout {
         let now = self.clock.now();
         let recall = |signal: Signal| {
             if signal == Signal::Ticket && about.ticket.is_none() {
-                return Looked::Had { sources: Vec::new(), age_seconds: 0, facts: ticket::none() };
+                return Looked::Had { sources: Vec::new(), age_seconds: 0, facts: ticket::none(), changes_at: None };
             }
             let sources: Vec<&Source> = self.sources.iter().filter(|source| source.tells(signal, about)).collect();
             if sources.is_empty() {
@@ -134,11 +134,13 @@ impl Lookout {
         let (mut facts, mut oldest) = (BTreeMap::new(), Duration::ZERO);
         // What was true when it was asked may not be by now: a window is looked at as of the end of all looks.
         let now = self.clock.now();
+        let mut calendars = Vec::new();
         for (source, told) in sources.iter().zip(told) {
-            let told = told.and_then(|(told, age)| Ok((told.facts(source.settings(), about, now)?, age)));
+            let told = told.and_then(|(told, age)| Ok((told.facts(source.settings(), about, now)?, told, age)));
             match told {
-                Ok((more, age)) => {
+                Ok((more, told, age)) => {
                     oldest = oldest.max(age);
+                    calendars.push(told);
                     for (fact, value) in more {
                         // In one of several windows is in a window; in one of several freezes is in a freeze.
                         let value = facts.get(&fact).map_or(value, |before| either(*before, value));
@@ -152,6 +154,7 @@ impl Lookout {
             sources: sources.iter().map(|source| source.settings().name.clone()).collect(),
             age_seconds: oldest.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
             facts,
+            changes_at: super::telling::changes_at(&calendars, now),
         }
     }
 }
@@ -206,7 +209,7 @@ impl Told {
         about: &About<'_>,
         now: Timestamp,
     ) -> Result<BTreeMap<SignalFact, FactValue>, Failure> {
-        super::source::facts(self, settings, about, now)
+        super::telling::facts(self, settings, about, now)
     }
 }
 

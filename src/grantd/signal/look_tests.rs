@@ -280,3 +280,21 @@ async fn one_freeze_of_several_is_a_freeze_and_none_may_be_unknown() {
     other.answers(answer("200 OK", "text/html", "<html>"));
     assert_eq!(frozen().await, None);
 }
+
+#[tokio::test]
+async fn p11_looks_for_the_same_at_the_same_time_are_one_and_later_ones_are_not() {
+    let (clock, server) = (SetClock::new(), Server::start(None).await);
+    let lookout = lookout(&tickets(&server.address), &clock);
+    let (one, other, fresh) = tokio::join!(state(&lookout, 60, None), state(&lookout, 60, None), async {
+        // Who wants nothing older than this moment does not take part in a look that began before.
+        clock.go(1);
+        state(&lookout, 0, None).await
+    });
+    assert!(one.is_err() && one == other && fresh.is_err());
+    assert_eq!(server.asked(), 2);
+    server.answers(ticket("Doing"));
+    clock.go(60);
+    let (one, other) = tokio::join!(state(&lookout, 60, None), state(&lookout, 60, None));
+    assert_eq!((one, other), (Ok((TicketState::Active, 0)), Ok((TicketState::Active, 0))));
+    assert_eq!(server.asked(), 3);
+}

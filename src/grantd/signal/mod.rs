@@ -12,6 +12,8 @@ mod look;
 mod memory;
 mod on_call;
 mod source;
+mod straighten;
+mod telling;
 mod ticket;
 
 pub use look::{About, Lookout, Party, Wanted};

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use grantd_model::{FactValue, Signal, SignalFact};
+use grantd_model::Signal;
 use grantd_provider_api::{Clock, Secret};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
 use reqwest::header::HeaderName;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::breaker::Breaker;
 use super::calendar::{self, Calendar, Count};
@@ -63,6 +63,30 @@ struct State {
     memory: Memory<Told>,
     told: u64,
     failed: u64,
+    asking: BTreeMap<String, Arc<Asking>>,
+}
+
+/// One look that is under way, for all who want the same.
+#[derive(Debug)]
+struct Asking {
+    since: Timestamp,
+    told: OnceCell<Result<Arc<Told>, Failure>>,
+}
+
+/// Takes part in a look; whoever leaves it, done or not, leaves it to those who are in it.
+struct Taking<'a> {
+    source: &'a Source,
+    key: &'a str,
+    asking: Arc<Asking>,
+}
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.source.state();
+        if state.asking.get(self.key).is_some_and(|asking| Arc::ptr_eq(asking, &self.asking)) {
+            state.asking.remove(self.key);
+        }
+    }
 }
 
 /// What a source told.
@@ -152,14 +176,34 @@ impl Source {
         if let Some(young) = self.state().memory.young(key, now, wanted.max_age) {
             return Ok(young);
         }
-        match self.ask(key, now, clock).await {
-            Ok(told) => Ok((told, Duration::try_from(clock.now().duration_since(now)).unwrap_or_default())),
+        let taking = self.take_part(key, now, wanted.max_age);
+        let since = taking.asking.since;
+        match taking.asking.told.get_or_init(|| self.ask(key, since, clock)).await.clone() {
+            Ok(told) => Ok((told, Duration::try_from(clock.now().duration_since(since)).unwrap_or_default())),
             Err(failure) => {
                 let now = clock.now();
                 let last = wanted.last_good.filter(|_| failure.kind == FailureKind::Away);
                 last.and_then(|oldest| self.state().memory.young(key, now, oldest)).ok_or(failure)
             }
         }
+    }
+
+    /// The look that is under way, unless it began longer ago than `max_age`, or a new one.
+    fn take_part<'a>(&'a self, key: &'a str, now: Timestamp, max_age: Duration) -> Taking<'a> {
+        let mut state = self.state();
+        let young = |asking: &&Arc<Asking>| {
+            Duration::try_from(now.duration_since(asking.since)).is_ok_and(|age| age <= max_age)
+        };
+        let asking = match state.asking.get(key).filter(young) {
+            Some(asking) => Arc::clone(asking),
+            None => {
+                let asking = Arc::new(Asking { since: now, told: OnceCell::new() });
+                state.asking.insert(key.to_owned(), Arc::clone(&asking));
+                asking
+            }
+        };
+        drop(state);
+        Taking { source: self, key, asking }
     }
 
     /// What is remembered, unless it is older than `oldest`.
@@ -250,33 +294,5 @@ impl Source {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What policy is told of it at `now`.
-pub(super) fn facts(
-    told: &Told,
-    settings: &SignalSettings,
-    about: &About<'_>,
-    now: Timestamp,
-) -> Result<BTreeMap<SignalFact, FactValue>, Failure> {
-    let one = |fact, value| BTreeMap::from([(fact, FactValue::Bool(value))]);
-    match (told, &settings.source) {
-        (Told::Ticket(ticket), SignalSource::Ticket { map, .. }) => {
-            Ok(ticket.facts(map, &[about.subject, about.requester], about.resource))
-        }
-        (Told::OnCall(on_call), SignalSource::OnCall { accounts, .. }) => {
-            let includes = on_call.includes(&about.subject, accounts).ok_or_else(|| {
-                Failure::away(format!("{} is in none of its accounts in grantd.toml", about.subject.name))
-            })?;
-            Ok(one(SignalFact::OnCall, includes))
-        }
-        (Told::Calendar(calendar), SignalSource::Calendar { signal, .. }) => {
-            let covers =
-                calendar.covers(now).ok_or_else(|| Failure::away("its calendar is too old, or a clock jumped"))?;
-            let fact = if *signal == Signal::Freeze { SignalFact::InFreeze } else { SignalFact::InChangeWindow };
-            Ok(one(fact, covers))
-        }
-        _ => Err(Failure::away("it told something else than it was asked for")),
     }
 }
