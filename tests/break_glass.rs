@@ -107,7 +107,7 @@ fn only_who_is_enrolled_uses_it_for_what_the_profile_names_and_not_longer_than_i
     let ask = |changes: Value| world.break_glass(&olga, "ledger", changes);
     ask(json!({ "resource": "beta" })).is_problem(400, "bad-request", &["gives nothing of that"]);
     ask(json!({ "capability": "object-storage:write" })).is_problem(400, "bad-request", &["gives nothing of that"]);
-    ask(json!({ "profile": "other" })).is_problem(404, "not-found", &["no break-glass profile"]);
+    ask(json!({ "profile": "other" })).is_problem(404, "not-found", &["no break-glass profile", "enrol you: repair"]);
     ask(json!({ "incident": "whatever" })).is_problem(400, "bad-request", &["INC-1234", "--incident"]);
     ask(json!({ "incident": "INC-" })).is_problem(400, "bad-request", &["--incident"]);
     ask(json!({ "justification": "because" })).is_problem(403, "denied", &["20 characters"]);

@@ -118,4 +118,11 @@ fn break_glass_is_told_with_who_what_why_until_when_and_who_looks_at_it() {
     let late = of(&record("review.overdue", json!({ "review": review, "can_review": ["nora"] })), Some(&grant), ALL);
     let late = late.unwrap();
     assert!(!late.loud && late.text.contains("review-1 is overdue") && late.text.contains("nora can"), "{}", late.text);
+    let found = json!({ "review": review, "outcome": "follow_up", "reason": "the job should not need it" });
+    let done = of(&record("review.complete", found), Some(&grant), ALL).unwrap();
+    assert!(
+        done.text.contains("review-1 was completed by") && done.text.contains("follow up: the job should"),
+        "{}",
+        done.text
+    );
 }
