@@ -36,9 +36,8 @@ fn id(grant: &Value) -> String {
 }
 
 /// A lease under a use, held by a process that lives.
-fn taken(world: &World, job: &mut Job, grant: &str) -> String {
-    let answer = job.ask("POST", "/v1/leases", json!({ "grant": grant, "anchor": "caller" }));
-    World::vended(&answer).0
+fn taken(job: &mut Job, grant: &str) -> String {
+    World::vended(&job.vend(grant)).0
 }
 
 #[test]
@@ -108,7 +107,7 @@ fn only_who_is_enrolled_uses_it_for_what_the_profile_names_and_not_longer_than_i
     let ask = |changes: Value| world.break_glass(&olga, "ledger", changes);
     ask(json!({ "resource": "beta" })).is_problem(400, "bad-request", &["gives nothing of that"]);
     ask(json!({ "capability": "object-storage:write" })).is_problem(400, "bad-request", &["gives nothing of that"]);
-    ask(json!({ "profile": "other" })).is_problem(404, "not-found", &["no break-glass profile"]);
+    ask(json!({ "profile": "other" })).is_problem(404, "not-found", &["no break-glass profile", "enrol you: repair"]);
     ask(json!({ "incident": "whatever" })).is_problem(400, "bad-request", &["INC-1234", "--incident"]);
     ask(json!({ "incident": "INC-" })).is_problem(400, "bad-request", &["--incident"]);
     ask(json!({ "justification": "because" })).is_problem(403, "denied", &["20 characters"]);
@@ -130,7 +129,7 @@ fn only_who_is_enrolled_uses_it_for_what_the_profile_names_and_not_longer_than_i
     let mut job = Job::start(&world.scene, User::Olga);
     let long = job.ask("POST", "/v1/leases", json!({ "grant": id, "anchor": "caller", "ttl_seconds": 120 }));
     assert_eq!((long.status, long.body["limit"].as_u64().unwrap() <= 60), (422, true), "{long:?}");
-    assert_eq!(world.lease(&taken(&world, &mut job, &id))["state"], "active");
+    assert_eq!(world.lease(&taken(&mut job, &id))["state"], "active");
 }
 
 #[test]
@@ -185,7 +184,7 @@ fn p12_at_critical_another_enrolled_person_confirms_and_nobody_their_own() {
     let review = confirmed.body["break_glass"]["review"].clone();
     assert_eq!((&review["state"], &review["reviewers"]), (&json!("open"), &json!(["nora"])));
     let mut job = Job::start(&world.scene, User::Olga);
-    let _ = taken(&world, &mut job, &grant);
+    let _ = taken(&mut job, &grant);
     // Who confirmed it had a part in it.
     let review = review["id"].as_str().unwrap();
     world.review(&world.otto(), review, json!({})).is_problem(403, "denied", &["nobody reviews their own use"]);
@@ -197,7 +196,7 @@ fn p6_who_is_not_enrolled_any_more_has_nothing_left() {
     let mut world = world();
     let (one, two) = (id(&world.broke(&world.olga(), "ledger")), id(&world.broke(&world.otto(), "alpha")));
     let (mut olga, mut otto) = (Job::start(&world.scene, User::Olga), Job::start(&world.scene, User::Otto));
-    let (first, second) = (taken(&world, &mut olga, &one), taken(&world, &mut otto, &two));
+    let (first, second) = (taken(&mut olga, &one), taken(&mut otto, &two));
     world.change_policy("catalog.toml", "people = [\"olga\", \"otto\"]", "people = [\"otto\", \"nora\"]");
     world.change_policy("catalog.toml", "reviewers = [\"nora\"]", "reviewers = [\"olga\"]");
     world.reload();
@@ -245,7 +244,7 @@ impl Drop for Hook {
 #[test]
 fn it_works_when_sources_targets_and_approvers_are_all_away_and_is_told_until_it_was_heard() {
     let on_call = "[[signal]]\nname = \"pager\"\ntype = \"on_call\"\nurl = \"http://127.0.0.1:9/on-call\"\nlist = \"\"\n\
-                   accounts = { olga = \"olga@example.com\" }\ntimeout = \"1s\"\n";
+                   accounts = { olga = \"olga@example.com\" }\ntimeout = \"1s\"\ncontact = \"ops\"\n";
     let mut world = World::with_glass(&Setup::default(), on_call);
     world.scene.write("config/hook.key", KEY, User::Daemon, 0o600);
     // A permit of break-glass that wants to know who is on call, and of an ordinary request the same.
@@ -256,12 +255,13 @@ fn it_works_when_sources_targets_and_approvers_are_all_away_and_is_told_until_it
     world.scene.write("config/policy/policies/on-call.cedar", &rule, User::Root, 0o644);
     let away = Hook::start(&world, Some(503));
     let config = fs::read_to_string(world.config()).unwrap();
+    let key = world.scene.config().join("hook.key");
     let hook = |port: u16| {
         // It wants to be told of nothing but freezes; break-glass it is told all the same.
         format!(
             "{config}\n[[notify]]\nname = \"siem\"\ntype = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hook\"\n\
              secret = \"{}\"\nevents = [\"freeze.*\"]\n",
-            world.scene.config().join("hook.key").display()
+            key.display()
         )
     };
     fs::write(world.config(), hook(away.1)).unwrap();
@@ -281,7 +281,7 @@ fn it_works_when_sources_targets_and_approvers_are_all_away_and_is_told_until_it
     let record = &world.audited("break_glass.use")[0]["detail"];
     assert_eq!(record["lacked"], json!(["on_call"]), "{record}");
     let mut job = Job::start(&world.scene, User::Olga);
-    let _ = taken(&world, &mut job, &grant);
+    let _ = taken(&mut job, &grant);
     // Refused again and again, which for anything else ends in being passed over; and over a crash.
     eventually("the receiver refused it", Duration::from_secs(30), || Hook::told(&world, "break_glass.use").len() >= 2);
     world.take_daemon().kill9();

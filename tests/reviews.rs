@@ -60,7 +60,7 @@ fn p12_nobody_reviews_their_own_use_under_any_identity_and_a_reviewer_does_once(
     assert_eq!((&record["outcome"], &record["reason"]), (&json!("follow_up"), &json!(findings)), "{record}");
     assert_eq!(record["decision"]["determining"], json!(["asked-review", "security-review"]), "{record}");
     assert_eq!(record["break_glass"]["incident"], "INC-7");
-    assert_eq!(world.audited("review.refused").len(), 4);
+    assert_eq!(world.audited("review.refused").len(), 5);
     assert_eq!(list(User::Bob), json!([]));
     let all = world.nora().grantctl(&["review", "list", "--completed"]);
     assert!(all.stdout.contains(&review) && all.stdout.contains("completed"), "{all}");
@@ -71,7 +71,11 @@ fn p12_nobody_reviews_their_own_use_under_any_identity_and_a_reviewer_does_once(
 fn an_overdue_review_keeps_its_user_from_break_glass_until_security_says_so_or_it_is_made() {
     let mut world = World::with_glass(&Setup::default(), "");
     world.change_policy("policies/break-glass.cedar", "@review_within(\"24h\")", "@review_within(\"1s\")");
-    world.change_policy("catalog.toml", "per_person = 2", "per_person = 9");
+    world.change_policy(
+        "catalog.toml",
+        "per_person = 2, per_resource = 3, in_total = 4",
+        "per_person = 9, per_resource = 9, in_total = 9",
+    );
     world.start();
     let first = review_of(&world.broke(&world.olga(), "alpha"));
     eventually("it is overdue", Duration::from_secs(20), || !world.audited("review.overdue").is_empty());

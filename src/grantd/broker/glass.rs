@@ -105,7 +105,15 @@ impl Broker {
         let bundle = self.bundle();
         let profile = bundle.catalog.profile(&ask.profile).ok_or_else(|| {
             let shown: String = ask.profile.chars().take(64).collect();
-            BrokerError::NotFound(format!("\"{shown}\" is no break-glass profile of the catalogue"))
+            let mine = bundle
+                .catalog
+                .profiles()
+                .filter(|profile| caller.subject.as_ref().is_some_and(|subject| profile.enrols(&subject.name)));
+            let mine: Vec<&str> = mine.map(|profile| profile.name.as_str()).collect();
+            let mine = if mine.is_empty() { "none".to_owned() } else { mine.join(", ") };
+            BrokerError::NotFound(format!(
+                "\"{shown}\" is no break-glass profile of the catalogue; those that enrol you: {mine}"
+            ))
         })?;
         let user = match person(&bundle.people, caller) {
             Ok(user) if profile.enrols(&user.name) => user,

@@ -19,7 +19,7 @@ use crate::policy::{Bundle, Facts, Question};
 use crate::store::{GrantFilter, Guard, GuardFailure, Repeated, ReviewFilter, StoreError, Transaction, Write};
 
 /// How often it is looked for what is granted again and again.
-const WATCH: Duration = Duration::from_secs(15);
+const WATCH: Duration = Duration::from_secs(5);
 
 /// How many overdue reviews are noted in one round.
 const AT_ONCE: u32 = 100;

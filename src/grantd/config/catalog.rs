@@ -121,6 +121,11 @@ impl Catalog {
         self.profiles.get(name)
     }
 
+    /// Every break-glass profile, by name.
+    pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        self.profiles.values()
+    }
+
     /// A resource as a use of a break-glass profile sees it, if the profile has anything on it.
     #[must_use]
     pub fn in_profile(&self, profile: &str, resource: &str) -> Option<&Resource> {

@@ -195,6 +195,10 @@ fn text(record: &AuditRecord, grant: Option<&Grant>) -> String {
             let who = if names.is_empty() { "security".to_owned() } else { names.join(", ") };
             format!("{review} {state}, due {due}: {what}; {who} can: grantctl review complete {review}")
         }
+        "review.complete" => {
+            let review = draft.detail.pointer("/review/id").and_then(Value::as_str).unwrap_or("a review");
+            format!("{review} was completed by {who}, {}{reason}: {what} ({id})", word("outcome").replace('_', " "))
+        }
         "grant.approve" | "grant.extend" => format!("approved: {what}; {} can use it: {id}", request.subject),
         kind => {
             let did = kind.rsplit_once('.').map_or(kind, |(_, did)| did).replace('_', " ");

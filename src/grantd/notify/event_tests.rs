@@ -87,3 +87,42 @@ fn a_lent_voice_is_told_with_both_names() {
     let event = of(&record("delegation.create", detail), None, ALL).unwrap();
     assert_eq!(event.text, "olga lends a voice to otto (by grantd (main))");
 }
+
+#[test]
+fn break_glass_is_told_with_who_what_why_until_when_and_who_looks_at_it() {
+    let mut grant = samples::grant(1);
+    let glass = grantd_model::BreakGlass { profile: "repair".to_owned(), incident: "INC-7".to_owned() };
+    grant.request.break_glass = Some(glass.clone());
+    let review = json!({ "id": "review-1", "due_at": "2026-11-23T03:00:00Z", "reviewers": ["nora"] });
+    let used = json!({ "break_glass": glass, "until": "2026-11-22T03:10:00Z", "review": review });
+    let event = of(&record("break_glass.use", used), Some(&grant), ALL).unwrap();
+    let id = grant.id.to_string();
+    let words = [
+        "BREAK-GLASS: ",
+        "on reports (low) for pipeline deploy",
+        "profile repair for INC-7",
+        "needed",
+        "until 2026-11-22T03:10",
+        "nora to review",
+        &id,
+    ];
+    for word in words {
+        assert!(event.text.contains(word), "{word}: {}", event.text);
+    }
+    assert_eq!(event.cloud_event["data"]["break_glass"]["incident"], "INC-7");
+    assert_eq!(event.cloud_event["data"]["review"]["id"], "review-1");
+    let waits = json!({ "break_glass": glass, "can_approve": ["otto"], "needs": "1 other person of the profile" });
+    let event = of(&record("break_glass.request", waits), Some(&grant), ALL).unwrap();
+    assert!(event.loud && event.text.starts_with("BREAK-GLASS WAITS"), "{}", event.text);
+    assert!(event.text.ends_with(&format!("otto can approve: grantctl approve {id}")), "{}", event.text);
+    let late = of(&record("review.overdue", json!({ "review": review, "can_review": ["nora"] })), Some(&grant), ALL);
+    let late = late.unwrap();
+    assert!(!late.loud && late.text.contains("review-1 is overdue") && late.text.contains("nora can"), "{}", late.text);
+    let found = json!({ "review": review, "outcome": "follow_up", "reason": "the job should not need it" });
+    let done = of(&record("review.complete", found), Some(&grant), ALL).unwrap();
+    assert!(
+        done.text.contains("review-1 was completed by") && done.text.contains("follow up: the job should"),
+        "{}",
+        done.text
+    );
+}
