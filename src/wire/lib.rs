@@ -12,6 +12,7 @@ mod freeze;
 mod grant;
 mod issuer;
 mod lease;
+mod policy;
 mod problem;
 mod status;
 
@@ -32,6 +33,7 @@ pub use issuer::{DocumentView, IssuerDocuments, IssuerList, IssuerView, KeyView,
 pub use lease::{
     AnchorChoice, AzureTokenBody, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended,
 };
+pub use policy::{AnswerView, BundleView, ExplainView, RefusalView, SealView};
 pub use problem::{Problem, ProblemKind};
 pub use status::{AccountStatus, RevocationStatus, Status};
 

@@ -9,6 +9,7 @@ mod freezes;
 mod issuers;
 mod limits;
 mod measure;
+mod policy;
 mod problem;
 mod routes;
 mod views;
