@@ -107,10 +107,18 @@ fn what_was_decided_is_decided_again_under_another_bundle() {
 
     let low = PathBuf::from(&other).join("policies/low-tier.cedar");
     change(low.clone(), "@max_ttl(\"1h\")", "@max_ttl(\"30m\")");
-    change(PathBuf::from(&other).join("policies/self-only.cedar"), "  context.self_subject ||", "  true ||");
+    change(
+        PathBuf::from(&other).join("policies/self-only.cedar"),
+        "  context.self_subject ||",
+        "  context.uid >= 0 ||",
+    );
+    change(low, "context.self_subject &&", "context.uid >= 0 &&");
     let changed = replay(&[]);
     assert_eq!(code(&changed), 21, "{changed}");
-    for says in ["request by deploy on alpha: stricter (max_ttl: 3600 -> 1800)", "denied by self-only"] {
+    for says in [
+        "request by deploy on alpha: stricter (max_ttl: 3600 -> 1800)",
+        "denied by self-only -> allowed by low-request",
+    ] {
         assert!(changed.stdout.contains(says), "{says}: {changed}");
     }
     let whole: Value = {
