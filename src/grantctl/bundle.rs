@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::words::Thing;
+
 /// What follows `grantctl policy --help`.
 pub const HELP: &str = "\
 check, test, statement and replay are done by the grantd that is installed beside grantctl, or by the one that --grantd
@@ -35,6 +37,19 @@ pub enum Policy {
     /// Decide again what was decided, under another bundle, and say what would change. For auditors and administrators,
     /// unless the records are in a file.
     Replay(Replay),
+    /// Say which rules decide about a grant, on which facts, what is missing and who can approve it.
+    Explain {
+        /// The grant's id, or `auto` for your one active grant.
+        grant: Thing,
+    },
+    /// Print, or write into a directory, a bundle that was in force once. For auditors and administrators.
+    Show {
+        /// Its digest, as records and `status` tell it.
+        digest: String,
+        /// Where to write its files; the directory must not be there.
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
 }
 
 /// A bundle in a directory.

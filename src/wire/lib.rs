@@ -12,6 +12,7 @@ mod freeze;
 mod grant;
 mod issuer;
 mod lease;
+mod policy;
 mod problem;
 mod report;
 mod review;
@@ -34,6 +35,7 @@ pub use issuer::{DocumentView, IssuerDocuments, IssuerList, IssuerView, KeyView,
 pub use lease::{
     AnchorChoice, AzureTokenBody, CredentialBody, HoldEvent, LeaseList, LeaseQuery, LeaseView, Vend, Vended,
 };
+pub use policy::{AnswerView, BundleView, ExplainView, RefusalView, SealView};
 pub use problem::{Problem, ProblemKind};
 pub use report::{ProposalView, RepetitionView, ReportQuery, ReportView};
 pub use review::{GlassCreate, GlassView, ReviewComplete, ReviewList, ReviewQuery, ReviewView};

@@ -80,7 +80,7 @@ fn one_extension(facts: &mut Facts, extension: &ExtensionView, now: Timestamp) {
     standing(facts, &extension.approval, now);
 }
 
-fn standing(facts: &mut Facts, approval: &ApprovalView, now: Timestamp) {
+pub(super) fn standing(facts: &mut Facts, approval: &ApprovalView, now: Timestamp) {
     for quorum in &approval.quorum {
         let who = if quorum.can_approve.is_empty() || quorum.given >= quorum.needed {
             String::new()

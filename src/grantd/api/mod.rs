@@ -9,6 +9,7 @@ mod freezes;
 mod issuers;
 mod limits;
 mod measure;
+mod policy;
 mod problem;
 mod reviews;
 mod routes;

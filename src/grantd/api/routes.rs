@@ -58,6 +58,7 @@ pub fn router(api: Api) -> Router {
         .merge(super::doctor::routes())
         .merge(super::issuers::routes())
         .merge(super::reviews::routes())
+        .merge(super::policy::routes())
         .route_layer(axum::middleware::from_fn_with_state(api.clone(), super::measure::measured))
         .fallback(|uri: Uri| async move {
             Reply::new(ProblemKind::NotFound, format!("there is nothing at {}: the API is under /v1", uri.path()))

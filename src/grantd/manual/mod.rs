@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`architecture`] | whoever wants to know how it works, or changes it |
 //! | [`threat_model`] | security: what is promised, and what is not |
+//! | [`policy`] | whoever writes policy: checking, testing, replaying, signing and explaining it |
 //! | [`operations`] | whoever runs it: installation, backup, and what to do when something is wrong |
 //! | [`clients`] | whoever uses what was granted: how AWS's, Azure's, Google's and Kubernetes' own tools fetch it |
 //! | [`revocation`] | what "revoked" means, and what a deny does not stop |
@@ -23,6 +24,10 @@ pub mod architecture {
 
 pub mod threat_model {
     #![doc = include_str!("threat_model.md")]
+}
+
+pub mod policy {
+    #![doc = include_str!("policy.md")]
 }
 
 pub mod operations {

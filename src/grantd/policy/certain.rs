@@ -177,7 +177,7 @@ impl Scene {
                     Some(members) => {
                         let left = left?;
                         let each = members.iter().map(|member| self.within(&left, member, literal()));
-                        each.fold(Some(false), |any, one| and(not(any), not(one)).map(|none| !none)).map(Value::Bool)
+                        any(each).map(Value::Bool)
                     }
                     None => self.within(&left?, &right, literal()).map(Value::Bool),
                 }
@@ -190,7 +190,7 @@ impl Scene {
                 }
                 let wanted = side("right")?;
                 let each = members.iter().map(|member| self.same(member, &wanted, literal()));
-                each.fold(Some(false), |any, one| and(not(any), not(one)).map(|none| !none)).map(Value::Bool)
+                any(each).map(Value::Bool)
             }
             "isEmpty" => known(operands.get("arg").and_then(|arg| self.value(arg))?.as_array()?.is_empty()),
             "is" if operands.get("in").is_none() => known(side("left")?.get("type") == operands.get("entity_type")),
@@ -244,6 +244,19 @@ fn and(left: Option<bool>, right: Option<bool>) -> Option<bool> {
         (Some(true), Some(true)) => Some(true),
         _ => None,
     }
+}
+
+/// Whether one of them is so: one that is known to be suffices.
+fn any(all: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut known = true;
+    for one in all {
+        match one {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => known = false,
+        }
+    }
+    known.then_some(false)
 }
 
 fn not(value: Option<bool>) -> Option<bool> {

@@ -44,10 +44,10 @@ impl Bundle {
         let forbids: Vec<&Value> =
             rules.iter().filter(|rule| rule.obligations.is_none()).map(|rule| &rule.json).collect();
         let all = self.parties(resource, &rules);
+        let capabilities = self.capabilities(resource, &rules, false);
         let mut asking: Vec<Asking> = Vec::new();
         for (requester, subject) in pairs(&all) {
-            let scenes: Vec<Scene> = self
-                .capabilities(resource)
+            let scenes: Vec<Scene> = capabilities
                 .iter()
                 .map(|can| self.scene(Action::Request, resource, can.as_ref(), (requester, subject), None, ids_hold))
                 .collect();
@@ -75,7 +75,7 @@ impl Bundle {
         let scene = |can: &Option<Capability>| {
             self.scene(Action::Approve, resource, can.as_ref(), (person, person), Some(capacity), ids_hold)
         };
-        self.capabilities(resource)
+        self.capabilities(resource, &rules, false)
             .iter()
             .map(scene)
             .any(|scene| rules.iter().any(|rule| rule.obligations.is_some() && scene.may_hold(&rule.json, &forbids)))
@@ -101,8 +101,7 @@ impl Bundle {
             _ => vec![None],
         };
         let mut scenes = Vec::new();
-        let capabilities = if elsewhere { self.capabilities_anywhere(resource) } else { self.capabilities(resource) };
-        for can in capabilities {
+        for can in self.capabilities(resource, rules, elsewhere) {
             for parties in &parties {
                 for capacity in &capacities {
                     let scene = self.scene(action, resource, can.as_ref(), *parties, *capacity, ids_hold);
@@ -113,18 +112,14 @@ impl Bundle {
         scenes
     }
 
-    /// What can be asked for on a resource: the capabilities of its type that the cloud's map has; where that is none,
-    /// something that nothing is known of.
-    fn capabilities(&self, resource: &Resource) -> Vec<Option<Capability>> {
-        let map = self.maps.get(&resource.cloud);
-        let named = map.into_iter().flat_map(|map| map.capability.keys());
-        let named: Vec<_> = named.filter(|can| can.resource_type() == resource.kind).cloned().map(Some).collect();
-        if named.is_empty() { vec![None] } else { named }
-    }
-
-    /// The same, in any cloud.
-    fn capabilities_anywhere(&self, resource: &Resource) -> Vec<Option<Capability>> {
-        let named = self.maps.values().flat_map(|map| map.capability.keys());
+    /// What can be asked for on a resource: the capabilities of its type that the cloud's map has, or any cloud's; where that
+    /// is none, or no rule reads it, something that nothing is known of.
+    fn capabilities(&self, resource: &Resource, rules: &[Text<'_>], anywhere: bool) -> Vec<Option<Capability>> {
+        if !rules.iter().any(|rule| rule.json.to_string().contains("\"capability\"")) {
+            return vec![None];
+        }
+        let maps = self.maps.iter().filter(|(cloud, _)| anywhere || **cloud == resource.cloud);
+        let named = maps.flat_map(|(_, map)| map.capability.keys());
         let named: BTreeSet<Capability> = named.filter(|can| can.resource_type() == resource.kind).cloned().collect();
         if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
     }
