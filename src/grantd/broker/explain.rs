@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use grantd_model::{AcceptedSeal, Action, Decision, Grant, GrantId, PolicyVersion};
+use grantd_model::{AcceptedSeal, Decision, Grant, GrantId, PolicyVersion};
 
 use super::quorum::{Ground, approvals_today};
 use super::signals::Looks;
@@ -36,11 +36,11 @@ impl Broker {
     pub async fn explain(&self, caller: &Caller, id: GrantId) -> Result<Explained, BrokerError> {
         let grant = self.see_grant(caller, id).await?;
         let bundle = self.bundle();
-        let name = &grant.request.resource;
-        let resource = bundle.catalog.get(name).ok_or_else(|| super::allow::gone(name))?;
+        let request = &grant.request;
+        let resource = bundle.catalog.of_request(request).ok_or_else(|| super::allow::gone(request))?;
         let delegations = self.delegations_of(&grant).await?;
         let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
-        let asked = facts::of_request(&grant.request, &grant.plan);
+        let asked = facts::of_request(request, &grant.plan);
         let issued = Facts {
             ttl_seconds: Some(self.inner.settings.default_ttl.as_secs()),
             anchor: AnchorKind::Process,
@@ -48,7 +48,7 @@ impl Broker {
             ..asked.clone()
         };
         let questions =
-            [(Action::Request, &grant.request.requested_by, asked), (Action::Issue, &grant.request.subject, issued)];
+            [(request.asking(), &request.requested_by, asked), (request.issuing(), &request.subject, issued)];
         let mut answers = Vec::new();
         for (action, principal, facts) in questions {
             let uid = principal.id.parse().unwrap_or(u32::MAX);

@@ -64,7 +64,10 @@ fn away() -> Signals {
 
 fn frozen(is: bool) -> Signals {
     let facts = BTreeMap::from([(SignalFact::InFreeze, FactValue::Bool(is))]);
-    Signals::from([(Signal::Freeze, Looked::Had { sources: vec!["c".to_owned()], age_seconds: 1, facts })])
+    Signals::from([(
+        Signal::Freeze,
+        Looked::Had { sources: vec!["c".to_owned()], age_seconds: 1, facts, changes_at: None },
+    )])
 }
 
 fn allowed(decision: Decision) -> Obligations {
