@@ -243,7 +243,7 @@ impl Drop for Hook {
 
 #[test]
 fn it_works_when_sources_targets_and_approvers_are_all_away_and_is_told_until_it_was_heard() {
-    let on_call = "[[signal]]\nname = \"pager\"\ntype = \"on_call\"\nurl = \"http://127.0.0.1:9/on-call\"\nlist = \"\"\n\
+    let on_call = "[[signal]]\nname = \"pager\"\ntype = \"on_call\"\nurl = \"http://127.0.0.1:9/on-call\"\nlist = \"\"\noverrides = []\n\
                    accounts = { olga = \"olga@example.com\" }\ntimeout = \"1s\"\ncontact = \"ops\"\n";
     let mut world = World::with_glass(&Setup::default(), on_call);
     world.scene.write("config/hook.key", KEY, User::Daemon, 0o600);

@@ -59,7 +59,7 @@ fn p6_a_calendar_and_a_rota_that_cannot_be_read_are_denied_with_their_names() {
                    url = \"{desk}/calendars/windows.ics\"\nsecret = \"{config}/bearer.secret\"\n\n\
                    [[signal]]\nname = \"genie\"\ntype = \"on_call\"\ncontact = \"the platform team\"\n\
                    url = \"{desk}/v2/schedules/operations/on-calls?scheduleIdentifierType=name&flat=true\"\n\
-                   secret = \"{config}/opsgenie.secret\"\nlist = \"/data/onCallRecipients\"\n\
+                   secret = \"{config}/opsgenie.secret\"\nlist = \"/data/onCallRecipients\"\noverrides = []\n\
                    accounts = { olga = \"olga@example.com\" }\n";
     let on_issue = ON_CALL.replace("Grantd::Action::\"request\", ", "");
     let stage = Stage::new(&format!("{WINDOW}{on_issue}{}", fresh("")), sources);

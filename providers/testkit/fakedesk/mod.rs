@@ -57,6 +57,8 @@ struct State {
     pagerduty: BTreeMap<String, Vec<String>>,
     /// By Opsgenie's schedule, the names of its users.
     opsgenie: BTreeMap<String, Vec<String>>,
+    /// By a schedule of either.
+    overrides: BTreeMap<String, Vec<rota::Override>>,
     calendars: BTreeMap<String, String>,
     faults: BTreeMap<String, DeskFault>,
     asked: Vec<String>,
@@ -112,6 +114,14 @@ impl FakeDesk {
     /// Who is on call in a schedule of Opsgenie, by their addresses.
     pub fn opsgenie(&self, schedule: &str, users: &[&str]) {
         self.state().opsgenie.insert(schedule.to_owned(), users.iter().map(|&user| user.to_owned()).collect());
+    }
+
+    /// Overrides of a schedule, in place of those that it had: who, and from and until how many seconds from now. While one
+    /// is in force, whoever it names is on call in place of the rota's people.
+    pub fn overrides(&self, schedule: &str, overrides: &[(&str, i64, i64)]) {
+        let overrides =
+            overrides.iter().map(|(user, begins, ends)| rota::Override::new(user, *begins, *ends)).collect();
+        self.state().overrides.insert(schedule.to_owned(), overrides);
     }
 
     /// What is served at `/calendars/NAME.ics`.
@@ -181,8 +191,15 @@ impl Desk {
             ["repos", owner, name, "issues", number] => {
                 tickets::github(&state.github, &question, &format!("{owner}/{name}#{number}"), number)
             }
-            ["oncalls"] => rota::pagerduty(&state.pagerduty, &question),
-            ["v2", "schedules", schedule, "on-calls"] => rota::opsgenie(&state.opsgenie, &question, schedule),
+            ["oncalls"] => rota::pagerduty(&state.pagerduty, &state.overrides, &question),
+            ["schedules", schedule, "overrides"] => {
+                let overrides = state.overrides.get(*schedule).map(Vec::as_slice).unwrap_or_default();
+                rota::pagerduty_overrides(state.pagerduty.contains_key(*schedule), overrides, &question)
+            }
+            ["v2", "schedules", schedule, what @ ("on-calls" | "overrides")] => {
+                let overrides = state.overrides.get(*schedule).map(Vec::as_slice).unwrap_or_default();
+                rota::opsgenie(&state.opsgenie, overrides, &question, schedule, what)
+            }
             ["calendars", file] => {
                 let text = file.strip_suffix(".ics").and_then(|name| state.calendars.get(name));
                 match text {

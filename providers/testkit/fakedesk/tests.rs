@@ -72,6 +72,35 @@ fn what_is_not_there_is_told_as_each_vendor_tells_it() {
 }
 
 #[test]
+fn overrides_take_the_place_of_the_rota_and_are_told_for_the_time_that_is_asked_for() {
+    let desk = FakeDesk::start().unwrap();
+    desk.pagerduty("P1", &["PANNA"]);
+    desk.opsgenie("ops", &["anna@example.com"]);
+    let oncalls = |desk: &FakeDesk| get(desk, "/oncalls?schedule_ids[]=P1", DESK_PAGERDUTY).1["oncalls"].clone();
+    desk.overrides("P1", &[("PBEN", 3600, 7200)]);
+    assert_eq!(oncalls(&desk)[0]["user"]["id"], "PANNA");
+    desk.overrides("P1", &[("PBEN", -60, 3600)]);
+    assert_eq!(oncalls(&desk)[0]["user"]["id"], "PBEN");
+    let time = "since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z";
+    for (path, proof, status, count) in [
+        (format!("/schedules/P1/overrides?{time}"), DESK_PAGERDUTY, 200, 0),
+        (format!("/schedules/P1/overrides?{}", time.replace("until=2020", "until=2090")), DESK_PAGERDUTY, 200, 1),
+        (format!("/schedules/P2/overrides?{time}"), DESK_PAGERDUTY, 404, 0),
+        (format!("/schedules/P1/overrides?{time}"), DESK_BEARER, 401, 0),
+        ("/schedules/P1/overrides".to_owned(), DESK_PAGERDUTY, 400, 0),
+    ] {
+        let (told, body) = get(&desk, &path, proof);
+        assert_eq!((told, body["overrides"].as_array().map_or(0, Vec::len)), (status, count), "{path}: {body}");
+    }
+    desk.overrides("ops", &[("ben@example.com", 3600, 7200), ("carl@example.com", -7200, -3600)]);
+    let path = "/v2/schedules/ops/overrides?scheduleIdentifierType=name";
+    let (_, body) = get(&desk, path, DESK_OPSGENIE);
+    assert_eq!(body["data"].as_array().unwrap().len(), 1, "{body}");
+    assert_eq!(body["data"][0]["user"]["username"], "ben@example.com");
+    assert_eq!(get(&desk, path, DESK_BEARER).0, 401);
+}
+
+#[test]
 fn answers_have_what_was_asked_for_and_no_more() {
     let desk = FakeDesk::start().unwrap();
     desk.jira("OPS-17", DeskTicket { moved_to: Some("SEC-4".to_owned()), ..ticket("In Progress") });

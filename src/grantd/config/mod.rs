@@ -12,6 +12,7 @@ mod raw;
 mod review;
 mod settings;
 mod signal;
+mod signal_overrides;
 mod signal_raw;
 
 pub use catalog::{Catalog, Resource};
@@ -24,4 +25,7 @@ pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use review::ReviewSettings;
 pub use settings::{Limits, LogFormat, LogSettings, PolicySettings, Roles, Settings, SocketGroup, SocketSettings};
-pub use signal::{CalendarPlace, DIGITS, Endpoint, IdPattern, SignalSettings, SignalSource, TICKET, TicketMap};
+pub use signal::{
+    CalendarPlace, DIGITS, Endpoint, IdPattern, Overrides, SINCE, SignalSettings, SignalSource, TICKET, TicketMap,
+    UNTIL,
+};

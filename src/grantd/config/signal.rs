@@ -15,6 +15,12 @@ pub const DIGITS: &str = "{digits}";
 /// What stands for the whole id in an address.
 pub const TICKET: &str = "{ticket}";
 
+/// What stands in the address of overrides for the time from which they are wanted (RFC 3339).
+pub const SINCE: &str = "{since}";
+
+/// What stands there for the time until which they are wanted.
+pub const UNTIL: &str = "{until}";
+
 /// One source of a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignalSettings {
@@ -48,6 +54,10 @@ pub enum SignalSource {
         list: String,
         /// The JSON pointer, within each of the list, of who it is; the whole element when empty.
         person: String,
+        /// The JSON pointer of what says that the list goes on elsewhere.
+        more: String,
+        /// Where it is asked who is on call by an exception from the rota.
+        overrides: Vec<Overrides>,
         /// By the name in `people.toml`, what that source calls them.
         accounts: BTreeMap<String, String>,
     },
@@ -62,6 +72,21 @@ pub enum SignalSource {
         /// The environments that it is for; all when empty.
         environments: BTreeSet<String>,
     },
+}
+
+/// Where a source of who is on call tells of exceptions from its rota, with the same proof of who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overrides {
+    /// The address; with [`SINCE`] and [`UNTIL`] in it where it is to be told of which time.
+    pub url: String,
+    /// The JSON pointer of the list.
+    pub list: String,
+    /// The JSON pointer, within each of the list, of who is on call by it; the whole element when empty.
+    pub person: String,
+    /// The JSON pointers, within each, of when it begins and when it ends; without them each of the list counts.
+    pub times: Option<(String, String)>,
+    /// The JSON pointer of what says that the list goes on elsewhere.
+    pub more: String,
 }
 
 /// Where something is asked by HTTP.

@@ -11,8 +11,12 @@ use super::credential;
 use super::notify::address;
 use super::raw::{ConfigError, bounded_duration, plain_name};
 use super::signal::{CalendarPlace, DIGITS, Endpoint, IdPattern, SignalSettings, SignalSource, TICKET, TicketMap};
+use super::signal_overrides::RawOverrides;
 
 const FILE: &str = "grantd.toml";
+
+/// Where PagerDuty says that there is a further page; who has no such thing has nothing there.
+pub(super) const MORE: &str = "/more";
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +58,8 @@ pub(super) struct RawSignal {
     resource_name: Option<String>,
     list: Option<String>,
     person: Option<String>,
+    more: Option<String>,
+    overrides: Option<Vec<RawOverrides>>,
     accounts: Option<BTreeMap<String, String>>,
     time_zone: Option<String>,
     environments: Option<BTreeSet<String>>,
@@ -103,6 +109,8 @@ impl RawSignal {
             ("resource_name", self.resource_name.is_some(), ticket && self.resource.is_some()),
             ("list", self.list.is_some(), on_call),
             ("person", self.person.is_some(), on_call),
+            ("more", self.more.is_some(), on_call),
+            ("overrides", self.overrides.is_some(), on_call),
             ("accounts", self.accounts.is_some(), !calendar),
             ("time_zone", self.time_zone.is_some(), calendar),
             ("environments", self.environments.is_some(), calendar),
@@ -161,6 +169,7 @@ impl RawSignal {
         let endpoint = self.endpoint()?;
         let list = pointer("list", self.list.take().unwrap_or_default())?;
         let person = pointer("person", self.person.take().unwrap_or_default())?;
+        let more = pointer("more", self.more.take().unwrap_or_else(|| MORE.to_owned()))?;
         let accounts = accounts(self.accounts.take())?;
         if accounts.is_empty() {
             return Err((
@@ -168,7 +177,13 @@ impl RawSignal {
                 "write who of people.toml is called what there: { anna = \"anna@example.com\" }".to_owned(),
             ));
         }
-        Ok(SignalSource::OnCall { endpoint, list, person, accounts })
+        let overrides = self.overrides.take().ok_or((
+            "overrides",
+            "write where it tells of overrides, or [] where whoever is on call by one counts: see the manual"
+                .to_owned(),
+        ))?;
+        let overrides: Result<_, _> = overrides.into_iter().map(|one| one.checked(&endpoint.url)).collect();
+        Ok(SignalSource::OnCall { endpoint, list, person, more, overrides: overrides?, accounts })
     }
 
     fn calendar(mut self, signal: Signal) -> Result<SignalSource, (&'static str, String)> {
@@ -201,7 +216,7 @@ pub(super) fn parse_all(raw: Vec<RawSignal>) -> Result<Vec<SignalSettings>, Conf
     Ok(all)
 }
 
-fn pointer(key: &'static str, text: String) -> Result<String, (&'static str, String)> {
+pub(super) fn pointer(key: &'static str, text: String) -> Result<String, (&'static str, String)> {
     if text.is_empty() && matches!(key, "list" | "person" | "resource_name") || text.starts_with('/') {
         return Ok(text);
     }

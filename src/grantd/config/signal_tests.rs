@@ -16,11 +16,16 @@ fn each_type_is_read() {
     assert_eq!((ticket.signal(), ticket.timeout), (Signal::Ticket, Duration::from_secs(3)));
     let on_call = parse(
         "type = \"on_call\"\nurl = \"https://p.example/oncalls\"\nsecret = \"credential:pd\"\nlist = \"/oncalls\"\n\
-         person = \"/user/id\"\naccounts = { anna = \"P1\" }",
+         person = \"/user/id\"\naccounts = { anna = \"P1\" }\n\
+         overrides = [{ url = \"https://p.example/overrides?since={since}&until={until}\", list = \"/overrides\" }]",
     );
     let mut on_call = on_call.unwrap();
     on_call.resolve(Some(Path::new("/run/c"))).unwrap();
-    let SignalSource::OnCall { endpoint, .. } = &on_call.source else { panic!("{on_call:?}") };
+    let SignalSource::OnCall { endpoint, overrides, more, .. } = &on_call.source else { panic!("{on_call:?}") };
+    assert_eq!(
+        (more.as_str(), overrides[0].more.as_str(), overrides[0].list.as_str()),
+        ("/more", "/more", "/overrides")
+    );
     assert_eq!(endpoint.secret.as_deref(), Some(Path::new("/run/c/pd")));
     let freeze = parse("type = \"freeze\"\nfile = \"/etc/grantd/freeze.ics\"\nenvironments = [\"prod\"]").unwrap();
     assert_eq!(freeze.signal(), Signal::Freeze);
@@ -56,6 +61,7 @@ fn what_is_wrong_is_named() {
         ("type = \"on_call\"\nurl = \"https://p.example/\"\naccounts = { a = \"X\", b = \"x\" }", "twice"),
         ("type = \"on_call\"\nurl = \"https://p.example/\"\nlist = \"oncalls\"", "JSON pointer"),
         ("type = \"on_call\"\nurl = \"https://p.example/\"\nstate = \"/x\"", "no such setting"),
+        ("type = \"on_call\"\nurl = \"https://p.example/\"\naccounts = { a = \"X\" }", "overrides: write where"),
         ("type = \"freeze\"", "url and file"),
         ("type = \"freeze\"\nfile = \"freeze.ics\"", "absolute"),
         ("type = \"freeze\"\nurl = \"https://c.example\"\nsecret = \"x\"", "credential:"),
@@ -72,6 +78,27 @@ fn what_is_wrong_is_named() {
     ] {
         let error = parse(&TICKETS.replace(from, to)).unwrap_err();
         assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn overrides_are_asked_of_the_same_server_and_what_is_wrong_with_them_is_named() {
+    let parse = |overrides: &str| {
+        let accounts = "accounts = { anna = \"P1\" }";
+        parse(&format!("type = \"on_call\"\nurl = \"https://p.example/x\"\n{accounts}\noverrides = [{overrides}]"))
+    };
+    parse("").unwrap();
+    parse("{ url = \"https://p.example\", begins = \"/b\", ends = \"/e\", more = \"/paging/next\" }").unwrap();
+    for (text, word) in [
+        ("{ url = \"https://p.example.org/x\" }", "same server"),
+        ("{ url = \"https://p.example:8443/x\" }", "same server"),
+        ("{ url = \"http://p.example/x\" }", "https://"),
+        ("{ url = \"https://p.example/x\", list = \"data\" }", "JSON pointer"),
+        ("{ url = \"https://p.example/x\", begins = \"/b\" }", "both begins and ends"),
+        ("{ url = \"https://p.example/x\", secret = \"/x\" }", "secret"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(word), "{text}: {error}");
     }
 }
 

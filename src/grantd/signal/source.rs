@@ -21,7 +21,7 @@ use super::memory::Memory;
 use super::on_call::{self, OnCall};
 use super::ticket::{self, Ticket};
 use super::{Failure, FailureKind};
-use crate::config::{CalendarPlace, DIGITS, Endpoint, SignalSettings, SignalSource, TICKET};
+use crate::config::{CalendarPlace, DIGITS, Endpoint, SINCE, SignalSettings, SignalSource, TICKET, UNTIL};
 
 /// How a calendar's file is read: it is for the reader to refuse what the wrong people can write.
 pub type Reader = Arc<dyn Fn(&Path) -> Result<String, String> + Send + Sync>;
@@ -258,9 +258,22 @@ impl Source {
                 let answer = self.get(&url, Form::Json).await?;
                 ticket::read(&answer, map, key, digits).map(Told::Ticket)
             }
-            SignalSource::OnCall { endpoint, list, person, .. } => {
+            SignalSource::OnCall { endpoint, list, person, more, overrides, .. } => {
                 let answer = self.get(&endpoint.url, Form::Json).await?;
-                on_call::read(&answer, list, person).map(Told::OnCall)
+                let mut on_call = on_call::read(&answer, list, person, more)?;
+                let (since, until) = on_call::around(now);
+                let time = |time: Timestamp| {
+                    let text = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                    utf8_percent_encode(&text, SEGMENT).to_string()
+                };
+                for told in overrides {
+                    let url = told.url.replace(SINCE, &time(since)).replace(UNTIL, &time(until));
+                    let answer = self.get(&url, Form::Json).await;
+                    answer.and_then(|answer| on_call.except(&answer, told, now)).map_err(|failure| {
+                        Failure::away(format!("who is on call by an override cannot be told: {}", failure.why))
+                    })?;
+                }
+                Ok(Told::OnCall(on_call))
             }
             SignalSource::Calendar { signal, place, time_zone, .. } => {
                 let fetched = match place {
