@@ -171,6 +171,7 @@ pub fn ticket(state: &str) -> DeskTicket {
         assignee: None,
         opened_by: "otto@example.com".to_owned(),
         names: vec!["beta".to_owned(), "ledger".to_owned()],
+        moves: Vec::new(),
         moved_to: None,
     }
 }

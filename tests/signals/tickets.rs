@@ -121,3 +121,57 @@ fn p6_an_id_that_no_ticket_system_has_is_asked_of_nobody() {
     assert_eq!(stage.request("acme/ops#12").status, 201);
     assert_eq!(stage.desk.asked(), ["/repos/acme/ops/issues/12"]);
 }
+
+#[test]
+fn p6_a_ticket_that_was_moved_by_who_asks_is_no_evidence() {
+    let jira = jira("jira", "OPS").replace("reporter,labels\"", "reporter,labels&expand=changelog\"").replace(
+        "opened_by",
+        "moved_by = { list = \"/changelog/histories\", person = \"/author/emailAddress\", time = \"/created\", items = \
+         \"/items\", kind = \"/field\", kinds = [\"status\"], most = 100 }\nopened_by",
+    );
+    let now = servicenow().replace("opened_by.email,", "opened_by.email,sys_updated_by,").replace(
+        "\nopened_by",
+        "\naccounts = { olga = \"olga@example.com\" }\nmoved_by = { person = \"/result/0/sys_updated_by\" }\nopened_by",
+    );
+    let hub = github().replace(
+        "opened_by",
+        "moved_by = { url = \"{desk}/repos/acme/ops/issues/{digits}/events?per_page=100\", list = \"\", person = \
+         \"/actor/login\", time = \"/created_at\", kind = \"/event\", kinds = [\"closed\", \"reopened\"], most = 100 \
+         }\nopened_by",
+    );
+    let stage = Stage::new(&format!("{TICKET}{}", fresh("")), &(jira + &now + &hub));
+    let (desk, world) = (&stage.desk, &stage.world);
+    let olga = |id: &str| world.request(&world.olga(), "beta", json!({ "ticket": id }));
+    let moved = |state: &str, moves: &[&str]| DeskTicket {
+        moves: moves.iter().map(|&who| who.to_owned()).collect(),
+        names: vec!["beta".to_owned()],
+        ..ticket(state)
+    };
+    for (id, state, me, other) in [
+        ("OPS-17", "In Progress", "Olga@example.com", "otto@example.com"),
+        ("CHG17", "-1", "olga@example.com", "otto@example.com"),
+        ("acme/ops#17", "open", "olga-hub", "otto-hub"),
+    ] {
+        let put = |moves: &[&str]| match id.as_bytes()[0] {
+            b'O' => desk.jira(id, moved(state, moves)),
+            b'C' => desk.servicenow(id, moved(state, moves)),
+            _ => desk.github(id, moved(state, moves)),
+        };
+        println!("{id}");
+        put(&[other, me]);
+        is_denied(&olga(id), "beta-ticket", &["one's own"]);
+        assert_eq!(stage.recorded("request.refused")["ticket"]["facts"]["ticket_by_requester"], true);
+        assert_eq!(stage.request(id).status, 201, "for somebody else it is evidence");
+        put(&[me, other]);
+        assert_eq!(olga(id).status, 201, "somebody else moved it since");
+    }
+    // Nobody was ever moved; by one whom Jira does not name; in a list that may go on; in one that is not told.
+    desk.jira("OPS-18", moved("In Progress", &[]));
+    assert_eq!(olga("OPS-18").status, 201);
+    desk.jira("OPS-19", moved("In Progress", &["otto@example.com", "automation"]));
+    is_denied(&olga("OPS-19"), "signal:ticket", &["ticket_by_requester"]);
+    desk.github("acme/ops#20", moved("open", &["otto-hub"; 100]));
+    is_denied(&olga("acme/ops#20"), "signal:ticket", &["hub", "moved", "whole"]);
+    desk.breaks("/repos/acme/ops/issues/17/events", Some(grantd_testkit::DeskFault::Status(404)));
+    is_denied(&olga("acme/ops#17"), "signal:ticket", &["hub", "moved", "404"]);
+}

@@ -189,7 +189,10 @@ impl Desk {
             ["rest", "api", "3", "issue", key] => tickets::jira(&state.jira, &question, key),
             ["api", "now", "table", table] => tickets::servicenow(&state.servicenow, &question, table),
             ["repos", owner, name, "issues", number] => {
-                tickets::github(&state.github, &question, &format!("{owner}/{name}#{number}"), number)
+                tickets::github(&state.github, &question, &format!("{owner}/{name}#{number}"), number, false)
+            }
+            ["repos", owner, name, "issues", number, "events"] => {
+                tickets::github(&state.github, &question, &format!("{owner}/{name}#{number}"), number, true)
             }
             ["oncalls"] => rota::pagerduty(&state.pagerduty, &state.overrides, &question),
             ["schedules", schedule, "overrides"] => {

@@ -18,6 +18,7 @@ fn ticket(state: &str) -> DeskTicket {
         assignee: Some("anna@example.com".to_owned()),
         opened_by: "ben@example.com".to_owned(),
         names: vec!["orders".to_owned()],
+        moves: Vec::new(),
         moved_to: None,
     }
 }

@@ -20,6 +20,8 @@ pub struct DeskTicket {
     pub opened_by: String,
     /// What it names: Jira's labels and components, ServiceNow's configuration item, GitHub's labels.
     pub names: Vec<String>,
+    /// Who moved it to another state, the last at the end. A person of Jira without an @ keeps their address to themselves.
+    pub moves: Vec<String>,
     /// Under which id it is found now: Jira answers with it in place of the one that was asked for, GitHub redirects.
     pub moved_to: Option<String>,
 }
@@ -62,10 +64,37 @@ pub(super) fn jira(issues: &BTreeMap<String, DeskTicket>, question: &Question<'_
     let fields: Map<String, Value> =
         all.as_object().cloned().unwrap_or_default().into_iter().filter(|(name, _)| is_wanted(name)).collect();
     let key = issue.moved_to.as_ref().unwrap_or(&key);
-    let body = json!({
+    let mut body = json!({
         "expand": "renderedFields,names,schema,operations,editmeta,changelog,versionedRepresentations",
         "id": "10002", "self": "https://acme.atlassian.net/rest/api/3/issue/10002", "key": key, "fields": fields,
     });
+    if question.member("expand").split(',').any(|one| one == "changelog") {
+        let author = |address: &str| {
+            let mut author = user(address);
+            if !address.contains('@')
+                && let Some(author) = author.as_object_mut()
+            {
+                author.remove("emailAddress");
+            }
+            author
+        };
+        let history = |(day, who): (usize, &String), field: &str| {
+            json!({
+                "id": day.to_string(), "author": author(who), "created": format!("2026-01-{:02}T03:04:05.678+0000", day.saturating_add(1)),
+                "items": [{ "field": field, "fieldtype": "jira", "fieldId": field, "fromString": "", "toString": "" }],
+            })
+        };
+        // The newest first, and what is no move is among them.
+        let robot = "robot@example.com".to_owned();
+        let label = history((issue.moves.len(), &robot), "labels");
+        let moves = issue.moves.iter().enumerate().rev().map(|one| history(one, "status"));
+        let histories: Vec<Value> = std::iter::once(label).chain(moves).take(100).collect();
+        let page =
+            json!({ "startAt": 0, "maxResults": histories.len(), "total": histories.len(), "histories": histories });
+        if let Some(body) = body.as_object_mut() {
+            body.insert("changelog".to_owned(), page);
+        }
+    }
     answer(StatusCode::OK, &body)
 }
 
@@ -106,6 +135,8 @@ pub(super) fn servicenow(changes: &BTreeMap<String, DeskTicket>, question: &Ques
                 // What is not set is an empty text.
                 "assigned_to": assignee.map_or(json!(""), reference),
                 "opened_by": reference(&change.opened_by),
+                // Of every change, not of the state alone.
+                "sys_updated_by": change.moves.last().unwrap_or(&change.opened_by),
                 "cmdb_ci": item.map_or(json!(""), |name| reference(name)),
             });
             if !wanted.is_empty() {
@@ -126,12 +157,13 @@ pub(super) fn servicenow(changes: &BTreeMap<String, DeskTicket>, question: &Ques
     answer(StatusCode::OK, &json!({ "result": found }))
 }
 
-/// `GET /repos/{owner}/{repo}/issues/{number}` of a private repository.
+/// `GET /repos/{owner}/{repo}/issues/{number}`, and its `/events`, of a private repository.
 pub(super) fn github(
     issues: &BTreeMap<String, DeskTicket>,
     question: &Question<'_>,
     name: &str,
     number: &str,
+    events: bool,
 ) -> Reply {
     let said = |status: StatusCode, message: &str| {
         let documentation = "https://docs.github.com/rest/issues/issues#get-an-issue";
@@ -158,6 +190,16 @@ pub(super) fn github(
         None => {}
     }
     let user = |login: &str| json!({ "login": login, "id": 1, "node_id": "MDQ6VXNlcjE=", "type": "User", "site_admin": false });
+    if events {
+        let limit = question.member("per_page").parse().unwrap_or(30).min(100);
+        let event = |(day, who): (usize, &String)| {
+            let what = if day % 2 == 0 { "closed" } else { "reopened" };
+            json!({ "id": day, "event": what, "actor": user(who), "created_at": format!("2026-01-{:02}T03:04:05Z", day.saturating_add(1)) })
+        };
+        // The oldest first.
+        let events: Vec<Value> = issue.moves.iter().enumerate().map(event).take(limit).collect();
+        return Reply::of(StatusCode::OK, "application/json; charset=utf-8", Value::from(events).to_string());
+    }
     let labels =
         issue.names.iter().map(|name| json!({ "id": 208_045_946, "name": name, "color": "f29513", "default": false }));
     let body = json!({

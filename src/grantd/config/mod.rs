@@ -12,6 +12,7 @@ mod raw;
 mod review;
 mod settings;
 mod signal;
+mod signal_moves;
 mod signal_overrides;
 mod signal_raw;
 
@@ -26,6 +27,6 @@ pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use review::ReviewSettings;
 pub use settings::{Limits, LogFormat, LogSettings, PolicySettings, Roles, Settings, SocketGroup, SocketSettings};
 pub use signal::{
-    CalendarPlace, DIGITS, Endpoint, IdPattern, Overrides, SINCE, SignalSettings, SignalSource, TICKET, TicketMap,
-    UNTIL,
+    CalendarPlace, Changes, DIGITS, Endpoint, IdPattern, MovedBy, Overrides, SINCE, SignalSettings, SignalSource,
+    TICKET, TicketMap, UNTIL,
 };

@@ -128,12 +128,44 @@ pub struct TicketMap {
     pub assignee: Option<String>,
     /// Of who opened it.
     pub opened_by: Option<String>,
+    /// Of who moved it to another state last.
+    pub moved_by: Option<MovedBy>,
     /// Of the resource that it is about, or of a list of them.
     pub resource: Option<String>,
     /// Of its name, within each of that list; empty where the list is of names.
     pub resource_name: String,
     /// By the name in `people.toml`, what that source calls them.
     pub accounts: BTreeMap<String, String>,
+}
+
+/// How it is read who moved a ticket to another state last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MovedBy {
+    /// The JSON pointer of one who stands in the answer itself.
+    Person(String),
+    /// The last of a list of changes.
+    Changes(Changes),
+}
+
+/// A list of a ticket's changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Where it is asked, with [`TICKET`] or [`DIGITS`] in it and with the same proof; in the ticket's own answer without.
+    pub url: Option<String>,
+    /// The JSON pointer of the list.
+    pub list: String,
+    /// The JSON pointer, within each, of who made it.
+    pub person: String,
+    /// The JSON pointer, within each, of when it was made.
+    pub time: String,
+    /// The JSON pointer, within each, of a list of what was changed at once.
+    pub items: Option<String>,
+    /// The JSON pointer, within each or each of that list, of what kind of change it is.
+    pub kind: String,
+    /// The kinds that are a move to another state.
+    pub kinds: BTreeSet<String>,
+    /// How many it tells at most: a list that is so long may lack what came after.
+    pub most: usize,
 }
 
 impl IdPattern {

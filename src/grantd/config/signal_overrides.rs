@@ -49,6 +49,6 @@ impl RawOverrides {
 }
 
 /// The scheme, the host and the port of an address.
-fn server(url: &str) -> impl Iterator<Item = &str> {
+pub(super) fn server(url: &str) -> impl Iterator<Item = &str> {
     url.split(['/', '?', '#']).take(3)
 }

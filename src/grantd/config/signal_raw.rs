@@ -11,6 +11,7 @@ use super::credential;
 use super::notify::address;
 use super::raw::{ConfigError, bounded_duration, plain_name};
 use super::signal::{CalendarPlace, DIGITS, Endpoint, IdPattern, SignalSettings, SignalSource, TICKET, TicketMap};
+use super::signal_moves::RawMovedBy;
 use super::signal_overrides::RawOverrides;
 
 const FILE: &str = "grantd.toml";
@@ -54,6 +55,7 @@ pub(super) struct RawSignal {
     states: Option<RawStates>,
     assignee: Option<String>,
     opened_by: Option<String>,
+    moved_by: Option<RawMovedBy>,
     resource: Option<String>,
     resource_name: Option<String>,
     list: Option<String>,
@@ -105,6 +107,7 @@ impl RawSignal {
             ("states", self.states.is_some(), ticket),
             ("assignee", self.assignee.is_some(), ticket),
             ("opened_by", self.opened_by.is_some(), ticket),
+            ("moved_by", self.moved_by.is_some(), ticket),
             ("resource", self.resource.is_some(), ticket),
             ("resource_name", self.resource_name.is_some(), ticket && self.resource.is_some()),
             ("list", self.list.is_some(), on_call),
@@ -158,6 +161,7 @@ impl RawSignal {
             states: states(self.states.take().unwrap_or_default())?,
             assignee: self.assignee.take().map(|text| pointer("assignee", text)).transpose()?,
             opened_by: self.opened_by.take().map(|text| pointer("opened_by", text)).transpose()?,
+            moved_by: self.moved_by.take().map(|moved_by| moved_by.checked(&endpoint.url)).transpose()?,
             resource: self.resource.take().map(|text| pointer("resource", text)).transpose()?,
             resource_name: pointer("resource_name", self.resource_name.take().unwrap_or_default())?,
             accounts: accounts(self.accounts.take())?,

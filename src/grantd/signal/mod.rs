@@ -10,6 +10,7 @@ mod calendar;
 mod http;
 mod look;
 mod memory;
+mod moves;
 mod on_call;
 mod source;
 mod straighten;

@@ -21,7 +21,9 @@ use super::memory::Memory;
 use super::on_call::{self, OnCall};
 use super::ticket::{self, Ticket};
 use super::{Failure, FailureKind};
-use crate::config::{CalendarPlace, DIGITS, Endpoint, SINCE, SignalSettings, SignalSource, TICKET, UNTIL};
+use crate::config::{
+    CalendarPlace, Changes, DIGITS, Endpoint, MovedBy, SINCE, SignalSettings, SignalSource, TICKET, UNTIL,
+};
 
 /// How a calendar's file is read: it is for the reader to refuse what the wrong people can write.
 pub type Reader = Arc<dyn Fn(&Path) -> Result<String, String> + Send + Sync>;
@@ -256,7 +258,15 @@ impl Source {
                 let id = utf8_percent_encode(key, SEGMENT).to_string();
                 let url = endpoint.url.replace(TICKET, &id).replace(DIGITS, digits);
                 let answer = self.get(&url, Form::Json).await?;
-                ticket::read(&answer, map, key, digits).map(Told::Ticket)
+                let mut ticket = ticket::read(&answer, map, key, digits)?;
+                if let Some(MovedBy::Changes(changes @ Changes { url: Some(url), .. })) = &map.moved_by {
+                    let url = url.replace(TICKET, &id).replace(DIGITS, digits);
+                    let answer = self.get(&url, Form::Json).await;
+                    answer.and_then(|answer| ticket.moved(&answer, changes)).map_err(|failure| {
+                        Failure::away(format!("who moved the ticket last cannot be told: {}", failure.why))
+                    })?;
+                }
+                Ok(Told::Ticket(ticket))
             }
             SignalSource::OnCall { endpoint, list, person, more, overrides, .. } => {
                 let answer = self.get(&endpoint.url, Form::Json).await?;

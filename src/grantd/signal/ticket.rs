@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use grantd_model::{FactValue, SignalFact, TicketState};
 use serde_json::Value;
 
-use super::Failure;
 use super::look::Party;
-use crate::config::TicketMap;
+use super::{Failure, moves};
+use crate::config::{Changes, MovedBy, TicketMap};
 
 /// What a ticket says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Ticket {
     /// Who works on it: nothing when nobody does; not there when the source is not asked for it.
     assignee: Option<Option<String>>,
     opened_by: Option<String>,
+    /// Who moved it to another state last; not there when the source is not asked for it.
+    moved_by: Option<BTreeSet<Option<String>>>,
     resources: Option<BTreeSet<String>>,
 }
 
@@ -51,15 +53,28 @@ pub(super) fn read(answer: &str, map: &TicketMap, id: &str, digits: &str) -> Res
             .map(|one| BTreeSet::from([one]))
             .ok_or_else(|| Failure::away(format!("what stands at {pointer} is no text and no list"))),
     };
+    let moved_by = match &map.moved_by {
+        Some(MovedBy::Person(pointer)) => Some(BTreeSet::from([moves::person(answer.pointer(pointer))])),
+        Some(MovedBy::Changes(changes)) if changes.url.is_none() => Some(moves::last(&answer, changes)?),
+        _ => None,
+    };
     Ok(Ticket {
         state,
         assignee: map.assignee.as_ref().map(text).transpose()?,
         opened_by: map.opened_by.as_ref().map(text).transpose()?.flatten(),
+        moved_by,
         resources: map.resource.as_ref().map(resources).transpose()?,
     })
 }
 
 impl Ticket {
+    /// Takes in who moved it last, from an answer of its own.
+    pub fn moved(&mut self, answer: &str, changes: &Changes) -> Result<(), Failure> {
+        let answer = serde_json::from_str(answer).map_err(|_| Failure::away("its answer is not JSON"))?;
+        self.moved_by = Some(moves::last(&answer, changes)?);
+        Ok(())
+    }
+
     /// What policy is told. A fact that this source cannot tell of these parties is left out.
     pub fn facts(&self, map: &TicketMap, parties: &[Party<'_>], resource: &str) -> BTreeMap<SignalFact, FactValue> {
         let mut facts = BTreeMap::from([(SignalFact::TicketState, FactValue::Ticket(self.state))]);
@@ -73,10 +88,13 @@ impl Ticket {
         }
         // Who is not known there by name may have opened it under any.
         let all_known = parties.iter().all(|party| !party.human || map.accounts.contains_key(party.name));
-        if let Some(opened_by) = self.opened_by.as_deref()
-            && (all_known || mine(opened_by))
-        {
-            tell(SignalFact::TicketByRequester, mine(opened_by));
+        let by = |account: &str| (all_known || mine(account)).then(|| mine(account));
+        let moved = self.moved_by.iter().flatten().map(|account| by(account.as_deref()?));
+        let hands: Vec<Option<bool>> = moved.chain([self.opened_by.as_deref().and_then(by)]).collect();
+        if hands.contains(&Some(true)) {
+            tell(SignalFact::TicketByRequester, true);
+        } else if hands.iter().all(Option::is_some) {
+            tell(SignalFact::TicketByRequester, false);
         }
         if let Some(resources) = &self.resources {
             tell(SignalFact::TicketNamesResource, resources.contains(resource));

@@ -10,6 +10,7 @@ fn map(id: &str, state: &str, states: &[(&str, TicketState)]) -> TicketMap {
         states: states.iter().map(|(word, state)| ((*word).to_owned(), *state)).collect(),
         assignee: None,
         opened_by: None,
+        moved_by: None,
         resource: None,
         resource_name: String::new(),
         accounts: BTreeMap::from([("anna".to_owned(), "anna@example.com".to_owned())]),
@@ -53,6 +54,21 @@ fn who_is_not_known_there_is_not_taken_for_another_than_the_opener() {
     assert!(!ticket.facts(&jira(), &[BEN], "orders").contains_key(&SignalFact::TicketByRequester));
     let own = read(&JIRA.replace("ben@", "anna@"), &jira(), "OPS-17", "17").unwrap();
     assert_eq!(own.facts(&jira(), &[ANNA, BEN], "x")[&SignalFact::TicketByRequester], FactValue::Bool(true));
+}
+
+#[test]
+fn p6_a_ticket_that_somebody_moved_for_themselves_is_their_own() {
+    let map = TicketMap { moved_by: Some(MovedBy::Person("/by".to_owned())), ..jira() };
+    let told = |by: &str, parties: &[Party<'_>]| {
+        let ticket = read(&JIRA.replacen('{', &format!("{{\"by\":{by},"), 1), &map, "OPS-17", "17").unwrap();
+        ticket.facts(&map, parties, "x").get(&SignalFact::TicketByRequester).copied()
+    };
+    assert_eq!(told("\"Anna@example.com\"", &[ANNA]), Some(FactValue::Bool(true)));
+    assert_eq!(told("\"Anna@example.com\"", &[ROBOT, BEN, ANNA]), Some(FactValue::Bool(true)));
+    assert_eq!(told("\"ben@example.com\"", &[ANNA, ROBOT]), Some(FactValue::Bool(false)));
+    // By nobody knows whom; by somebody, for one who has no name there.
+    assert_eq!((told("null", &[ANNA]), told("\"\"", &[ANNA])), (None, None));
+    assert_eq!(told("\"ben@example.com\"", &[BEN]), None);
 }
 
 #[test]
