@@ -9,6 +9,7 @@
     reason = "a test that breaks must say so"
 )]
 
+mod doctor;
 mod lasting;
 mod lies;
 mod rota;

@@ -129,6 +129,7 @@ impl Broker {
             Err(_) => unseen("a check does not end: does a file system not answer?"),
         });
         take(self.look_over_issuers());
+        take(self.inner.lookout.examine().await);
         let mut work = tokio::task::JoinSet::new();
         for (cloud, account) in accounts {
             let broker = self.clone();

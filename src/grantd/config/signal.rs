@@ -188,6 +188,12 @@ impl IdPattern {
         format!("{}1234", self.prefix)
     }
 
+    /// The first id of all.
+    #[must_use]
+    pub fn first(&self) -> String {
+        format!("{}1", self.prefix)
+    }
+
     /// The number in `id`, when all of it fits.
     #[must_use]
     pub fn digits<'a>(&self, id: &'a str) -> Option<&'a str> {

@@ -103,6 +103,28 @@ fn overrides_are_asked_of_the_same_server_and_what_is_wrong_with_them_is_named()
 }
 
 #[test]
+fn who_moved_a_ticket_is_one_or_the_last_of_a_list_that_is_told_whole() {
+    let parse = |moved_by: &str| parse(&format!("{TICKETS}\nmoved_by = {{ {moved_by} }}"));
+    let list = "list = \"\", person = \"/by\", time = \"/at\", kind = \"/event\", kinds = [\"closed\"], most = 100";
+    let url = |url: &str| format!("url = \"{url}\", {list}");
+    for good in ["person = \"/by\"", list, &url("https://t.example/i/{ticket}/events")] {
+        parse(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+    }
+    for (text, word) in [
+        ("person = \"by\"", "JSON pointer"),
+        ("person = \"/by\", most = 3", "write list too"),
+        ("list = \"\", person = \"/by\"", "time, kind, kinds and most"),
+        (&list.replace("100", "0"), "how many"),
+        (&list.replace("\"closed\"", ""), "which kinds"),
+        (&url("https://elsewhere.example/i/{ticket}"), "same server"),
+        (&url("https://t.example/events"), "ticket's id"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(word), "{text}: {error}");
+    }
+}
+
+#[test]
 fn the_examples_of_the_shipped_file_are_read() {
     let shipped = include_str!("../../../config/grantd.toml");
     let (_, rest) = shipped.split_once("#[[signal]]").unwrap();

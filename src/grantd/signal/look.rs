@@ -78,6 +78,14 @@ impl Lookout {
         Self { sources: Vec::new(), clock }
     }
 
+    pub(super) fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// How each source stands.
     #[must_use]
     pub fn standings(&self) -> Vec<Standing> {

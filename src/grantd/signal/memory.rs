@@ -41,6 +41,11 @@ impl<T> Memory<T> {
         self.told.insert(key, (at, told));
     }
 
+    /// What was asked about last, and when.
+    pub fn newest(&self) -> Option<(&str, Timestamp)> {
+        self.told.iter().map(|(key, (at, _))| (key.as_str(), *at)).max_by_key(|(_, at)| *at)
+    }
+
     /// Forgets it: the source does not have it any more.
     pub fn forget(&mut self, key: &str) {
         self.told.remove(key);

@@ -7,6 +7,8 @@
 
 mod breaker;
 mod calendar;
+mod examine;
+mod fetch;
 mod http;
 mod look;
 mod memory;

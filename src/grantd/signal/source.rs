@@ -8,31 +8,24 @@ use std::time::Duration;
 use grantd_model::Signal;
 use grantd_provider_api::{Clock, Secret};
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
 use reqwest::header::HeaderName;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::breaker::Breaker;
-use super::calendar::{self, Calendar, Count};
-use super::http::{self, Form};
+use super::calendar::{self, Calendar};
 use super::look::{About, Wanted};
 use super::memory::Memory;
-use super::on_call::{self, OnCall};
-use super::ticket::{self, Ticket};
+use super::on_call::OnCall;
+use super::ticket::Ticket;
 use super::{Failure, FailureKind};
-use crate::config::{
-    CalendarPlace, Changes, DIGITS, Endpoint, MovedBy, SINCE, SignalSettings, SignalSource, TICKET, UNTIL,
-};
+use crate::config::{CalendarPlace, Endpoint, SignalSettings, SignalSource};
 
 /// How a calendar's file is read: it is for the reader to refuse what the wrong people can write.
 pub type Reader = Arc<dyn Fn(&Path) -> Result<String, String> + Send + Sync>;
 
 /// How many looks one source is asked for at once.
 const AT_ONCE: usize = 8;
-
-/// One segment of a path, or one value of a query: nothing in it means anything (RFC 3986, "Unreserved Characters").
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// How a source stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +44,11 @@ pub struct Standing {
 
 /// One source.
 pub(super) struct Source {
-    settings: SignalSettings,
-    client: Client,
-    proof: Option<(HeaderName, Secret)>,
-    file: Reader,
-    places: Semaphore,
+    pub(super) settings: SignalSettings,
+    pub(super) client: Client,
+    pub(super) proof: Option<(HeaderName, Secret)>,
+    pub(super) file: Reader,
+    pub(super) places: Semaphore,
     state: Mutex<State>,
 }
 
@@ -251,68 +244,9 @@ impl Source {
         }
     }
 
-    async fn fetch(&self, key: &str, now: Timestamp) -> Result<Told, Failure> {
-        match &self.settings.source {
-            SignalSource::Ticket { endpoint, ids, map } => {
-                let digits = ids.digits(key).ok_or_else(|| Failure::gone("it has no tickets like this"))?;
-                let id = utf8_percent_encode(key, SEGMENT).to_string();
-                let url = endpoint.url.replace(TICKET, &id).replace(DIGITS, digits);
-                let answer = self.get(&url, Form::Json).await?;
-                let mut ticket = ticket::read(&answer, map, key, digits)?;
-                if let Some(MovedBy::Changes(changes @ Changes { url: Some(url), .. })) = &map.moved_by {
-                    let url = url.replace(TICKET, &id).replace(DIGITS, digits);
-                    let answer = self.get(&url, Form::Json).await;
-                    answer.and_then(|answer| ticket.moved(&answer, changes)).map_err(|failure| {
-                        Failure::away(format!("who moved the ticket last cannot be told: {}", failure.why))
-                    })?;
-                }
-                Ok(Told::Ticket(ticket))
-            }
-            SignalSource::OnCall { endpoint, list, person, more, overrides, .. } => {
-                let answer = self.get(&endpoint.url, Form::Json).await?;
-                let mut on_call = on_call::read(&answer, list, person, more)?;
-                let (since, until) = on_call::around(now);
-                let time = |time: Timestamp| {
-                    let text = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-                    utf8_percent_encode(&text, SEGMENT).to_string()
-                };
-                for told in overrides {
-                    let url = told.url.replace(SINCE, &time(since)).replace(UNTIL, &time(until));
-                    let answer = self.get(&url, Form::Json).await;
-                    answer.and_then(|answer| on_call.except(&answer, told, now)).map_err(|failure| {
-                        Failure::away(format!("who is on call by an override cannot be told: {}", failure.why))
-                    })?;
-                }
-                Ok(Told::OnCall(on_call))
-            }
-            SignalSource::Calendar { signal, place, time_zone, .. } => {
-                let fetched = match place {
-                    CalendarPlace::Url(endpoint) => Some(self.get(&endpoint.url, Form::Calendar).await?),
-                    CalendarPlace::File(_) => None,
-                };
-                let count = if *signal == Signal::Freeze { Count::Tentative } else { Count::Settled };
-                let (file, place, time_zone) = (Arc::clone(&self.file), place.clone(), time_zone.clone());
-                // Laying out a calendar is work, and a disk can be slow: neither holds up others.
-                let read = tokio::task::spawn_blocking(move || {
-                    let text = match (fetched, place) {
-                        (Some(text), _) => text,
-                        (None, CalendarPlace::File(path)) => file(&path).map_err(Failure::away)?,
-                        (None, CalendarPlace::Url(_)) => return Err(Failure::away("nothing was fetched")),
-                    };
-                    calendar::read(&text, &time_zone, count, now)
-                });
-                read.await.map_err(|_| Failure::away("its calendar could not be read to the end"))?.map(Told::Calendar)
-            }
-        }
-    }
-
-    async fn get(&self, url: &str, form: Form) -> Result<String, Failure> {
-        let proof = self.proof.as_ref().map(|(name, secret)| (name, secret));
-        http::get(&self.client, url, proof, form).await.map_err(|failure| match (&self.settings.source, failure.kind) {
-            // Only of a ticket can a source say that it does not have it.
-            (SignalSource::Ticket { .. }, _) | (_, FailureKind::Away) => failure,
-            (_, FailureKind::Gone) => Failure::away(failure.why),
-        })
+    /// About what it told last, and when.
+    pub(super) fn newest(&self) -> Option<(String, Timestamp)> {
+        self.state().memory.newest().map(|(key, at)| (key.to_owned(), at))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
