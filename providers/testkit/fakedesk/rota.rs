@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use grantd_provider_api::{Clock, SystemClock};
 use hyper::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -12,6 +13,10 @@ use crate::serve::Reply;
 
 /// How many entries a page of PagerDuty has when nobody says, and at most.
 const PAGE: (usize, usize) = (25, 100);
+
+fn now() -> Timestamp {
+    SystemClock::new().now()
+}
 
 /// An exception from a rota.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +29,7 @@ pub(super) struct Override {
 impl Override {
     /// From and until so many seconds from now.
     pub fn new(user: &str, begins: i64, ends: i64) -> Self {
-        let at =
-            |seconds| Timestamp::now().saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+        let at = |seconds| now().saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
         Self { user: user.to_owned(), begins: at(begins), ends: at(ends) }
     }
 
@@ -36,7 +40,7 @@ impl Override {
 
 /// Who is on call now: whoever an override names, and the rota's people when there is none.
 fn on_call<'a>(rota: &'a [String], overrides: &'a [Override]) -> Vec<&'a String> {
-    let now = Timestamp::now();
+    let now = now();
     let instead: Vec<&String> =
         overrides.iter().filter(|one| one.begins <= now && one.ends > now).map(|one| &one.user).collect();
     if instead.is_empty() { rota.iter().collect() } else { instead }
@@ -149,7 +153,7 @@ pub(super) fn opsgenie(
                 "startDate": one.begins.to_string(), "endDate": one.ends.to_string(),
             })
         };
-        let now = Timestamp::now();
+        let now = now();
         Value::from(overrides.iter().filter(|one| one.ends > now).map(entry).collect::<Vec<_>>())
     } else if question.member("flat") == "true" {
         json!({ "_parent": parent, "onCallRecipients": users })

@@ -44,7 +44,7 @@ pub enum SignalSource {
         /// What its ids look like.
         ids: IdPattern,
         /// How its answer is read.
-        map: TicketMap,
+        map: Box<TicketMap>,
     },
     /// Who is on call.
     OnCall {

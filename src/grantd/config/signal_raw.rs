@@ -166,7 +166,7 @@ impl RawSignal {
             resource_name: pointer("resource_name", self.resource_name.take().unwrap_or_default())?,
             accounts: accounts(self.accounts.take())?,
         };
-        Ok(SignalSource::Ticket { endpoint, ids, map })
+        Ok(SignalSource::Ticket { endpoint, ids, map: Box::new(map) })
     }
 
     fn on_call(mut self) -> Result<SignalSource, (&'static str, String)> {
