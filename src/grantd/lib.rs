@@ -14,6 +14,7 @@ pub mod policy;
 pub mod pulse;
 pub mod run;
 pub mod signal;
+pub mod sshsig;
 pub mod startup;
 pub mod store;
 pub mod sys;
