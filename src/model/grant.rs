@@ -265,7 +265,9 @@ impl Grant {
     #[must_use]
     pub fn has_quorum(&self) -> bool {
         let needed = &self.obligations.approvals;
-        missing(needed, &counted(needed, &self.approvals, |approval| self.in_place(approval))).is_empty()
+        let good = |approval: &&Approval| !self.obligations.signed_approval || approval.signed.is_some();
+        let given = self.approvals.iter().filter(good);
+        missing(needed, &counted(needed, given, |approval| self.in_place(approval))).is_empty()
     }
 
     /// Whether a steward's approval stands in for an owner's: stewards were asked before it was given. Never at the top

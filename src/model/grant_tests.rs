@@ -123,6 +123,7 @@ fn approval(name: &str, capacity: Capacity, digest: Digest, seconds: i64) -> Box
         at: at(seconds),
         digest,
         comment: None,
+        signed: None,
     })
 }
 
@@ -157,6 +158,20 @@ fn p12_stewards_stand_in_only_after_they_were_asked_and_never_at_the_top() {
     assert!(!Grant { obligations, ..given }.has_quorum(), "never instead of security");
     let not = GrantEvent::Escalate { to: Escalation::NotAsked { at: at(25), why: "nobody".to_owned() } };
     assert!(!give(&grant.after(&not).unwrap(), 26).has_quorum());
+}
+
+#[test]
+fn p12_where_signatures_are_asked_for_only_what_was_signed_completes_the_quorum() {
+    let mut grant = pending(None);
+    grant.obligations.approvals = Quorum::from([(Capacity::Owner, 1)]);
+    grant.obligations.signed_approval = true;
+    let given = approval("olga", Capacity::Owner, grant.digest, 1);
+    let signed = Signed { statement: "a".to_owned(), signature: "b".to_owned(), carrier: None };
+    let signed = Box::new(Approval { signed: Some(Box::new(signed)), ..*given.clone() });
+    let plain = grant.after(&GrantEvent::GiveApproval { approval: given }).unwrap();
+    assert!(!plain.has_quorum() && plain.after(&GrantEvent::Approve { at: at(2) }).is_err());
+    let whole = plain.after(&GrantEvent::GiveApproval { approval: signed }).unwrap();
+    assert!(whole.has_quorum() && whole.approvals.len() == 1, "it takes the place of the one that was not signed");
 }
 
 #[test]

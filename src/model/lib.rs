@@ -19,10 +19,11 @@ mod lease;
 mod propagation;
 mod request;
 mod signal;
+pub mod statement;
 mod subject;
 
 pub use anchor::{Anchor, ProcessRef, RegisteredAnchor};
-pub use approval::{Approval, Capacity, OnBehalf, Quorum};
+pub use approval::{Approval, Capacity, OnBehalf, Quorum, Signed};
 pub use audit::{AuditDraft, AuditRecord, ChainError, ChainHead, verify_chain};
 pub use decision::{Action, Decision, Obligations, OnPolicyChange, PolicyVersion, Refusal, Verdict};
 pub use delegation::{Delegation, MAX_ABSENCE, Revoked};
@@ -39,6 +40,7 @@ pub use lease::{Accepted, Collapsed, EndReason, Lease, LeaseEvent, LeasePhase, L
 pub use propagation::{Propagation, PropagationSample};
 pub use request::{Justification, Request, RequestError, Task, Tier, request_digest};
 pub use signal::{FactValue, Looked, Missing, Signal, SignalFact, Signals, TicketState};
+pub use statement::Statement;
 pub use subject::{Actor, Subject, SubjectKind};
 
 /// The event does not apply to the state: `completed grant cannot be revoked`.

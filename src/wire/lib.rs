@@ -24,9 +24,9 @@ pub use doctor::{
 pub use drain::DrainView;
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{
-    ApprovalView, ApproveRequest, DenyRequest, EndRequest, EscalationView, ExtendRequest, ExtensionView,
-    GivenApprovalView, GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, SubjectView,
-    TaskBody,
+    ApprovalView, ApproveRequest, DenyRequest, EndRequest, EscalationView, ExtendRequest, ExtensionFile, ExtensionView,
+    GivenApprovalView, GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, PlanView, QuorumView, RequestFile,
+    SignedBody, SubjectView, TaskBody,
 };
 pub use issuer::{DocumentView, IssuerDocuments, IssuerList, IssuerView, KeyView, PublishedRequest, RotateRequest};
 pub use lease::{

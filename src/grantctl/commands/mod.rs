@@ -16,6 +16,8 @@ mod issuer;
 mod kubectl;
 mod lease;
 mod local;
+mod review;
+mod signing;
 mod status;
 mod token;
 mod vend;
@@ -115,7 +117,10 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Agent(wanted) => agent::agent(context, *wanted).await,
         Command::ExecChild(wanted) => exec::become_command(&wanted),
         Command::Approve(asked) => approve::approve(context, asked).await,
-        Command::Deny { grant, reason } => approve::deny(context, &grant.0, reason).await,
+        Command::Deny { grant, reason, signature } => approve::deny(context, &grant.0, reason, signature).await,
+        Command::RequestFile { grant } => review::request_file(context, &grant.0).await,
+        Command::ReviewRequest(asked) => review::review(context, &asked),
+        Command::Sign(asked) => signing::sign(context, &asked),
         Command::Cancel { grant } => approve::cancel(context, &grant.0).await,
         Command::Extend(asked) => approve::extend(context, asked).await,
         Command::Delegate(asked) => delegate::delegate(context, asked).await,

@@ -37,6 +37,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/grants", post(request_grant).get(list_grants))
         .route("/v1/grants/{id}", get(show_grant))
         .route("/v1/grants/{id}/approve", post(approvals::approve))
+        .route("/v1/grants/{id}/request-file", get(approvals::request_file))
         .route("/v1/grants/{id}/deny", post(approvals::deny))
         .route("/v1/grants/{id}/cancel", post(approvals::cancel))
         .route("/v1/grants/{id}/extend", post(approvals::extend))

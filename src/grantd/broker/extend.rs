@@ -113,8 +113,10 @@ impl Broker {
         }
         let needed = floored(both(obligations.approvals.clone(), &grant.obligations.approvals), resource);
         let delegations = self.delegations();
-        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
-        let carried = carried_until(&grant, &grant.obligations.approvals, ground, resource, true);
+        let signed = obligations.signed_approval || grant.obligations.signed_approval;
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now, signed };
+        let given = Ground { signed: false, ..ground };
+        let carried = carried_until(&grant, &grant.obligations.approvals, given, resource, true);
         // Behind an extension that does not count any more, another would not count either.
         if let Err(refusal) | Ok((_, Some(refusal))) = carried {
             return refuse(refusal, json!(decision)).await;

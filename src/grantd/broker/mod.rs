@@ -37,6 +37,7 @@ mod reload;
 mod request;
 mod revoker;
 mod signals;
+mod signed;
 mod sweep;
 mod vend;
 mod watcher;
@@ -72,6 +73,7 @@ pub use mass::MassEnd;
 pub use prove::{Proof, ProveAsk};
 pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use request::RequestAsk;
+pub use signed::SignedWord;
 pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
 pub use watcher::HoldGuard;
 

@@ -49,11 +49,18 @@ fn approval(people: &People, uid: u32, capacity: Capacity) -> Approval {
         at: Timestamp::UNIX_EPOCH,
         digest: Digest::ZERO,
         comment: None,
+        signed: None,
     }
 }
 
+/// What is approved, and of what installation.
+fn what() -> What<'static> {
+    static NODE: std::sync::LazyLock<NodeId> = std::sync::LazyLock::new(|| NodeId("node-1".to_owned()));
+    What { digest: Digest::ZERO, request: GrantId::new(uuid::Uuid::from_u128(1)), installation: &NODE }
+}
+
 fn ground(people: &People) -> Ground<'_> {
-    Ground { people, delegations: &[], now: Timestamp::UNIX_EPOCH }
+    Ground { people, delegations: &[], now: Timestamp::UNIX_EPOCH, signed: false }
 }
 
 /// The reason for which one approval is void, of `uid` as `capacity` when `uid_asked` asked for the pipeline.
@@ -61,9 +68,7 @@ fn void(people: &People, resource: &Resource, given: &Approval, uid_asked: u32) 
     let before = self::people();
     let parties = [before.by_name("deploy").unwrap(), before.by_uid(uid_asked).unwrap()];
     let requesters = Requesters::of_parties(&parties, people);
-    judge(std::slice::from_ref(given), Digest::ZERO, ground(people), Some(resource), &requesters, |_| false)
-        .remove(0)
-        .void
+    judge(std::slice::from_ref(given), what(), ground(people), Some(resource), &requesters, |_| false).remove(0).void
 }
 
 #[test]
@@ -121,7 +126,7 @@ fn p12_a_person_counts_once_and_who_has_no_identity_cannot_be_waited_for() {
     let twice = [1001, 1002, 1003].map(|uid| approval(&people, uid, Capacity::Owner));
     let parties = [people.by_name("deploy").unwrap()];
     let requesters = Requesters::of_parties(&parties, &people);
-    let judged = judge(&twice, Digest::ZERO, ground(&people), Some(&resource), &requesters, |_| false);
+    let judged = judge(&twice, what(), ground(&people), Some(&resource), &requesters, |_| false);
     assert_eq!(counts(&Quorum::new(), &judged), BTreeMap::from([(Capacity::Owner, 2)]));
     assert!(judged[1].void.as_ref().is_some_and(|reason| reason.contains("counts once")));
 
@@ -180,7 +185,7 @@ fn p12_who_is_owner_and_security_counts_where_it_is_needed_and_somebody_else_has
     let parties = [people.by_name("deploy").unwrap()];
     let requesters = Requesters::of_parties(&parties, &people);
     let enough = |approvals: &[Approval]| {
-        let judged = judge(approvals, Digest::ZERO, ground(&people), Some(&resource), &requesters, |_| false);
+        let judged = judge(approvals, what(), ground(&people), Some(&resource), &requesters, |_| false);
         missing(&needed, &counts(&needed, &judged)).is_empty()
     };
     let flexible = |uid, capacity, also| Approval { also: vec![also], ..approval(&people, uid, capacity) };
@@ -204,7 +209,7 @@ fn p12_delegated_admins_never_suffice_alone_on_sensitive_data() {
     let requesters = Requesters::of_parties(&parties, &people);
     let enough = |resource: &Resource, approvals: &[Approval]| {
         let needed = floored(admins.into(), resource);
-        let judged = judge(approvals, Digest::ZERO, ground(&people), Some(resource), &requesters, |_| false);
+        let judged = judge(approvals, what(), ground(&people), Some(resource), &requesters, |_| false);
         missing(&needed, &counts(&needed, &judged)).is_empty()
     };
     let two = [1003, 1004].map(|uid| approval(&people, uid, Capacity::DelegatedAdmin));
@@ -247,8 +252,8 @@ fn p12_who_speaks_for_an_absent_person_is_that_persons_one_voice_while_the_deleg
     let judged = |approvals: &[Approval], delegations: &[Delegation], now, asked: &str| -> Vec<Option<String>> {
         let parties = [people.by_name(asked).unwrap()];
         let requesters = Requesters::of_parties(&parties, &people);
-        let ground = Ground { people: &people, delegations, now: Timestamp::from_second(now).unwrap() };
-        let judged = judge(approvals, Digest::ZERO, ground, Some(&resource), &requesters, |_| false);
+        let ground = Ground { people: &people, delegations, now: Timestamp::from_second(now).unwrap(), signed: false };
+        let judged = judge(approvals, what(), ground, Some(&resource), &requesters, |_| false);
         judged.into_iter().map(|judged| judged.void).collect()
     };
     let standing = std::slice::from_ref(&delegation);
@@ -277,10 +282,9 @@ fn p12_who_speaks_for_an_absent_person_is_that_persons_one_voice_while_the_deleg
     // An owner who is none any more takes the delegation along.
     let parties = [people.by_name("deploy").unwrap()];
     let requesters = Requesters::of_parties(&parties, &people);
-    let ground = Ground { people: &people, delegations: standing, now: Timestamp::UNIX_EPOCH };
+    let ground = Ground { people: &people, delegations: standing, now: Timestamp::UNIX_EPOCH, signed: false };
     let left = Resource { owners: vec!["ana".to_owned()], ..resource.clone() };
-    let void =
-        judge(std::slice::from_ref(&carla), Digest::ZERO, ground, Some(&left), &requesters, |_| false).remove(0).void;
+    let void = judge(std::slice::from_ref(&carla), what(), ground, Some(&left), &requesters, |_| false).remove(0).void;
     says(void, "bruno is no owner");
     // And what was lent is not lent on: dora is spoken for by nobody.
     let chain = [lent("bruno", "carla", 100), lent("carla", "ana", 100)];
@@ -301,7 +305,7 @@ fn p12_a_steward_in_the_owners_place_never_counts_for_anybody_else() {
         let needed: Quorum = needed.iter().copied().collect();
         let steward = approval(&people, 1004, Capacity::Steward);
         let steward = std::slice::from_ref(&steward);
-        let judged = judge(steward, Digest::ZERO, ground(&people), Some(&resource), &requesters, |_| in_place);
+        let judged = judge(steward, what(), ground(&people), Some(&resource), &requesters, |_| in_place);
         missing(&needed, &counts(&needed, &judged)).is_empty()
     };
     assert!(!enough(&[(Capacity::Owner, 1)], false));

@@ -15,7 +15,7 @@ pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;
 pub use issuer::IssuerSettings;
 pub use notify::{NotifySettings, NotifyWay, Place, address as notify_address};
-pub use people::{Identity, People};
+pub use people::{ALLOWED_SIGNERS, Identity, People, SSH};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 const API: &str = include_str!("api.md");
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("architecture.md", include_str!("architecture.md")),
     ("threat_model.md", include_str!("threat_model.md")),
     ("operations.md", include_str!("operations.md")),
     ("clients.md", include_str!("clients.md")),
     ("revocation.md", include_str!("revocation.md")),
     ("issuer.md", include_str!("issuer.md")),
+    ("elsewhere.md", include_str!("elsewhere.md")),
     ("api.md", API),
 ];
 
@@ -115,9 +116,10 @@ fn every_command_of_grantctl_is_in_the_manual_or_the_readme() {
 #[test]
 fn every_command_that_the_manual_names_exists_with_its_options() {
     let commands = commands();
-    let cli: String = ["cli.rs", "absence.rs", "cover.rs", "detail.rs", "fetch.rs", "exec/args.rs", "agent/args.rs"]
-        .map(|file| source(&format!("src/grantctl/{file}")))
-        .concat();
+    let cli: String =
+        ["cli.rs", "absence.rs", "cover.rs", "detail.rs", "elsewhere.rs", "fetch.rs", "exec/args.rs", "agent/args.rs"]
+            .map(|file| source(&format!("src/grantctl/{file}")))
+            .concat();
     for (page, text) in PAGES {
         for rest in text.split("grantctl ").skip(1) {
             let line = rest.split(['\n', '`']).next().unwrap();

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::engine::{Engine, Needs};
 use super::question::{AnchorKind, Facts, Isolation, Question};
-use crate::config::{Catalog, ConfigError, Host, People, Resource, from_toml};
+use crate::config::{ALLOWED_SIGNERS, Catalog, ConfigError, Host, People, Resource, from_toml};
 
 const SCHEMA: &str = "schema.cedarschema";
 const CATALOG: &str = "catalog.toml";
@@ -62,8 +62,8 @@ impl From<ConfigError> for BundleError {
 }
 
 impl Bundle {
-    /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml` and those of
-    /// `entitlements/{aws,azure,gcp,oidc}.toml` that are there.
+    /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml`, and of
+    /// `allowed_signers` and `entitlements/{aws,azure,gcp,oidc}.toml` those that are there.
     ///
     /// `read` gives a file's text and `list` the names in a directory; it is for them to refuse what the wrong people
     /// can write. `host` finds the uid of a user name and the members of a group.
@@ -87,7 +87,10 @@ impl Bundle {
         let text = |name: &str| {
             files.get(name).map(String::as_str).ok_or_else(|| error(name, "it is not there: every bundle has one"))
         };
-        let people = People::parse(text(PEOPLE)?, host)?;
+        let mut people = People::parse(text(PEOPLE)?, host)?;
+        if let Some(text) = files.get(ALLOWED_SIGNERS) {
+            people = people.with_signers(text)?;
+        }
         let catalog = Catalog::parse(text(CATALOG)?, &people)?;
         let policies = files.iter().filter(|(name, _)| name.ends_with(".cedar")).map(|(n, t)| (n.as_str(), t.as_str()));
         let engine = Engine::new((SCHEMA, text(SCHEMA)?), policies).map_err(|(file, problem)| error(&file, problem))?;
@@ -142,6 +145,9 @@ fn read_files(
     list: &dyn Fn(&Path) -> Result<Vec<String>, String>,
 ) -> Result<BTreeMap<String, String>, BundleError> {
     let mut names = vec![SCHEMA.to_owned(), CATALOG.to_owned(), PEOPLE.to_owned()];
+    if list(dir).map_err(|problem| error(".", problem))?.iter().any(|name| name == ALLOWED_SIGNERS) {
+        names.push(ALLOWED_SIGNERS.to_owned());
+    }
     for name in visible(list(&dir.join(POLICIES)), POLICIES, |name| name.ends_with(".cedar"))? {
         names.push(format!("{POLICIES}/{name}"));
     }

@@ -1,0 +1,77 @@
+//! The part of the command line that judges and signs away from the daemon's host.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::words::whole_seconds;
+
+/// Judge a request file: recompute its digest, show it, and sign a decision on it. Needs no daemon.
+#[derive(Debug, Args)]
+pub struct ReviewRequest {
+    /// What `request-file` wrote; `-` for standard input.
+    pub file: PathBuf,
+    /// How to sign.
+    #[command(flatten)]
+    pub signing: Signing,
+    /// Sign a no in place of a yes.
+    #[arg(long)]
+    pub deny: bool,
+    /// In which capacity, where more than one is needed: `owner`, `security`, `steward` or `delegated_admin`.
+    #[arg(long, value_name = "CAPACITY")]
+    pub capacity: Option<String>,
+    /// Sign only what has this digest, which you saw before; nothing is asked.
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+    /// Do not ask: sign what is shown.
+    #[arg(long)]
+    pub yes: bool,
+    /// In place of signing: print the text that is to be signed, for `ssh-keygen -Y sign -n grantd-approval` or `sign`.
+    #[arg(long, conflicts_with = "key")]
+    pub statement: bool,
+}
+
+/// How a decision is signed.
+#[derive(Debug, Args)]
+pub struct Signing {
+    /// The SSH key to sign with, a private key or the public half of one that an agent holds: `ssh-keygen` is asked to. What
+    /// was signed goes to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// How long what was signed may be handed in.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = whole_seconds)]
+    pub valid_for: u64,
+}
+
+/// Sign a statement that `review-request --statement` printed; prints it with its signature.
+#[derive(Debug, Args)]
+pub struct Sign {
+    /// The statement.
+    pub file: PathBuf,
+    /// The SSH key to sign with, a private key or the public half of one that an agent holds.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn what_was_signed_stands_alone() {
+        let accepted = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(accepted("grantctl approve grant-aa1 --signature f"));
+        assert!(accepted("grantctl approve grant-aa1 --key k --capacity owner --valid-for 1h"));
+        for more in ["--comment x", "--capacity owner", "--digest d", "--yes", "--native", "--key k"] {
+            assert!(!accepted(&format!("grantctl approve grant-aa1 --signature f {more}")), "{more}");
+        }
+        assert!(!accepted("grantctl approve grant-aa1 --key k --comment x"), "nobody signs a comment");
+        assert!(accepted("grantctl deny grant-aa1 --reason no --signature f"));
+        assert!(accepted("grantctl review-request f --key k --deny --capacity owner"));
+        assert!(accepted("grantctl review-request - --statement"));
+        assert!(!accepted("grantctl review-request f --statement --key k"));
+        assert!(!accepted("grantctl sign f"));
+    }
+}
