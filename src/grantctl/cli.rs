@@ -12,7 +12,7 @@ use crate::agent::args::{Agent, HELP as AGENT_HELP};
 use crate::client::USUAL_SOCKET;
 use crate::cover::{Cover, Freeze, FreezeName};
 use crate::detail::Detail;
-use crate::elsewhere::{ReviewRequest, Sign};
+use crate::elsewhere::{Grant, ReviewRequest, Sign};
 use crate::exec::args::{Exec, ExecChild, HELP as EXEC_HELP};
 use crate::exit::EXIT_CODES;
 use crate::fetch::{Configure, CredentialProcess, GcpToken, KubectlToken, Token};
@@ -113,6 +113,9 @@ pub enum Command {
     },
     /// Ask for more time for an active grant, whose leases go on meanwhile.
     Extend(Extend),
+    /// Hand a grant from one host to another, as a signed document.
+    #[command(subcommand)]
+    Grant(Grant),
     /// Let another person approve for you while you are away; or list what is lent, or take it back.
     Delegate(Delegate),
     /// Have a process watched: leases taken by it, or by what it starts, end when it exits. Prints the anchor.

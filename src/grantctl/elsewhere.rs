@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
-use crate::words::whole_seconds;
+use crate::words::{GrantName, whole_seconds};
 
 /// Judge a request file: recompute its digest, show it, and sign a decision on it. Needs no daemon.
 #[derive(Debug, Args)]
@@ -51,6 +51,27 @@ pub struct Sign {
     /// The SSH key to sign with, a private key or the public half of one that an agent holds.
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+}
+
+/// Hand a grant from one host to another, as a signed document.
+#[derive(Debug, Subcommand)]
+pub enum Grant {
+    /// Print a document of an active grant. A grant that may be used a number of times goes to exactly one other host, and
+    /// ends here.
+    Export {
+        /// The grant's id.
+        grant: GrantName,
+        /// A node that may import it, as `status` says it there; any that trusts this host when left out.
+        #[arg(long = "host", value_name = "NODE")]
+        hosts: Vec<String>,
+    },
+    /// Take in a document: of a grant that waits here, or of one that was approved on another host.
+    Import {
+        /// The document; `-` for standard input.
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of what a document holds.
+    Schema,
 }
 
 #[cfg(test)]

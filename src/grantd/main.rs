@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use grantd::api::{self, Api};
-use grantd::broker::{self, Broker};
+use grantd::broker::{self, Broker, Exporter};
 use grantd::config::Settings;
 use grantd::doctor::Host;
 use grantd::issuer::Issuer;
@@ -64,6 +64,7 @@ fn start(cli: &Cli) -> Result<(), String> {
     let providers = adapters::providers(&settings, &owners, &clock, &issuers)?;
     let targets = startup::notified(&settings, &owners)?;
     let lookout = startup::lookout(&settings, &owners, &clock)?;
+    let exporter = startup::exporter(&settings, &owners)?;
     if cli.check {
         let clouds: Vec<String> = providers.keys().map(ToString::to_string).collect();
         println!("ok: policy {}, clouds: {}", bundle.version, clouds.join(", "));
@@ -75,7 +76,8 @@ fn start(cli: &Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
-    let ready = Ready { settings, bundle, issuers, targets, lookout, providers, clock, owners, hardening, fds };
+    let ready =
+        Ready { settings, bundle, issuers, targets, lookout, exporter, providers, clock, owners, hardening, fds };
     runtime.block_on(serve(ready))
 }
 
@@ -86,6 +88,7 @@ struct Ready {
     issuers: Vec<Arc<Issuer>>,
     targets: Vec<Target>,
     lookout: Lookout,
+    exporter: Option<Exporter>,
     providers: BTreeMap<Cloud, Arc<dyn Provider>>,
     clock: Arc<dyn Clock>,
     owners: Owners,
@@ -94,7 +97,8 @@ struct Ready {
 }
 
 async fn serve(ready: Ready) -> Result<(), String> {
-    let Ready { settings, bundle, issuers, targets, lookout, providers, clock, owners, hardening, fds } = ready;
+    let Ready { settings, bundle, issuers, targets, lookout, exporter, providers, clock, owners, hardening, fds } =
+        ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     issuers.iter().try_for_each(|issuer| issuer.open()).map_err(|error| error.to_string())?;
     startup::keep_apart(&issuers)?;
@@ -113,6 +117,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
         fd_store,
         issuers,
         lookout,
+        exporter,
         settings: broker::Settings {
             default_ttl: settings.default_ttl,
             administrators: settings.roles.administrators.iter().copied().collect(),

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::assigned;
+use crate::document::Attestation;
 use crate::{DelegationId, Digest, Subject};
 
 /// In which capacity somebody approves.
@@ -86,6 +87,9 @@ pub struct Approval {
     /// What the person signed, where the approval was signed: then whoever handed it in may be anybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<Box<Signed>>,
+    /// Whose word it is that the person approved, where a grant document told it and the person signed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<Box<Attestation>>,
 }
 
 /// A decision that was signed with a person's SSH key, kept so that anybody can verify it offline.

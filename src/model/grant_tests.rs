@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Capacity, OnBehalf, Quorum, Subject, SubjectKind, extension_digest, request_digest};
+use crate::document::Attestation;
+use crate::{Capacity, OnBehalf, Quorum, Signed, Subject, SubjectKind, extension_digest, request_digest};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -66,6 +67,7 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
         escalation: None,
         extension: None,
         extensions: Vec::new(),
+        imported: None,
         version: 0,
     }
 }
@@ -124,6 +126,7 @@ fn approval(name: &str, capacity: Capacity, digest: Digest, seconds: i64) -> Box
         digest,
         comment: None,
         signed: None,
+        attested: None,
     })
 }
 
@@ -172,6 +175,19 @@ fn p12_where_signatures_are_asked_for_only_what_was_signed_completes_the_quorum(
     assert!(!plain.has_quorum() && plain.after(&GrantEvent::Approve { at: at(2) }).is_err());
     let whole = plain.after(&GrantEvent::GiveApproval { approval: signed }).unwrap();
     assert!(whole.has_quorum() && whole.approvals.len() == 1, "it takes the place of the one that was not signed");
+}
+
+#[test]
+fn p3_what_came_in_a_document_ends_with_it_and_what_is_handed_on_is_over_here() {
+    let mut grant = pending(None);
+    let document = Attestation { iss: "urn:a".to_owned(), kid: "k".to_owned(), jti: "1".to_owned() };
+    grant.imported = Some(Box::new(Imported { document, until: at(30) }));
+    let active = grant.after(&GrantEvent::Approve { at: at(10) }).unwrap();
+    assert_eq!(active.state, GrantState::Active { since: at(10), until: at(30) });
+    let handed_on = active.after(&GrantEvent::Export { at: at(20) }).unwrap();
+    assert_eq!(handed_on.state, GrantState::Ended { at: at(20), why: GrantEnd::Exported });
+    assert!(handed_on.after(&GrantEvent::Export { at: at(21) }).is_err(), "once");
+    assert!(grant.after(&GrantEvent::Export { at: at(10) }).is_err(), "nobody approved it yet");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod audit;
 mod decision;
 mod delegation;
 mod digest;
+pub mod document;
 mod escalation;
 mod extension;
 mod freeze;

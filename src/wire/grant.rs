@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ImportedView;
+
 /// `POST /v1/grants`: ask for a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,6 +163,9 @@ pub struct GrantView {
     /// Its extensions, oldest first; the one that waits for approval is the last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<ExtensionView>,
+    /// The document that it came in, where it was approved on another installation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedView>,
 }
 
 /// The way to the decision on a grant.

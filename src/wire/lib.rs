@@ -7,6 +7,7 @@ mod anchor;
 mod audit;
 mod delegation;
 mod doctor;
+mod document;
 mod drain;
 mod freeze;
 mod grant;
@@ -21,6 +22,7 @@ pub use delegation::{DelegationCreate, DelegationList, DelegationQuery, Delegati
 pub use doctor::{
     BootstrapQuery, DoctorEvent, DoctorQuery, FindingView, ProofView, PropagationView, ProveRequest, TallyView,
 };
+pub use document::{ExportRequest, ExportView, ImportRequest, ImportedView};
 pub use drain::DrainView;
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{

@@ -8,6 +8,7 @@ mod choose;
 mod configure;
 mod delegate;
 mod doctor;
+mod document;
 mod drain;
 mod end;
 mod freeze;
@@ -121,6 +122,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::RequestFile { grant } => review::request_file(context, &grant.0).await,
         Command::ReviewRequest(asked) => review::review(context, &asked),
         Command::Sign(asked) => signing::sign(context, &asked),
+        Command::Grant(asked) => document::document(context, asked).await,
         Command::Cancel { grant } => approve::cancel(context, &grant.0).await,
         Command::Extend(asked) => approve::extend(context, asked).await,
         Command::Delegate(asked) => delegate::delegate(context, asked).await,

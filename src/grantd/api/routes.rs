@@ -55,6 +55,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/audit", get(audit))
         .route("/v1/metrics", get(metrics))
         .merge(super::delegations::routes())
+        .merge(super::documents::routes())
         .merge(super::freezes::routes())
         .merge(super::doctor::routes())
         .merge(super::issuers::routes())

@@ -13,7 +13,7 @@ use super::quorum::{QUORUM, own_request, person};
 use super::signed::{SignedWord, signer, unsigned};
 use super::{Broker, BrokerError, daemon, draft, facts};
 use crate::attest::Caller;
-use crate::config::SSH;
+use crate::config::UNIX;
 use crate::failpoint;
 use crate::policy::{Bundle, Facts, Question};
 use crate::store::{StoreError, Transaction, Write};
@@ -137,6 +137,7 @@ impl Broker {
             digest: ask.digest,
             comment: ask.comment.clone(),
             signed: ask.signed.as_ref().map(|word| word.kept(caller.subject.clone())),
+            attested: None,
         });
         let event = match matter.extension {
             None => GrantEvent::GiveApproval { approval: given.clone() },
@@ -236,8 +237,8 @@ impl Broker {
             action: Action::Approve,
             at: self.now(),
             principal: approver,
-            // Whoever carries a signature is not the one who approves: no user of this host does.
-            uid: if approver.issuer == SSH { u32::MAX } else { caller.uid() },
+            // Whoever carries a signature or a document is not the one who approves: no user of this host does.
+            uid: if approver.issuer == UNIX { caller.uid() } else { u32::MAX },
             resource: standing.resource,
             facts: Facts {
                 duration_seconds: matter.duration(),

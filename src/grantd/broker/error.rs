@@ -156,6 +156,9 @@ impl From<StoreError> for BrokerError {
                 "{in_use} requests of yours wait for approval, and more are not taken: have them answered, or take some \
                  back with grantctl cancel"
             )),
+            StoreError::Guard(GuardFailure::DocumentUsed) => {
+                Self::State("this grant document was used already, and each is used once: see grantctl list".to_owned())
+            }
             StoreError::Guard(GuardFailure::FreezesChanged) => {
                 Self::State("a freeze was set or thawed meanwhile: ask again".to_owned())
             }

@@ -74,6 +74,11 @@ impl Broker {
                 "an extension lasts at least one second: say how much longer".to_owned(),
             ));
         }
+        if grant.imported.is_some() {
+            return Err(BrokerError::State(format!(
+                "{id} came in a document and ends with it: have another one exported where it was approved"
+            )));
+        }
         if grant.extension.is_some() {
             return Err(BrokerError::State(format!(
                 "an extension of {id} waits for approval already: take it back with grantctl cancel {id} first"

@@ -17,10 +17,12 @@ mod end;
 mod error;
 mod escalate;
 mod examine;
+mod export;
 mod extend;
 mod facts;
 mod freeze;
 mod gauges;
+mod import;
 mod issue;
 mod issuer;
 mod live;
@@ -67,6 +69,7 @@ pub use delegate::DelegateAsk;
 pub use drain::DrainState;
 pub use error::BrokerError;
 pub use examine::{Tally, Told};
+pub use export::{Exported, Exporter};
 pub use freeze::Cover;
 pub use gauges::Gauges;
 pub use mass::MassEnd;
@@ -103,6 +106,8 @@ pub struct Parts {
     pub issuers: Vec<Arc<Issuer>>,
     /// Where facts are looked up.
     pub lookout: Lookout,
+    /// How grants are handed to other hosts, if they are.
+    pub exporter: Option<Exporter>,
     /// The settings that concern the broker.
     pub settings: Settings,
 }
@@ -136,6 +141,7 @@ struct Inner {
     fd_store: FdStore,
     issuers: Vec<Arc<Issuer>>,
     lookout: Lookout,
+    exporter: Option<Exporter>,
     escalating: std::sync::Mutex<BTreeSet<GrantId>>,
     keys: tokio::sync::Mutex<()>,
     settings: Settings,
@@ -169,6 +175,7 @@ impl Broker {
                 fd_store: parts.fd_store,
                 issuers: parts.issuers,
                 lookout: parts.lookout,
+                exporter: parts.exporter,
                 escalating: std::sync::Mutex::default(),
                 keys: tokio::sync::Mutex::default(),
                 settings: parts.settings,

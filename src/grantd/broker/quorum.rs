@@ -17,9 +17,9 @@ use grantd_model::{
 use jiff::Timestamp;
 
 use super::reach::holders;
-use super::signed::still_holds;
+use super::signed::{still_holds, still_told};
 use crate::attest::Caller;
-use crate::config::{People, Resource, SSH};
+use crate::config::{People, Resource, UNIX};
 
 /// The rule of a refusal because approvals are missing or void.
 pub const QUORUM: &str = "quorum";
@@ -135,11 +135,12 @@ pub fn judge<'a>(
             let Subject { issuer, id, .. } = &approval.identity;
             return Err(format!("{issuer}:{id} is not an identity of the person {person} any more"));
         }
+        let mut believed = Capacity::ALL.as_slice();
         match &approval.signed {
             None if ground.signed => {
                 return Err(format!("{person} did not sign it, and policy asks for signed approvals"));
             }
-            None if approval.identity.issuer == SSH => return Err(format!("what {person} signed is not kept")),
+            None if approval.identity.issuer != UNIX => believed = still_told(approval, ground)?,
             None => {}
             Some(signed) => still_holds(approval, signed, what, ground)?,
         }
@@ -160,7 +161,8 @@ pub fn judge<'a>(
             }
         }
         let held = |capacity: &Capacity| {
-            resource.is_some_and(|resource| holders(resource, *capacity).iter().any(|holder| holder == voice))
+            let holds = |resource| holders(resource, *capacity).iter().any(|holder| holder == voice);
+            believed.contains(capacity) && resource.is_some_and(holds)
         };
         let capacities: Vec<Capacity> = approval.capacities().into_iter().filter(held).collect();
         if capacities.is_empty() {

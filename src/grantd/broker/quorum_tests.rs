@@ -50,6 +50,7 @@ fn approval(people: &People, uid: u32, capacity: Capacity) -> Approval {
         digest: Digest::ZERO,
         comment: None,
         signed: None,
+        attested: None,
     }
 }
 

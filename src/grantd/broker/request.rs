@@ -107,6 +107,7 @@ impl Broker {
             escalation,
             extension: None,
             extensions: Vec::new(),
+            imported: None,
             version: 0,
         };
         let about = (Some(asked.id), None);

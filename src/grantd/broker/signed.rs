@@ -4,7 +4,7 @@
 //! who can write to the store can thereby make an approval that was never signed.
 
 use grantd_model::statement::Word;
-use grantd_model::{Approval, Grant, Refusal, Signed, Statement, Subject};
+use grantd_model::{Approval, Capacity, Grant, Refusal, Signed, Statement, Subject};
 use jiff::Timestamp;
 
 use super::quorum::{Ground, What};
@@ -100,6 +100,22 @@ pub fn still_holds(approval: &Approval, signed: &Signed, what: What<'_>, ground:
         Ok(signer) if signer.same_identity(&approval.identity) && signer.name == *person => Ok(()),
         Ok(_) => Err(format!("what is kept as signed by {person} was signed by somebody else")),
         Err(why) => Err(format!("the signature of {person} does not count: {why}")),
+    }
+}
+
+/// The capacities in which an approval may count that nobody signed and that a grant document told: those of its issuer,
+/// whose key still counts.
+pub fn still_told<'a>(approval: &Approval, ground: Ground<'a>) -> Result<&'a [Capacity], String> {
+    let person = &approval.person;
+    let Some(told) = approval.attested.as_ref().filter(|told| told.iss == approval.identity.issuer) else {
+        return Err(format!("nobody's word is kept for what {person} approved elsewhere"));
+    };
+    let issuer = ground.people.grant_issuer(&told.iss);
+    match issuer.filter(|issuer| issuer.keys.iter().any(|key| key.id == told.kid)) {
+        Some(issuer) => Ok(&issuer.capacities),
+        None => {
+            Err(format!("{} and its key {} are not in people.toml any more, who told of {person}", told.iss, told.kid))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whose word a signature is: one decision of one person, on one request of one installation, by a key that counts now.
 
-use grantd_model::{Capacity, Digest, NodeId};
+use grantd_model::{Digest, NodeId};
 
 use super::*;
 use crate::config::Host;
@@ -96,6 +96,7 @@ fn p12_what_is_kept_is_verified_again_whenever_it_is_judged() {
         digest: grant.digest,
         comment: None,
         signed: Some(word(STATEMENT).kept(None)),
+        attested: None,
     };
     let holds = |approval: &Approval, grant: &Grant, people: &People| {
         // After the time until which it could be handed in.

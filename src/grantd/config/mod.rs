@@ -3,6 +3,8 @@
 
 mod catalog;
 mod credential;
+mod grant_export;
+mod grant_issuer;
 mod groups;
 mod issuer;
 mod notify;
@@ -13,9 +15,11 @@ mod signal;
 
 pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;
+pub use grant_export::GrantExportSettings;
+pub use grant_issuer::GrantIssuer;
 pub use issuer::IssuerSettings;
 pub use notify::{NotifySettings, NotifyWay, Place, address as notify_address};
-pub use people::{ALLOWED_SIGNERS, Identity, People, SSH};
+pub use people::{ALLOWED_SIGNERS, Identity, People, SSH, UNIX};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use settings::{Limits, LogFormat, LogSettings, Roles, Settings, SocketGroup, SocketSettings};

@@ -8,6 +8,7 @@ use grantd_model::{Subject, SubjectKind};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::grant_issuer::{GrantIssuer, RawGrantIssuer};
 use super::groups::{Groups, RawGroup};
 use super::raw::{ConfigError, Host, RawUser, UserLookup, from_toml, plain_name};
 use crate::sshsig::{self, AllowedSigners};
@@ -15,7 +16,7 @@ use crate::sshsig::{self, AllowedSigners};
 const FILE: &str = "people.toml";
 
 /// The issuer of identities that this host's kernel proves.
-const UNIX: &str = "unix";
+pub const UNIX: &str = "unix";
 
 /// The issuer of identities that are SSH keys: the id is the key's fingerprint, as `ssh-keygen -l` shows it.
 pub const SSH: &str = "ssh";
@@ -29,6 +30,8 @@ pub struct People {
     by_uid: BTreeMap<u32, Subject>,
     by_key: BTreeMap<String, Subject>,
     signers: AllowedSigners,
+    issuers: Vec<GrantIssuer>,
+    attested: BTreeMap<(String, String), Subject>,
     by_name: BTreeMap<String, Identity>,
     groups: Groups,
     security: Vec<String>,
@@ -65,8 +68,34 @@ impl People {
             people.add(&key, workload.name, kind, &[workload.unix], lookup)?;
         }
         people.groups = Groups::resolve(raw.group, &people, &host)?;
+        people.believe(raw.grant_issuer)?;
         people.security = people.chosen(FILE, "security", &raw.security)?;
         Ok(people)
+    }
+
+    /// Whose grant documents are believed, and who their persons are.
+    fn believe(&mut self, raw: Vec<RawGrantIssuer>) -> Result<(), ConfigError> {
+        for raw in raw {
+            let issuer = raw.parse()?;
+            if self.grant_issuer(&issuer.iss).is_some() {
+                return Err(ConfigError::new(FILE, format!("grant_issuer {:?}", issuer.iss), "the iss stands twice"));
+            }
+            let people = self.by_name.iter().filter(|(_, identity)| identity.kind == SubjectKind::Human);
+            let told = people.map(|(name, _)| {
+                let (id, name) = (name.clone(), name.clone());
+                let subject = Subject { kind: SubjectKind::Human, issuer: issuer.iss.clone(), id: id.clone(), name };
+                ((issuer.iss.clone(), id), subject)
+            });
+            self.attested.extend(told);
+            self.issuers.push(issuer);
+        }
+        Ok(())
+    }
+
+    /// Somebody elsewhere whose grant documents are believed.
+    #[must_use]
+    pub fn grant_issuer(&self, iss: &str) -> Option<&GrantIssuer> {
+        self.issuers.iter().find(|issuer| issuer.iss == iss)
     }
 
     /// The same with the SSH keys with which people may sign approvals: `text` is an allowed-signers file (ssh-keygen(1)),
@@ -196,7 +225,7 @@ impl People {
         let known = match subject.issuer.as_str() {
             UNIX => self.by_uid.get(&subject.id.parse().ok()?)?,
             SSH => self.by_key.get(&subject.id)?,
-            _ => return None,
+            issuer => self.attested.get(&(issuer.to_owned(), subject.id.clone()))?,
         };
         known.same_identity(subject).then_some(known)
     }
@@ -257,6 +286,8 @@ struct RawPeople {
     group: Vec<RawGroup>,
     #[serde(default)]
     security: Vec<String>,
+    #[serde(default)]
+    grant_issuer: Vec<RawGrantIssuer>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -311,6 +311,29 @@ fn the_example_of_a_cloud_in_the_settings_is_valid() {
 }
 
 #[test]
+fn every_setting_of_grant_documents_is_in_the_manual_and_the_example_of_each_is_read() {
+    let page = include_str!("elsewhere.md");
+    for (file, table, number) in [("grant_issuer", "RawGrantIssuer", 5), ("grant_export", "RawGrantExport", 4)] {
+        let raw = source(&format!("src/grantd/config/{file}.rs"));
+        let (_, fields) = raw.split_once(&format!("pub(super) struct {table} {{")).unwrap();
+        let (fields, _) = fields.split_once("\n}").unwrap();
+        let fields: Vec<&str> = fields
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(fields.len(), number, "{fields:?}");
+        for field in fields {
+            assert!(page.contains(&format!("\n| `{field}` |")), "nothing says what {field} of {file} is for");
+        }
+    }
+    let (_, example) = page.split_once("```text\n[grant_export]").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let settings = crate::config::Settings::parse(&format!("[grant_export]{example}"), &|_| Some(0)).unwrap();
+    assert_eq!(settings.grant_export.unwrap().longest.as_secs(), 3600);
+}
+
+#[test]
 fn every_setting_of_who_is_told_is_in_the_example() {
     let raw = source("src/grantd/config/notify.rs");
     let (_, table) = raw.split_once("pub(super) struct RawNotify {").unwrap();

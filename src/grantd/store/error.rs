@@ -72,6 +72,9 @@ pub enum GuardFailure {
         /// How many may.
         limit: u32,
     },
+    /// See [`Guard::DocumentUnused`](super::Guard::DocumentUnused).
+    #[error("the document was used already")]
+    DocumentUsed,
     /// See [`Guard::FreezesAt`](super::Guard::FreezesAt).
     #[error("a freeze was set or thawed meanwhile")]
     FreezesChanged,

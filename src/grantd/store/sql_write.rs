@@ -45,6 +45,10 @@ pub(super) fn question(guard: &Guard) -> Sql {
             "SELECT COUNT(*) FROM grants WHERE requester = $1 AND phase = 'pending'",
             [requester.as_str().into()],
         ),
+        Guard::DocumentUnused { issuer, jti } => Sql::new(
+            "SELECT COUNT(*) FROM documents WHERE issuer = $1 AND jti = $2",
+            [issuer.as_str().into(), jti.as_str().into()],
+        ),
         Guard::FreezesAt { .. } => Sql::new("SELECT CAST(COALESCE(SUM(version + 1), 0) AS BIGINT) FROM freezes", []),
     }
 }
@@ -65,6 +69,7 @@ pub(super) fn judge(guard: &Guard, answer: i64) -> Result<(), GuardFailure> {
         Guard::GrantActive { .. } if answer != 1 => Err(GuardFailure::GrantNotActive),
         Guard::AnchorRegistered { .. } if answer != 1 => Err(GuardFailure::AnchorGone),
         Guard::PendingBelow { limit, .. } if !below(*limit) => Err(GuardFailure::Pending { in_use, limit: *limit }),
+        Guard::DocumentUnused { .. } if answer != 0 => Err(GuardFailure::DocumentUsed),
         Guard::FreezesAt { epoch } if in_use != *epoch => Err(GuardFailure::FreezesChanged),
         Guard::OtherAnchorsBelow { limit, .. } if !below(*limit) => {
             Err(GuardFailure::Concurrent { in_use, limit: *limit })
@@ -114,6 +119,16 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
             ),
             None,
         ),
+        Write::UseDocument { issuer, jti, until } => (
+            Sql::new(
+                "INSERT INTO documents (issuer, jti, until_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                [issuer.as_str().into(), jti.as_str().into(), ceil_ms(*until).into()],
+            ),
+            Some(format!("that the document {jti} was not used")),
+        ),
+        Write::ForgetDocuments { before } => {
+            (Sql::new("DELETE FROM documents WHERE until_ms < $1", [floor_ms(*before).into()]), None)
+        }
         Write::KeepBundle { version, bytes } => (
             Sql::new(
                 "INSERT INTO bundles (version, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",

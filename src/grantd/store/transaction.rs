@@ -78,6 +78,13 @@ pub enum Guard {
         /// How many there may be.
         limit: u32,
     },
+    /// No such document of this issuer was used.
+    DocumentUnused {
+        /// Its issuer.
+        issuer: String,
+        /// Its id.
+        jti: String,
+    },
     /// No freeze was set and none was thawed since all of them were read.
     FreezesAt {
         /// Their [epoch](grantd_model::freeze_epoch) then.
@@ -121,6 +128,20 @@ pub enum Write {
         counter: String,
         /// Who is counted.
         member: String,
+    },
+    /// Uses a grant document up; it must be unused.
+    UseDocument {
+        /// Its issuer.
+        issuer: String,
+        /// Its id.
+        jti: String,
+        /// Its end.
+        until: Timestamp,
+    },
+    /// Forgets the documents that were used and ended before this.
+    ForgetDocuments {
+        /// When.
+        before: Timestamp,
     },
     /// Keeps a policy bundle for ever under its version. No error when it is kept already.
     KeepBundle {
