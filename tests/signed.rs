@@ -334,3 +334,57 @@ fn a_statement_is_signed_by_ssh_keygen_or_by_grantctl_and_a_changed_request_file
     let refused = grantctl(&["review-request", text(&file), "--key", text(&key), "--yes"]);
     assert!(refused.stdout.is_empty() && refused.stderr.contains("was changed"), "{refused}");
 }
+
+#[test]
+fn p12_a_laptop_with_the_organisations_own_maps_plans_the_request_anew() {
+    let world = world("\"otto\"", true);
+    let id = waiting(&world);
+    let (file, key) = (request_file(&world, &id, User::Otto), key(&world, User::Otto));
+    // The organisation's own files, as they are on a laptop: no base identity, none of the host's users.
+    let home = world.scene.home(User::Otto);
+    let copied =
+        std::process::Command::new("cp").arg("-r").arg(world.policy()).arg(home.join("policy")).status().unwrap();
+    assert!(copied.success());
+    let config = fs::read_to_string(world.config()).unwrap().replace("aws-credentials", "not-here");
+    let config = world.scene.write("home/gt-otto/grantd.toml", &config, User::Otto, 0o600);
+    let people = home.join("policy/people.toml");
+    let elsewhere = fs::read_to_string(&people).unwrap().replace("gt-", "nobody-here-");
+    fs::write(&people, elsewhere).unwrap();
+    let owned = world.root().run("chown", &["-R", "gt-otto", text(&home)]);
+    assert!(owned.success(), "{owned}");
+    let laptop = world.scene.caller(User::Otto).env("GRANTD_SOCKET", "/nonexistent");
+    let (policy, planner) = (home.join("policy"), world.scene.bin("grantd"));
+    let line = [
+        "review-request",
+        text(&file),
+        "--policy",
+        text(&policy),
+        "--config",
+        text(&config),
+        "--planner",
+        text(&planner),
+        "--key",
+        text(&key),
+        "--yes",
+    ];
+    let reviewed = laptop.run(world.scene.bin("grantctl"), &line);
+    assert!(
+        reviewed.success() && reviewed.stderr.contains("recomputed by your organisation's catalogue"),
+        "{reviewed}"
+    );
+    let signed = world.scene.write("home/gt-bob/approval.signed", &reviewed.stdout, User::Bob, 0o600);
+    let approved = world.bob().grantctl(&["approve", &id, "--signature", text(&signed)]);
+    assert!(approved.success() && approved.stdout.contains("active"), "{approved}");
+    // A host whose catalogue says that the name means another bucket, or another tier.
+    for (from, to) in [("arn:aws:s3:::alpha", "arn:aws:s3:::other"), ("tier = \"high\"", "tier = \"low\"")] {
+        let catalog = policy.join("catalog.toml");
+        let before = fs::read_to_string(&catalog).unwrap();
+        fs::write(&catalog, before.replace(from, to)).unwrap();
+        let refused = laptop.run(world.scene.bin("grantctl"), &line);
+        assert!(refused.stdout.is_empty() && refused.stderr.contains("plan something else"), "{refused}");
+        fs::write(&catalog, before).unwrap();
+    }
+    fs::remove_file(policy.join("catalog.toml")).unwrap();
+    let refused = laptop.run(world.scene.bin("grantctl"), &line);
+    assert!(refused.stdout.is_empty() && refused.stderr.contains("catalog.toml"), "{refused}");
+}

@@ -11,6 +11,15 @@ use crate::words::{GrantName, whole_seconds};
 pub struct ReviewRequest {
     /// What `request-file` wrote; `-` for standard input.
     pub file: PathBuf,
+    /// Recompute the plan as well, by this policy bundle of your organisation: its catalogue and its entitlement maps.
+    #[arg(long, value_name = "DIR", requires = "config")]
+    pub policy: Option<PathBuf>,
+    /// With --policy: the `grantd.toml` with the cloud accounts. Secrets that it names need not be there.
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    pub config: Option<PathBuf>,
+    /// With --policy: the `grantd` that plans; nothing of it has to run.
+    #[arg(long, value_name = "FILE", default_value = "grantd")]
+    pub planner: PathBuf,
     /// How to sign.
     #[command(flatten)]
     pub signing: Signing,

@@ -1,12 +1,14 @@
 //! The daemon's program: harden, configure, wire, run.
 
 mod adapters;
+mod offline;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use adapters::Secrets;
 use clap::Parser;
 use grantd::api::{self, Api};
 use grantd::broker::{self, Broker, Exporter};
@@ -40,11 +42,18 @@ struct Cli {
     /// Read and check everything that is configured, say what is wrong, and stop.
     #[arg(long)]
     check: bool,
+    /// Read a request file on standard input, print what this configuration plans for it, and stop. Needs no secret.
+    #[arg(long, conflicts_with = "check")]
+    plan: bool,
+    /// With --plan: the policy bundle's directory, in place of the one that is configured.
+    #[arg(long, requires = "plan", value_name = "DIR")]
+    policy: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match start(&cli) {
+    let done = if cli.plan { offline::plan(&cli.config, cli.policy.as_ref()) } else { start(&cli) };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("grantd: {error}");
@@ -61,7 +70,7 @@ fn start(cli: &Cli) -> Result<(), String> {
     let bundle = startup::read_bundle(&settings.policy_dir, &owners)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let issuers = startup::issuers(&settings, &owners, &clock)?;
-    let providers = adapters::providers(&settings, &owners, &clock, &issuers)?;
+    let providers = adapters::providers(&settings, &owners, &clock, &issuers, Secrets::Checked)?;
     let targets = startup::notified(&settings, &owners)?;
     let lookout = startup::lookout(&settings, &owners, &clock)?;
     let exporter = startup::exporter(&settings, &owners)?;

@@ -158,6 +158,15 @@ pub fn log(settings: &LogSettings) -> Result<(), String> {
 /// # Errors
 /// In words: who else could write it, or what is wrong in it.
 pub fn read_bundle(dir: &Path, owners: &Owners) -> Result<Bundle, String> {
+    let host = Host { user: &|name| users::uid(name).ok(), group: &|name, uid| users::is_member(name, uid).ok() };
+    read_bundle_of(dir, owners, host)
+}
+
+/// The same of another host.
+///
+/// # Errors
+/// In words: who else could write it, or what is wrong in it.
+pub fn read_bundle_of(dir: &Path, owners: &Owners, host: Host<'_>) -> Result<Bundle, String> {
     files::trusted_dir(dir, owners).map_err(|error| error.to_string())?;
     let read = |path: &Path| files::read_trusted(path, owners, LARGEST).map_err(|error| error.to_string());
     let list = |path: &Path| {
@@ -167,7 +176,6 @@ pub fn read_bundle(dir: &Path, owners: &Owners) -> Result<Bundle, String> {
             entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect();
         names.map_err(|error| format!("{}: {error}", path.display()))
     };
-    let host = Host { user: &|name| users::uid(name).ok(), group: &|name, uid| users::is_member(name, uid).ok() };
     Bundle::load(dir, &read, &list, host).map_err(|error| error.to_string())
 }
 

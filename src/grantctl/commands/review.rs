@@ -4,6 +4,8 @@
 //! more, cannot be known here without the organisation's entitlement map: this says so and shows the native document.
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use grantd_model::statement::Word;
 use grantd_model::{
@@ -12,6 +14,7 @@ use grantd_model::{
 use grantd_provider_api::{Ending, Persistence, Plan};
 use grantd_wire::RequestFile;
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 
 use super::approve::confirmed;
 use super::{Context, approvals, signing};
@@ -31,7 +34,10 @@ pub(super) fn review(context: &mut Context<'_>, asked: &ReviewRequest) -> Result
     let text = signing::read(&asked.file)?;
     let file: RequestFile = serde_json::from_str(&text)
         .map_err(|error| Failure::new(Exit::Usage, format!("{} is no request file: {error}", asked.file.display())))?;
-    let review = Review::of(file)?;
+    let mut review = Review::of(file)?;
+    if let (Some(policy), Some(config)) = (&asked.policy, &asked.config) {
+        review.plan_again(&asked.planner, config, policy, &text)?;
+    }
     let shown = review.text(context.now);
     let decides = asked.signing.key.is_some() || asked.statement;
     if !decides {
@@ -54,8 +60,20 @@ pub(super) struct Review {
     request: Request,
     plan: Plan,
     more: Option<More>,
+    /// Whether the plan was recomputed, too.
+    planned: bool,
+    /// The digest of request, plan and tier.
+    base: Digest,
     /// Of what waits: the request, or its extension.
     pub digest: Digest,
+}
+
+/// What `grantd --plan` prints.
+#[derive(Deserialize)]
+struct Planned {
+    plan: Plan,
+    tier: Tier,
+    digest: Digest,
 }
 
 /// More time.
@@ -99,8 +117,36 @@ impl Review {
                 Some((read, own))
             }
         };
+        let (base, planned) = (digest, false);
         let digest = more.as_ref().map_or(digest, |(_, own)| *own);
-        Ok(Self { file, request, plan, more: more.map(|(more, _)| more), digest })
+        Ok(Self { file, request, plan, more: more.map(|(more, _)| more), planned, base, digest })
+    }
+
+    /// Has `grantd` plan the request anew by the organisation's own catalogue, maps and accounts: it has to come to the
+    /// same digest, and so to the same plan and tier, to the letter.
+    fn plan_again(&mut self, planner: &Path, config: &Path, policy: &Path, text: &str) -> Result<(), Failure> {
+        let failed = |why: &dyn std::fmt::Display| {
+            Failure::new(Exit::Usage, format!("the plan cannot be recomputed with {}: {why}", planner.display()))
+        };
+        let mut command = Command::new(planner);
+        command.arg("--plan").arg("--config").arg(config).arg("--policy").arg(policy).stderr(Stdio::piped());
+        let output = signing::piped(&mut command, text).map_err(|error| failed(&error))?;
+        if !output.status.success() {
+            return Err(failed(&String::from_utf8_lossy(&output.stderr)));
+        }
+        let planned: Planned = serde_json::from_slice(&output.stdout).map_err(|error| failed(&error))?;
+        if planned.digest != self.base {
+            let ours = planned.plan.words.join("; ");
+            return Err(Failure::new(
+                Exit::State,
+                format!(
+                    "your organisation's own catalogue and maps plan something else than this file says, of tier {}: {ours};                      nothing was signed",
+                    planned.tier
+                ),
+            ));
+        }
+        self.planned = true;
+        Ok(())
     }
 
     /// For the approver: everything that is asked and planned, and what of it was checked here.
@@ -156,8 +202,20 @@ impl Review {
         facts.maybe("lapses", self.file.lapses_at.as_ref().map(|at| absolute(at, now)));
         facts.raw("checked here\n");
         facts.fact("digest", "recomputed from everything above it: it is what a signature is bound to");
+        if self.planned {
+            facts.fact(
+                "plan",
+                "recomputed by your organisation's catalogue, maps and accounts: it is the same, as is the tier",
+            );
+        }
         facts.raw("not checked here\n");
-        facts.fact("plan", "that the native document grants what its words say, and only the capability: read it");
+        if !self.planned {
+            facts.fact(
+                "plan",
+                "that the native document grants what its words say, and only the capability: read it, or",
+            );
+            facts.fact("", "have it recomputed with --policy DIR --config FILE");
+        }
         facts.fact("who", "that these are who asked and who uses it, and what else is needed: the daemon says so");
         facts.text()
     }

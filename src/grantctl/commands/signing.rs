@@ -2,9 +2,9 @@
 //! reading what was signed.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use grantd_model::Statement;
 use grantd_model::statement::NAMESPACE;
@@ -32,17 +32,10 @@ pub(super) fn sign(context: &mut Context<'_>, asked: &Sign) -> Result<(), Failur
 /// Has `ssh-keygen` sign a statement. What it asks and says goes to the terminal.
 pub(super) fn with_key(statement: &str, key: &Path) -> Result<SignedBody, Failure> {
     let failed = |why: String| Failure::new(Exit::Unexpected, format!("nothing was signed: {why}"));
-    let mut child = Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"])
-        .arg(key)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("ssh-keygen cannot be started: {error}")))?;
-    // It reads all of it before it writes anything, so neither waits for the other.
-    let sent = child.stdin.take().map(|mut input| input.write_all(statement.as_bytes()));
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() || !matches!(sent, Some(Ok(()))) {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"]).arg(key).stderr(Stdio::inherit());
+    let output = piped(&mut command, statement).map_err(|error| failed(format!("ssh-keygen: {error}")))?;
+    if !output.status.success() {
         return Err(Failure::new(
             Exit::Usage,
             format!("nothing was signed: ssh-keygen did not sign with {}", key.display()),
@@ -53,6 +46,15 @@ pub(super) fn with_key(statement: &str, key: &Path) -> Result<SignedBody, Failur
         return Err(failed("ssh-keygen printed no signature".to_owned()));
     }
     Ok(SignedBody { statement: statement.to_owned(), signature })
+}
+
+/// Runs a program that reads all of its standard input before it prints anything, so that neither waits for the other.
+pub(super) fn piped(command: &mut Command, input: &str) -> io::Result<Output> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let sent = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
+    let output = child.wait_with_output()?;
+    // Who fails may not have read to the end; what it says matters more.
+    if output.status.success() { sent.map(|()| output) } else { Ok(output) }
 }
 
 /// The statement with the signature behind it: one file to carry.
