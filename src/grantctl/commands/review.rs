@@ -186,7 +186,7 @@ impl Review {
             Persistence::None => "none",
             Persistence::CanCreate => "what it creates may outlive it",
         };
-        facts.fact("leaves behind", behind);
+        facts.fact("persistence", behind);
         facts.raw("  native\n");
         facts.raw(&pretty(&plan.native, "    "));
         if let Some(more) = &self.more {
@@ -201,7 +201,7 @@ impl Review {
         }
         facts.maybe("lapses", self.file.lapses_at.as_ref().map(|at| absolute(at, now)));
         facts.raw("checked here\n");
-        facts.fact("digest", "recomputed from everything above it: it is what a signature is bound to");
+        facts.fact("digest", "recomputed from what is asked and planned above: it is what a signature is bound to");
         if self.planned {
             facts.fact(
                 "plan",

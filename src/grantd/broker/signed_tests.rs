@@ -44,7 +44,7 @@ fn a_signature_of_ssh_keygen_makes_the_signer_the_person() {
     assert_eq!((olga.name.as_str(), olga.issuer.as_str()), ("olga", SSH));
     assert!(olga.id.starts_with("SHA256:"));
     assert_eq!(people.known(&olga), Some(&olga));
-    assert_eq!(people.get("olga").unwrap().keys, [olga.id.clone()]);
+    assert_eq!(people.get("olga").unwrap().keys, std::slice::from_ref(&olga.id));
 }
 
 #[test]

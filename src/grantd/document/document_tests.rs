@@ -1,6 +1,5 @@
 //! What is read is what a configured key signed, in the one form there is.
 
-use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use grantd_model::document::Approved;
 use grantd_model::{Digest, NodeId};

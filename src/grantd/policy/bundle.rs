@@ -145,15 +145,15 @@ fn read_files(
     list: &dyn Fn(&Path) -> Result<Vec<String>, String>,
 ) -> Result<BTreeMap<String, String>, BundleError> {
     let mut names = vec![SCHEMA.to_owned(), CATALOG.to_owned(), PEOPLE.to_owned()];
-    if list(dir).map_err(|problem| error(".", problem))?.iter().any(|name| name == ALLOWED_SIGNERS) {
-        names.push(ALLOWED_SIGNERS.to_owned());
-    }
     for name in visible(list(&dir.join(POLICIES)), POLICIES, |name| name.ends_with(".cedar"))? {
         names.push(format!("{POLICIES}/{name}"));
     }
     let map = |name: &str| MAPS.iter().any(|(file, _)| *file == format!("{ENTITLEMENTS}/{name}"));
     for name in visible(list(&dir.join(ENTITLEMENTS)), ENTITLEMENTS, map)? {
         names.push(format!("{ENTITLEMENTS}/{name}"));
+    }
+    if list(dir).map_err(|problem| error(".", problem))?.iter().any(|name| name == ALLOWED_SIGNERS) {
+        names.push(ALLOWED_SIGNERS.to_owned());
     }
     names
         .into_iter()
