@@ -388,3 +388,27 @@ fn p12_a_laptop_with_the_organisations_own_maps_plans_the_request_anew() {
     let refused = laptop.run(world.scene.bin("grantctl"), &line);
     assert!(refused.stdout.is_empty() && refused.stderr.contains("catalog.toml"), "{refused}");
 }
+
+#[test]
+fn more_time_is_signed_by_its_own_digest() {
+    let world = world("\"otto\"", true);
+    let id = waiting(&world);
+    let first = signed(&world, &id, User::Otto, |text| text);
+    let granted = hand_in(&world.bob(), &id, &first);
+    assert_eq!(granted.body["state"], "active", "{granted:?}");
+    let before = granted.body["active_until"].as_str().unwrap().to_owned();
+    let asked = world.alice().grantctl(&["extend", &id, "--for", "30m", "--why", "it takes longer"]);
+    assert!(asked.stderr.contains("wait for approval"), "{asked}");
+    // What was signed for the grant itself says nothing of more time.
+    hand_in(&world.bob(), &id, &first).is_problem(409, "plan-changed", &["has the digest"]);
+    let reviewed = reviewed(&world, &id, User::Otto, &["--yes"]);
+    assert!(reviewed.success() && reviewed.stderr.contains("to decide is more time"), "{reviewed}");
+    let carried = world.scene.write("home/gt-bob/more.signed", &reviewed.stdout, User::Bob, 0o600);
+    let approved = world.bob().grantctl(&["approve", &id, "--signature", text(&carried)]);
+    assert!(approved.success(), "{approved}");
+    let view = seen(&world, &id);
+    assert!(view["active_until"].as_str().unwrap() > before.as_str(), "{view}");
+    assert!(view["extensions"][0]["approval"]["given"][0]["signed"]["signature"].is_string(), "{view}");
+    let (_, credentials) = World::vended(&world.vend(&world.alice(), &id, json!({})));
+    assert!(world.can_read(&credentials, "alpha"));
+}
