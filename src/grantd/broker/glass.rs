@@ -182,7 +182,8 @@ impl Broker {
         }
         let requesters = Requesters::of_parties([&request.subject, &request.requested_by], &bundle.people);
         let delegations = self.delegations();
-        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
+        let signed = obligations.signed_approval;
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now, signed };
         if let Some(refusal) = out_of_reach(&needed, resource, ground, &requesters) {
             let refusal = if overdue.is_empty() { refusal } else { blocked_by(&overdue, &refusal) };
             self.record_request_refused(caller, &request, &decision, Some(&refusal)).await?;
@@ -212,6 +213,7 @@ impl Broker {
             escalation: None,
             extension: None,
             extensions: Vec::new(),
+            imported: None,
             version: 0,
         };
         let mut guards = vec![self.unfrozen(&asked.request.subject, &asked)?];
