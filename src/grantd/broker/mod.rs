@@ -22,6 +22,7 @@ mod facts;
 mod freeze;
 mod gauges;
 mod glass;
+mod glass_rules;
 mod issue;
 mod issuer;
 mod live;
