@@ -13,7 +13,7 @@ use grantd_provider_api::{Ending, Plan, Provider};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::glass::outlived;
+use super::glass_rules::outlived;
 use super::quorum::{Ground, approvals_today, carried_until};
 use super::signals::{Looks, were_had};
 use super::vend::Settled;

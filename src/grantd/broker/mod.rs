@@ -24,6 +24,7 @@ mod facts;
 mod freeze;
 mod gauges;
 mod glass;
+mod glass_rules;
 mod import;
 mod issue;
 mod issuer;

@@ -8,7 +8,7 @@ use grantd_model::approval::both;
 use grantd_model::{AcceptedSeal, EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, PolicyVersion, Verdict};
 use serde_json::json;
 
-use super::glass::outlived;
+use super::glass_rules::outlived;
 use super::quorum::{Ground, QUORUM, approvals_today, carried_until};
 use super::signals::{Looks, were_had};
 use super::{Broker, BrokerError, between, daemon, draft, facts};
