@@ -10,6 +10,7 @@ mod delegate;
 mod doctor;
 mod document;
 mod drain;
+mod elsewhere;
 mod end;
 mod freeze;
 mod grant;
@@ -17,7 +18,6 @@ mod issuer;
 mod kubectl;
 mod lease;
 mod local;
-mod review;
 mod signing;
 mod status;
 mod token;
@@ -119,8 +119,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::ExecChild(wanted) => exec::become_command(&wanted),
         Command::Approve(asked) => approve::approve(context, asked).await,
         Command::Deny { grant, reason, signature } => approve::deny(context, &grant.0, reason, signature).await,
-        Command::RequestFile { grant } => review::request_file(context, &grant.0).await,
-        Command::ReviewRequest(asked) => review::review(context, &asked),
+        Command::RequestFile { grant } => elsewhere::request_file(context, &grant.0).await,
+        Command::ReviewRequest(asked) => elsewhere::review(context, &asked),
         Command::Sign(asked) => signing::sign(context, &asked),
         Command::Grant(asked) => document::document(context, asked).await,
         Command::Cancel { grant } => approve::cancel(context, &grant.0).await,
