@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use grantd_model::statement::Word;
 use grantd_wire::{ApproveRequest, DenyRequest, ExtendRequest, GrantView, RequestFile, SignedBody};
 
-use super::request_file::Review;
+use super::elsewhere::Review;
 use super::{Context, approvals, grant, signing};
 use crate::cli::{Approve, Extend};
 use crate::client::Answer;

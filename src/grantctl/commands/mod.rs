@@ -10,6 +10,7 @@ mod delegate;
 mod doctor;
 mod document;
 mod drain;
+mod elsewhere;
 mod end;
 mod freeze;
 mod grant;
@@ -19,7 +20,6 @@ mod lease;
 mod local;
 mod policy;
 mod report;
-mod request_file;
 mod review;
 mod signing;
 mod status;
@@ -124,8 +124,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::ExecChild(wanted) => exec::become_command(&wanted),
         Command::Approve(asked) => approve::approve(context, asked).await,
         Command::Deny { grant, reason, signature } => approve::deny(context, &grant.0, reason, signature).await,
-        Command::RequestFile { grant } => request_file::request_file(context, &grant.0).await,
-        Command::ReviewRequest(asked) => request_file::review(context, &asked),
+        Command::RequestFile { grant } => elsewhere::request_file(context, &grant.0).await,
+        Command::ReviewRequest(asked) => elsewhere::review(context, &asked),
         Command::Sign(asked) => signing::sign(context, &asked),
         Command::Grant(asked) => document::document(context, asked).await,
         Command::Cancel { grant } => approve::cancel(context, &grant.0).await,

@@ -304,5 +304,5 @@ fn ending(ending: Ending) -> String {
 }
 
 #[cfg(test)]
-#[path = "request_file_tests.rs"]
+#[path = "elsewhere_tests.rs"]
 mod tests;
