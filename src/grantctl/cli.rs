@@ -13,6 +13,7 @@ use crate::bundle::{HELP as POLICY_HELP, Policy};
 use crate::client::USUAL_SOCKET;
 use crate::cover::{Cover, Freeze, FreezeName};
 use crate::detail::Detail;
+use crate::elsewhere::{Grant, ReviewRequest, Sign};
 use crate::exec::args::{Exec, ExecChild, HELP as EXEC_HELP};
 use crate::exit::EXIT_CODES;
 use crate::fetch::{Configure, CredentialProcess, GcpToken, KubectlToken, Token};
@@ -100,7 +101,19 @@ pub enum Command {
         /// Why; the requester reads it.
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// Hand in a no that somebody signed: what `review-request --deny` printed.
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
     },
+    /// Write what waits on a grant, for an approver who judges and signs it elsewhere.
+    RequestFile {
+        /// The grant's id.
+        grant: GrantName,
+    },
+    /// Judge a request file: recompute its digest, show it, and sign a decision on it. Needs no daemon.
+    ReviewRequest(ReviewRequest),
+    /// Sign a statement that `review-request --statement` printed; prints it with its signature.
+    Sign(Sign),
     /// Take back a request that waits, or an extension that waits.
     Cancel {
         /// The grant's id.
@@ -108,6 +121,9 @@ pub enum Command {
     },
     /// Ask for more time for an active grant, whose leases go on meanwhile.
     Extend(Extend),
+    /// Hand a grant from one host to another, as a signed document.
+    #[command(subcommand)]
+    Grant(Grant),
     /// Let another person approve for you while you are away; or list what is lent, or take it back.
     Delegate(Delegate),
     /// Have a process watched: leases taken by it, or by what it starts, end when it exits. Prints the anchor.
@@ -240,6 +256,20 @@ pub struct Approve {
     /// Do not ask: approve what is shown.
     #[arg(long)]
     pub yes: bool,
+    /// Sign the approval with this SSH key, a private key or the public half of one that an agent holds: `ssh-keygen` is
+    /// asked to.
+    #[arg(long, value_name = "FILE", conflicts_with = "comment")]
+    pub key: Option<PathBuf>,
+    /// How long what was signed may be handed in.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = whole_seconds)]
+    pub valid_for: u64,
+    /// Hand in an approval that somebody signed: what `review-request` or `sign` printed, or `X.sig` beside `X`.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["comment", "digest", "capacity", "native", "yes", "key"]
+    )]
+    pub signature: Option<PathBuf>,
 }
 
 /// Ask for more time.

@@ -13,6 +13,7 @@ pub mod clock;
 mod commands;
 pub mod cover;
 pub mod detail;
+pub mod elsewhere;
 mod exec;
 pub mod exit;
 pub mod fetch;

@@ -5,6 +5,7 @@ pub mod attest;
 pub mod broker;
 pub mod config;
 pub mod doctor;
+pub mod document;
 pub mod failpoint;
 pub mod issuer;
 pub mod manual;

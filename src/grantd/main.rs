@@ -1,15 +1,17 @@
 //! The daemon's program: harden, configure, wire, run.
 
 mod adapters;
+mod planner;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use adapters::Secrets;
 use clap::Parser;
 use grantd::api::{self, Api};
-use grantd::broker::{self, Broker};
+use grantd::broker::{self, Broker, Exporter};
 use grantd::config::Settings;
 use grantd::doctor::Host;
 use grantd::issuer::Issuer;
@@ -44,12 +46,19 @@ struct Cli {
     /// What to do instead, without a daemon.
     #[command(subcommand)]
     offline: Option<Offline>,
+    /// Read a request file on standard input, print what this configuration plans for it, and stop. Needs no secret.
+    #[arg(long, conflicts_with = "check")]
+    plan: bool,
+    /// With --plan: the policy bundle's directory, in place of the one that is configured.
+    #[arg(long, requires = "plan", value_name = "DIR")]
+    policy: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.offline {
         Some(command) => offline::run(command),
+        None if cli.plan => run::exit(planner::plan(&cli.config, cli.policy.as_ref())),
         None => run::exit(start(&cli)),
     }
 }
@@ -63,9 +72,10 @@ fn start(cli: &Cli) -> Result<(), String> {
     let signers = startup::signers(&settings, &owners)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let issuers = startup::issuers(&settings, &owners, &clock)?;
-    let providers = adapters::providers(&settings, &owners, &clock, &issuers)?;
+    let providers = adapters::providers(&settings, &owners, &clock, &issuers, Secrets::Checked)?;
     let targets = startup::notified(&settings, &owners)?;
     let lookout = startup::lookout(&settings, &owners, &clock)?;
+    let exporter = startup::exporter(&settings, &owners)?;
     if cli.check {
         println!("{}", startup::checked(&bundle, signers.as_ref(), clock.now(), providers.keys()));
         return Ok(());
@@ -76,8 +86,20 @@ fn start(cli: &Cli) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot start: {error}"))?;
-    let ready =
-        Ready { settings, bundle, signers, issuers, targets, lookout, providers, clock, owners, hardening, fds };
+    let ready = Ready {
+        settings,
+        bundle,
+        signers,
+        issuers,
+        targets,
+        lookout,
+        exporter,
+        providers,
+        clock,
+        owners,
+        hardening,
+        fds,
+    };
     runtime.block_on(serve(ready))
 }
 
@@ -89,6 +111,7 @@ struct Ready {
     issuers: Vec<Arc<Issuer>>,
     targets: Vec<Target>,
     lookout: Lookout,
+    exporter: Option<Exporter>,
     providers: BTreeMap<Cloud, Arc<dyn Provider>>,
     clock: Arc<dyn Clock>,
     owners: Owners,
@@ -97,8 +120,20 @@ struct Ready {
 }
 
 async fn serve(ready: Ready) -> Result<(), String> {
-    let Ready { settings, bundle, signers, issuers, targets, lookout, providers, clock, owners, hardening, fds } =
-        ready;
+    let Ready {
+        settings,
+        bundle,
+        signers,
+        issuers,
+        targets,
+        lookout,
+        exporter,
+        providers,
+        clock,
+        owners,
+        hardening,
+        fds,
+    } = ready;
     files::private_dir(&settings.state_dir, &owners).map_err(|error| error.to_string())?;
     issuers.iter().try_for_each(|issuer| issuer.open()).map_err(|error| error.to_string())?;
     startup::keep_apart(&issuers)?;
@@ -117,6 +152,7 @@ async fn serve(ready: Ready) -> Result<(), String> {
         fd_store,
         issuers,
         lookout,
+        exporter,
         settings: broker::Settings {
             default_ttl: settings.default_ttl,
             administrators: settings.roles.administrators.iter().copied().collect(),

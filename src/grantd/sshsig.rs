@@ -115,6 +115,15 @@ impl AllowedSigners {
         self.signers.iter().map(|signer| signer.principal.as_str()).collect()
     }
 
+    /// Every key that may sign for `namespace` at some time: whose it is, and its fingerprint as `ssh-keygen -l` shows it.
+    pub fn keys_for(&self, namespace: &str) -> impl Iterator<Item = (&str, String)> {
+        let may = move |signer: &&Signer| {
+            signer.namespaces.as_ref().is_none_or(|names| names.iter().any(|name| name == namespace))
+        };
+        let key = |signer: &Signer| signer.key.fingerprint(HashAlg::Sha256).to_string();
+        self.signers.iter().filter(may).map(move |signer| (signer.principal.as_str(), key(signer)))
+    }
+
     /// Who signed `message` for `namespace`: a name of the list. `armored` is what `ssh-keygen -Y sign` wrote.
     ///
     /// The time is the caller's to choose, for SSH signatures have none of their own.
@@ -153,6 +162,14 @@ impl AllowedSigners {
         }
         Ok(principal())
     }
+}
+
+/// The fingerprint of the key that a signature names, as `ssh-keygen -l` shows it. That it is the signer's is for
+/// [`AllowedSigners::verify`] to say.
+#[must_use]
+pub fn fingerprint(armored: &str) -> Option<String> {
+    let signature = SshSig::from_pem(armored.trim()).ok()?;
+    Some(signature.public_key().fingerprint(HashAlg::Sha256).to_string())
 }
 
 impl Signer {

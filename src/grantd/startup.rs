@@ -10,8 +10,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tracing_subscriber::EnvFilter;
 
 use crate::api::Limits;
-use crate::broker::Broker;
+use crate::broker::{Broker, Exporter};
 use crate::config::{self, Host, LogFormat, LogSettings, Settings, SocketGroup};
+use crate::document::SigningKey;
 use crate::issuer::{FEDERATION, Ground, Issuer, LONGEST_ASSERTION, LONGEST_PASSPORT, OIDC};
 use crate::metrics::{self, Metrics};
 use crate::notify::Target;
@@ -49,6 +50,9 @@ pub fn read_settings(path: &Path, owners: &Owners) -> Result<Settings, String> {
     }
     for signal in &mut settings.signals {
         signal.resolve(handed_over.as_deref()).map_err(|error| error.to_string())?;
+    }
+    if let Some(export) = &mut settings.grant_export {
+        export.resolve(handed_over.as_deref()).map_err(|error| error.to_string())?;
     }
     for (table, issuer) in [("issuer", &mut settings.issuer), ("oidc.issuer", &mut settings.oidc_issuer)] {
         if let Some(issuer) = issuer {
@@ -91,6 +95,20 @@ pub fn keep_apart(issuers: &[Arc<Issuer>]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// How grants are handed to other hosts, with the key that signs them.
+///
+/// # Errors
+/// In words: a file that is no key, or that others could read or write.
+pub fn exporter(settings: &Settings, owners: &Owners) -> Result<Option<Exporter>, String> {
+    let Some(export) = &settings.grant_export else { return Ok(None) };
+    let bytes = files::read_secret_file(&export.key, owners, LARGEST_SECRET).map_err(|error| error.to_string())?;
+    let wrong = |why: String| format!("grantd.toml: grant_export.key: {}: {why}", export.key.display());
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("it is not text".to_owned()))?;
+    let key = SigningKey::parse(&Secret::new(text.to_owned())).map_err(wrong)?;
+    let (iss, audience) = (export.iss.clone(), export.audience.clone());
+    Ok(Some(Exporter { iss, audience, longest: export.longest, key }))
 }
 
 /// Those who are told what happens, with the secrets that come from files.
@@ -142,6 +160,15 @@ pub fn log(settings: &LogSettings) -> Result<(), String> {
 /// # Errors
 /// In words: who else could write it, or what is wrong in it.
 pub fn read_bundle(dir: &Path, owners: &Owners) -> Result<Bundle, String> {
+    let host = Host { user: &|name| users::uid(name).ok(), group: &|name, uid| users::is_member(name, uid).ok() };
+    read_bundle_of(dir, owners, host)
+}
+
+/// The same of another host.
+///
+/// # Errors
+/// In words: who else could write it, or what is wrong in it.
+pub fn read_bundle_of(dir: &Path, owners: &Owners, host: Host<'_>) -> Result<Bundle, String> {
     files::trusted_dir(dir, owners).map_err(|error| error.to_string())?;
     let read = |path: &Path| files::read_trusted(path, owners, LARGEST).map_err(|error| error.to_string());
     let list = |path: &Path| {
@@ -151,7 +178,6 @@ pub fn read_bundle(dir: &Path, owners: &Owners) -> Result<Bundle, String> {
             entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect();
         names.map_err(|error| format!("{}: {error}", path.display()))
     };
-    let host = Host { user: &|name| users::uid(name).ok(), group: &|name, uid| users::is_member(name, uid).ok() };
     Bundle::load(dir, &read, &list, host).map_err(|error| error.to_string())
 }
 

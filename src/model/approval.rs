@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::assigned;
+use crate::document::Attestation;
 use crate::{DelegationId, Digest, Subject};
 
 /// In which capacity somebody approves.
@@ -88,6 +89,24 @@ pub struct Approval {
     /// What the person said to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// What the person signed, where the approval was signed: then whoever handed it in may be anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Box<Signed>>,
+    /// Whose word it is that the person approved, where a grant document told it and the person signed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<Box<Attestation>>,
+}
+
+/// A decision that was signed with a person's SSH key, kept so that anybody can verify it offline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The text that was signed, byte for byte: a [`Statement`](crate::Statement).
+    pub statement: String,
+    /// The signature as `ssh-keygen -Y sign` writes it.
+    pub signature: String,
+    /// Who handed it in, where that is known: it is nobody's word but the signer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<Subject>,
 }
 
 /// An absent person for whom another one speaks.

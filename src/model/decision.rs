@@ -91,6 +91,9 @@ pub struct Obligations {
     /// How many tasks may use the grant in all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_uses: Option<u32>,
+    /// Whether only approvals count that were signed with the approver's own key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub signed_approval: bool,
     /// Whether stewards are asked in the owner's place when no owner approved by half of that time.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub escalate: bool,
@@ -129,6 +132,7 @@ impl Obligations {
             (false, true) => self.escalate,
             (false, false) => self.escalate && other.escalate,
         };
+        self.signed_approval |= other.signed_approval;
         self.approvals = approval::both(self.approvals, &other.approvals);
         self.max_ttl = least(self.max_ttl, other.max_ttl);
         self.max_duration = least(self.max_duration, other.max_duration);
@@ -229,6 +233,7 @@ mod tests {
         let b = Obligations {
             max_ttl: Some(300),
             max_concurrent: Some(1),
+            signed_approval: true,
             approvals: BTreeMap::from([(Capacity::Owner, 2), (Capacity::Security, 1)]),
             ..Obligations::default()
         };
@@ -237,6 +242,7 @@ mod tests {
         assert_eq!((both.max_ttl, both.max_uses, both.max_concurrent), (Some(300), Some(3), Some(1)));
         assert_eq!(both.approvals, BTreeMap::from([(Capacity::Owner, 2), (Capacity::Security, 1)]));
         assert_eq!(both.on_policy_change, OnPolicyChange::End);
+        assert!(both.signed_approval, "where one permit asks for signatures, all are signed");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{counted, missing};
+use crate::document::Imported;
 use crate::{
     Approval, Digest, Escalation, Extension, ExtensionEnd, GrantEvent, GrantId, MAX_EXTENSIONS, NodeId, Obligations,
     Occurrence, PastExtension, PolicyVersion, Request, Tier, TransitionError,
@@ -45,6 +46,9 @@ pub struct Grant {
     /// The extensions that are decided, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<PastExtension>,
+    /// The document that it was made of, where it was approved on another installation: it ends with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Box<Imported>>,
     /// Grows by one with each transition.
     pub version: u64,
 }
@@ -114,6 +118,8 @@ pub enum GrantEnd {
     Expired,
     /// Its subject said that the task is done.
     Completed,
+    /// It was handed to another host, in a document: what is counted is counted in one place.
+    Exported,
 }
 
 /// The states by name only, as the store and the wire know them.
@@ -214,7 +220,7 @@ impl Grant {
             E::AskExtension { extension } => {
                 let until = self.state.active_until(extension.asked_at);
                 let room = self.extension.is_none() && self.extensions.len() < MAX_EXTENSIONS;
-                let room = room && self.request.recurrence.is_none();
+                let room = room && self.request.recurrence.is_none() && self.imported.is_none();
                 if !room || until.is_none_or(|until| extension.until <= until) || !extension.approvals.is_empty() {
                     return Err(refused());
                 }
@@ -249,9 +255,10 @@ impl Grant {
             | E::Cancel { at }
             | E::Lapse { at }
             | E::Complete { at }
+            | E::Export { at }
             | E::Expire { at }
             | E::Revoke { at, .. } => {
-                next.state = transition(&self.state, event, &self.request)?;
+                next.state = transition(&self.state, event, &self.request, self.imported.as_deref())?;
                 if next.state.is_final()
                     && let Some(waiting) = next.extension.take()
                 {
@@ -286,7 +293,9 @@ impl Grant {
     #[must_use]
     pub fn has_quorum(&self) -> bool {
         let needed = &self.obligations.approvals;
-        missing(needed, &counted(needed, &self.approvals, |approval| self.in_place(approval))).is_empty()
+        let good = |approval: &&Approval| !self.obligations.signed_approval || approval.signed.is_some();
+        let given = self.approvals.iter().filter(good);
+        missing(needed, &counted(needed, given, |approval| self.in_place(approval))).is_empty()
     }
 
     /// Whether a steward's approval stands in for an owner's: stewards were asked before it was given. Never at the top
@@ -315,12 +324,19 @@ fn may_end(waiting: &Extension, outcome: &ExtensionEnd) -> bool {
 
 /// The transition itself. Time before `not_before` or before the end of a grant makes the event inapplicable:
 /// nothing is activated or expired early.
-fn transition(state: &GrantState, event: &GrantEvent, request: &Request) -> Result<GrantState, TransitionError> {
+fn transition(
+    state: &GrantState,
+    event: &GrantEvent,
+    request: &Request,
+    imported: Option<&Imported>,
+) -> Result<GrantState, TransitionError> {
     use GrantEvent as E;
     use GrantState as S;
     let activate = |at: Timestamp| {
         let seconds = i64::try_from(request.span_seconds()).unwrap_or(i64::MAX);
         let until = at.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+        // Never beyond the document that it was made of (promise P3).
+        let until = imported.map_or(until, |imported| until.min(imported.until));
         S::Active { since: at, until }
     };
     Ok(match (state, event) {
@@ -334,6 +350,7 @@ fn transition(state: &GrantState, event: &GrantEvent, request: &Request) -> Resu
         (S::Pending { .. } | S::Scheduled { .. }, E::Cancel { at }) => S::Cancelled { at: *at },
         (S::Pending { lapses_at: Some(lapses_at) }, E::Lapse { at }) if at >= lapses_at => S::Lapsed { at: *at },
         (S::Scheduled { not_before }, E::Activate { at }) if at >= not_before => activate(*at),
+        (S::Active { .. }, E::Export { at }) => S::Ended { at: *at, why: GrantEnd::Exported },
         (S::Active { .. }, E::Complete { at }) => S::Ended { at: *at, why: GrantEnd::Completed },
         (S::Active { until, .. }, E::Expire { at }) if at >= until => S::Ended { at: *at, why: GrantEnd::Expired },
         (S::Pending { .. } | S::Scheduled { .. } | S::Active { .. }, E::Revoke { at, reason }) => {

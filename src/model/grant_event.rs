@@ -51,6 +51,11 @@ pub enum GrantEvent {
         /// When.
         at: Timestamp,
     },
+    /// It is handed to another host for good.
+    Export {
+        /// When.
+        at: Timestamp,
+    },
     /// Its time is up.
     Expire {
         /// When.
@@ -98,6 +103,7 @@ impl GrantEvent {
             Self::Cancel { .. } => "cancel",
             Self::Lapse { .. } => "lapse",
             Self::Complete { .. } => "complete",
+            Self::Export { .. } => "handed_on",
             Self::Expire { .. } => "expire",
             Self::Revoke { .. } => "revoke",
             Self::AskExtension { .. } => "extension_request",

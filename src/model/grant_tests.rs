@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Capacity, OnBehalf, Quorum, Recurrence, Subject, SubjectKind, extension_digest, request_digest};
+use crate::document::Attestation;
+use crate::{Capacity, OnBehalf, Quorum, Recurrence, Signed, Subject, SubjectKind, extension_digest, request_digest};
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -68,6 +69,7 @@ fn pending(not_before: Option<Timestamp>) -> Grant {
         escalation: None,
         extension: None,
         extensions: Vec::new(),
+        imported: None,
         version: 0,
     }
 }
@@ -143,6 +145,8 @@ fn approval(name: &str, capacity: Capacity, digest: Digest, seconds: i64) -> Box
         at: at(seconds),
         digest,
         comment: None,
+        signed: None,
+        attested: None,
     })
 }
 
@@ -177,6 +181,33 @@ fn p12_stewards_stand_in_only_after_they_were_asked_and_never_at_the_top() {
     assert!(!Grant { obligations, ..given }.has_quorum(), "never instead of security");
     let not = GrantEvent::Escalate { to: Escalation::NotAsked { at: at(25), why: "nobody".to_owned() } };
     assert!(!give(&grant.after(&not).unwrap(), 26).has_quorum());
+}
+
+#[test]
+fn p12_where_signatures_are_asked_for_only_what_was_signed_completes_the_quorum() {
+    let mut grant = pending(None);
+    grant.obligations.approvals = Quorum::from([(Capacity::Owner, 1)]);
+    grant.obligations.signed_approval = true;
+    let given = approval("olga", Capacity::Owner, grant.digest, 1);
+    let signed = Signed { statement: "a".to_owned(), signature: "b".to_owned(), carrier: None };
+    let signed = Box::new(Approval { signed: Some(Box::new(signed)), ..*given.clone() });
+    let plain = grant.after(&GrantEvent::GiveApproval { approval: given }).unwrap();
+    assert!(!plain.has_quorum() && plain.after(&GrantEvent::Approve { at: at(2) }).is_err());
+    let whole = plain.after(&GrantEvent::GiveApproval { approval: signed }).unwrap();
+    assert!(whole.has_quorum() && whole.approvals.len() == 1, "it takes the place of the one that was not signed");
+}
+
+#[test]
+fn p3_what_came_in_a_document_ends_with_it_and_what_is_handed_on_is_over_here() {
+    let mut grant = pending(None);
+    let document = Attestation { iss: "urn:a".to_owned(), kid: "k".to_owned(), jti: "1".to_owned() };
+    grant.imported = Some(Box::new(Imported { document, until: at(30) }));
+    let active = grant.after(&GrantEvent::Approve { at: at(10) }).unwrap();
+    assert_eq!(active.state, GrantState::Active { since: at(10), until: at(30) });
+    let handed_on = active.after(&GrantEvent::Export { at: at(20) }).unwrap();
+    assert_eq!(handed_on.state, GrantState::Ended { at: at(20), why: GrantEnd::Exported });
+    assert!(handed_on.after(&GrantEvent::Export { at: at(21) }).is_err(), "once");
+    assert!(grant.after(&GrantEvent::Export { at: at(10) }).is_err(), "nobody approved it yet");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod audit;
 mod decision;
 mod delegation;
 mod digest;
+pub mod document;
 mod escalation;
 mod extension;
 mod freeze;
@@ -24,10 +25,11 @@ mod request;
 mod review;
 mod seal;
 mod signal;
+pub mod statement;
 mod subject;
 
 pub use anchor::{Anchor, ProcessRef, RegisteredAnchor};
-pub use approval::{Approval, Capacity, OnBehalf, Quorum};
+pub use approval::{Approval, Capacity, OnBehalf, Quorum, Signed};
 pub use audit::{AuditDraft, AuditRecord, ChainError, ChainHead, verify_chain};
 pub use decision::{Action, Decision, Obligations, OnPolicyChange, PolicyVersion, Refusal, Verdict};
 pub use delegation::{Delegation, MAX_ABSENCE, Revoked};
@@ -49,6 +51,7 @@ pub use request::{Justification, Request, RequestError, Task, Tier, request_dige
 pub use review::{Outcome, Review, ReviewAbout, ReviewError, ReviewEvent, ReviewState};
 pub use seal::AcceptedSeal;
 pub use signal::{FactValue, Looked, Missing, Signal, SignalFact, Signals, TicketState, turned};
+pub use statement::Statement;
 pub use subject::{Actor, Subject, SubjectKind};
 
 /// The event does not apply to the state: `completed grant cannot be revoked`.

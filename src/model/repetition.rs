@@ -27,6 +27,8 @@ pub struct Repetition {
     pub capability: Capability,
     /// How often it was granted.
     pub grants: u64,
+    /// How many of those are not over, so that they may come to be used.
+    pub active: u64,
     /// How many of those were uses of break-glass.
     pub break_glass: u64,
     /// Under how many of them anything was taken.
@@ -142,6 +144,7 @@ fn repetition(
         tier: last.tier,
         capability: request.entitlement.capability.clone(),
         grants: count(grants.len()),
+        active: count(grants.iter().filter(|grant| matches!(grant.state, GrantState::Active { .. })).count()),
         break_glass: count(grants.iter().filter(|grant| grant.request.break_glass.is_some()).count()),
         used_grants: 0,
         leases: 0,
@@ -242,6 +245,9 @@ impl Repetition {
         let id = format!("proposed-{}", digest.rsplit(':').next().and_then(|hex| hex.get(..12))?);
         let who = format!("{} on {} by {}", capability, self.resource, self.subject.name);
         let enough = self.longest_used.div_ceil(STEP).max(1).saturating_mul(STEP);
+        if self.leases == 0 && self.active > 0 {
+            return None;
+        }
         let (kind, words, rules) = if self.leases == 0 {
             let words = format!("{who} was granted {} times and never used: it is not needed", self.grants);
             let rules = refuse(&id, (&subject, &self.resource, &capability), &words, None);

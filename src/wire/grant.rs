@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::GlassView;
+use crate::{GlassView, ImportedView};
 
 /// `POST /v1/grants`: ask for a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +194,9 @@ pub struct GrantView {
     /// Its extensions, oldest first; the one that waits for approval is the last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<ExtensionView>,
+    /// The document that it came in, where it was approved on another installation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedView>,
 }
 
 /// The way to the decision on a grant.
@@ -213,6 +216,9 @@ pub struct ApprovalView {
     /// Whether stewards are asked in the owner's place, where policy lets them be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalation: Option<EscalationView>,
+    /// Whether only approvals count that were signed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
 }
 
 /// Asking the stewards when no owner answers.
@@ -302,20 +308,85 @@ pub struct GivenApprovalView {
     /// Why it does not count today, if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub void: Option<String>,
+    /// What the person signed, if it was signed: enough to verify it with `ssh-keygen -Y verify`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<SignedBody>,
+    /// Who handed in what was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried_by: Option<String>,
+}
+
+/// `GET /v1/grants/{id}/request-file`: what somebody needs to judge what waits without believing the daemon, and to sign
+/// a decision on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestFile {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The node on which it was requested.
+    pub installation: String,
+    /// The request's id.
+    pub id: String,
+    /// When it was requested.
+    pub created_at: String,
+    /// Everything that is asked, as the digest covers it.
+    pub request: serde_json::Value,
+    /// What it is in the cloud, as the digest covers it.
+    pub plan: serde_json::Value,
+    /// How sensitive the resource is, as the digest covers it.
+    pub tier: String,
+    /// The digest of these three.
+    pub digest: String,
+    /// What waits is more time: the extension, as its own digest covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionFile>,
+    /// What is needed, one member for each capacity.
+    pub quorum: Vec<QuorumView>,
+    /// When it lapses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses_at: Option<String>,
+}
+
+/// An extension in a request file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtensionFile {
+    /// The new end.
+    pub until: String,
+    /// Who asks.
+    pub asked_by: serde_json::Value,
+    /// Why.
+    pub reason: String,
+    /// The digest of these and the grant's.
+    pub digest: String,
 }
 
 /// `POST /v1/grants/{id}/approve`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveRequest {
-    /// The digest of what the approver saw; an approval of anything else is refused.
-    pub digest: String,
+    /// The digest of what the approver saw; an approval of anything else is refused. With `signed` it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// What the approver wants to have on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// In which capacity, for who has several; where it is left out the daemon takes the one that is needed most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<String>,
+    /// What the approver signed, in place of all of the above: whoever hands it in may be anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<SignedBody>,
+}
+
+/// A decision that was signed with an SSH key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedBody {
+    /// The text that was signed, byte for byte.
+    pub statement: String,
+    /// The signature as `ssh-keygen -Y sign` writes it.
+    pub signature: String,
 }
 
 /// `POST /v1/grants/{id}/deny`.
@@ -324,6 +395,9 @@ pub struct ApproveRequest {
 pub struct DenyRequest {
     /// Why; the requester reads it.
     pub reason: String,
+    /// What the one who denies signed: whoever hands it in may be anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<SignedBody>,
 }
 
 /// `GET /v1/grants`.

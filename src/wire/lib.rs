@@ -7,6 +7,7 @@ mod anchor;
 mod audit;
 mod delegation;
 mod doctor;
+mod document;
 mod drain;
 mod freeze;
 mod grant;
@@ -24,12 +25,13 @@ pub use delegation::{DelegationCreate, DelegationList, DelegationQuery, Delegati
 pub use doctor::{
     BootstrapQuery, DoctorEvent, DoctorQuery, FindingView, ProofView, PropagationView, ProveRequest, TallyView,
 };
+pub use document::{ExportRequest, ExportView, ImportRequest, ImportedView};
 pub use drain::DrainView;
 pub use freeze::{CoverBody, CoverRequest, FreezeList, FreezeQuery, FreezeView, MassRevoked, ThawRequest, ThawView};
 pub use grant::{
-    ApprovalView, ApproveRequest, DenyRequest, EndRequest, EscalationView, ExtendRequest, ExtensionView,
+    ApprovalView, ApproveRequest, DenyRequest, EndRequest, EscalationView, ExtendRequest, ExtensionFile, ExtensionView,
     GivenApprovalView, GrantCreate, GrantList, GrantQuery, GrantView, NarrowingBody, OccurrenceView, PlanView,
-    QuorumView, RecurrenceBody, SubjectView, TaskBody,
+    QuorumView, RecurrenceBody, RequestFile, SignedBody, SubjectView, TaskBody,
 };
 pub use issuer::{DocumentView, IssuerDocuments, IssuerList, IssuerView, KeyView, PublishedRequest, RotateRequest};
 pub use lease::{

@@ -65,7 +65,9 @@ pub(super) fn way(facts: &mut Facts, grant: &GrantView, now: Timestamp) {
         one_extension(facts, extension, now);
     }
     if waits_for(grant, now).is_some() {
-        facts.fact("next", format!("grantctl approve {}", grant.id));
+        let waiting = waiting(grant).map(|extension| &extension.approval).or(grant.approval.as_ref());
+        let key = if waiting.is_some_and(|approval| approval.signed) { " --key FILE" } else { "" };
+        facts.fact("next", format!("grantctl approve {}{key}", grant.id));
     }
 }
 
@@ -89,6 +91,9 @@ pub(super) fn standing(facts: &mut Facts, approval: &ApprovalView, now: Timestam
         };
         facts.fact("needs", format!("{}, has {}{who}", people(quorum.needed, &quorum.capacity), quorum.given));
     }
+    if approval.signed {
+        facts.fact("signed", "policy asks for signed approvals: only those count");
+    }
     for given in &approval.given {
         let said = given.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
         let void = given.void.as_ref().map(|why| format!(" - DOES NOT COUNT: {why}")).unwrap_or_default();
@@ -96,7 +101,13 @@ pub(super) fn standing(facts: &mut Facts, approval: &ApprovalView, now: Timestam
         let also: String = given.also.iter().map(|capacity| format!(" or {}", plain(capacity))).collect();
         let absent =
             given.on_behalf_of.as_ref().map(|absent| format!(" for {absent}, who is away,")).unwrap_or_default();
-        let who = format!("{}{absent} as {}{also}", given.person, plain(&given.capacity));
+        let signed = given.signed.as_ref().map(|_| {
+            let carrier =
+                given.carried_by.as_ref().map(|carrier| format!(", handed in by {carrier}")).unwrap_or_default();
+            format!(", signed with {}{carrier}", given.identity)
+        });
+        let signed = signed.unwrap_or_default();
+        let who = format!("{}{absent} as {}{also}{signed}", given.person, plain(&given.capacity));
         facts.fact("approved by", format!("{who}, {at}{said}{void}"));
     }
     if let Some(escalation) = &approval.escalation {

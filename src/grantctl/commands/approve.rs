@@ -4,17 +4,26 @@
 //! not see (promise P12).
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
-use grantd_wire::{ApproveRequest, DenyRequest, ExtendRequest, GrantView};
+use grantd_model::statement::Word;
+use grantd_wire::{ApproveRequest, DenyRequest, ExtendRequest, GrantView, RequestFile, SignedBody};
 
-use super::{Context, approvals, grant};
+use super::elsewhere::Review;
+use super::{Context, approvals, grant, signing};
 use crate::cli::{Approve, Extend};
 use crate::client::Answer;
 use crate::exit::{Exit, Failure};
 use crate::print::{Facts, clean, span};
 
-/// Shows what waits, asks, and approves it.
+/// Shows what waits, asks, and approves it; or hands in what somebody signed.
 pub(super) async fn approve(context: &mut Context<'_>, asked: Approve) -> Result<(), Failure> {
+    if let Some(file) = &asked.signature {
+        return hand_in(context, &asked.grant.0, signing::signed(file)?).await;
+    }
+    if let Some(key) = asked.key.clone() {
+        return sign_and_hand_in(context, &asked, &key).await;
+    }
     let id = asked.grant.0;
     let interactive = !asked.yes && asked.digest.is_none();
     if interactive && !io::stdin().is_terminal() {
@@ -44,11 +53,31 @@ pub(super) async fn approve(context: &mut Context<'_>, asked: Approve) -> Result
             format!("what waits on {id} has the digest {digest}, and not the one you gave: nothing was approved"),
         ));
     }
-    if interactive && !confirmed(&mut io::stdin().lock(), &mut io::stderr())? {
+    if interactive && !confirmed("Approve exactly this?", &mut io::stdin().lock(), &mut io::stderr())? {
         return Err(Failure::new(Exit::Usage, format!("nothing was approved; to refuse it, grantctl deny {id}")));
     }
-    let body = ApproveRequest { digest: digest.to_owned(), comment: asked.comment, capacity: asked.capacity };
-    let answer = context.client.post::<_, GrantView>(&format!("/v1/grants/{id}/approve"), &body).await?;
+    let (digest, comment, capacity) = (Some(digest.to_owned()), asked.comment, asked.capacity);
+    send(context, &id, &ApproveRequest { digest, comment, capacity, signed: None }).await
+}
+
+/// Shows what waits with its digest recomputed, asks, signs and hands it in.
+async fn sign_and_hand_in(context: &mut Context<'_>, asked: &Approve, key: &Path) -> Result<(), Failure> {
+    let id = &asked.grant.0;
+    let seen: Answer<RequestFile> = context.client.get(&format!("/v1/grants/{id}/request-file"), &()).await?;
+    let review = Review::of(seen.value)?;
+    context.err_text(&review.text(context.now));
+    review.agreed(asked.digest.as_deref(), asked.yes, Word::Approve)?;
+    let statement = review.statement(Word::Approve, asked.capacity.as_deref(), asked.valid_for, context.now)?;
+    hand_in(context, id, signing::with_key(&statement, key)?).await
+}
+
+async fn hand_in(context: &mut Context<'_>, id: &str, signed: SignedBody) -> Result<(), Failure> {
+    let body = ApproveRequest { digest: None, comment: None, capacity: None, signed: Some(signed) };
+    send(context, id, &body).await
+}
+
+async fn send(context: &mut Context<'_>, id: &str, body: &ApproveRequest) -> Result<(), Failure> {
+    let answer = context.client.post::<_, GrantView>(&format!("/v1/grants/{id}/approve"), body).await?;
     context.answer(&answer, |view, now| {
         let mut facts = Facts::titled(&format!("approved {}", view.id));
         facts.fact("state", grant::state(view, now));
@@ -57,9 +86,15 @@ pub(super) async fn approve(context: &mut Context<'_>, asked: Approve) -> Result
     })
 }
 
-/// Denies what waits.
-pub(super) async fn deny(context: &mut Context<'_>, id: &str, reason: String) -> Result<(), Failure> {
-    let answer = context.client.post(&format!("/v1/grants/{id}/deny"), &DenyRequest { reason }).await?;
+/// Denies what waits; with a file it is whoever signed that who does.
+pub(super) async fn deny(
+    context: &mut Context<'_>,
+    id: &str,
+    reason: String,
+    signature: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let signed = signature.as_deref().map(signing::signed).transpose()?;
+    let answer = context.client.post(&format!("/v1/grants/{id}/deny"), &DenyRequest { reason, signed }).await?;
     stands(context, &answer)
 }
 
@@ -97,8 +132,8 @@ fn stands(context: &mut Context<'_>, answer: &Answer<GrantView>) -> Result<(), F
 }
 
 /// Asks `[y/N]`. Anything but yes is no.
-fn confirmed(input: &mut dyn BufRead, out: &mut dyn Write) -> Result<bool, Failure> {
-    write!(out, "Approve exactly this? [y/N] ").and_then(|()| out.flush()).map_err(Failure::output)?;
+pub(super) fn confirmed(question: &str, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<bool, Failure> {
+    write!(out, "{question} [y/N] ").and_then(|()| out.flush()).map_err(Failure::output)?;
     let mut line = String::new();
     input
         .read_line(&mut line)
@@ -116,7 +151,7 @@ mod tests {
             [("y\n", true), ("YES\n", true), ("n\n", false), ("\n", false), ("", false), ("yy\n", false)]
         {
             let mut asked = Vec::new();
-            assert_eq!(confirmed(&mut said.as_bytes(), &mut asked), Ok(means), "{said:?}");
+            assert_eq!(confirmed("Approve exactly this?", &mut said.as_bytes(), &mut asked), Ok(means), "{said:?}");
             assert_eq!(asked, b"Approve exactly this? [y/N] ");
         }
     }

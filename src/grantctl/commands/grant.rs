@@ -117,6 +117,13 @@ fn shown(grant: &GrantView, now: Timestamp) -> String {
     facts.fact("used by", count(grant.uses, "task"));
     facts.fact("policy", &grant.policy_version);
     facts.fact("digest", &grant.digest);
+    facts.maybe(
+        "came from",
+        grant
+            .imported
+            .as_ref()
+            .map(|from| format!("{}, until {} at the latest", from.issuer, absolute(&from.until, now))),
+    );
     if grant.approval.is_some() || !grant.extensions.is_empty() {
         facts.raw("approval\n");
         approvals::way(&mut facts, grant, now);

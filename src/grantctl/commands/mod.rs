@@ -8,7 +8,9 @@ mod choose;
 mod configure;
 mod delegate;
 mod doctor;
+mod document;
 mod drain;
+mod elsewhere;
 mod end;
 mod freeze;
 mod grant;
@@ -19,6 +21,7 @@ mod local;
 mod policy;
 mod report;
 mod review;
+mod signing;
 mod status;
 mod token;
 mod vend;
@@ -120,7 +123,11 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Fail
         Command::Agent(wanted) => agent::agent(context, *wanted).await,
         Command::ExecChild(wanted) => exec::become_command(&wanted),
         Command::Approve(asked) => approve::approve(context, asked).await,
-        Command::Deny { grant, reason } => approve::deny(context, &grant.0, reason).await,
+        Command::Deny { grant, reason, signature } => approve::deny(context, &grant.0, reason, signature).await,
+        Command::RequestFile { grant } => elsewhere::request_file(context, &grant.0).await,
+        Command::ReviewRequest(asked) => elsewhere::review(context, &asked),
+        Command::Sign(asked) => signing::sign(context, &asked),
+        Command::Grant(asked) => document::document(context, asked).await,
         Command::Cancel { grant } => approve::cancel(context, &grant.0).await,
         Command::Extend(asked) => approve::extend(context, asked).await,
         Command::Delegate(asked) => delegate::delegate(context, asked).await,

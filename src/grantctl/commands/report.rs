@@ -12,7 +12,7 @@ use crate::glass::ReportFormat;
 use crate::print::{Table, absolute, count, span};
 
 /// The columns of the CSV file.
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 19] = [
     "subject_kind",
     "subject",
     "identity",
@@ -30,6 +30,7 @@ const COLUMNS: [&str; 18] = [
     "prefixes",
     "capabilities_used",
     "capabilities_approved",
+    "last_at",
     "proposal",
 ];
 
@@ -106,6 +107,7 @@ fn csv(report: &ReportView) -> String {
             one.prefixes.join(" "),
             one.capabilities_used.to_string(),
             one.capabilities_approved.to_string(),
+            one.last_at.clone(),
             one.proposal.as_ref().map(|proposal| proposal.words.clone()).unwrap_or_default(),
         ];
         text.push_str(&cells.map(|cell| quoted(&cell)).join(","));

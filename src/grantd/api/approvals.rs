@@ -5,14 +5,14 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
-use grantd_model::{Escalation, ExtensionEnd, Justification};
+use grantd_model::{Escalation, ExtensionEnd, GrantState, Justification};
 use grantd_wire as wire;
 use grantd_wire::ProblemKind;
 
 use super::problem::Reply;
 use super::routes::{Answer, caller};
 use super::{Api, Connection, body, views};
-use crate::broker::{ApprovalState, ApproveAsk, ExtensionState};
+use crate::broker::{ApprovalState, ApproveAsk, ExtensionState, SignedWord};
 
 pub async fn approve(
     State(api): State<Api>,
@@ -22,10 +22,17 @@ pub async fn approve(
 ) -> Answer<Json<wire::GrantView>> {
     let asked: wire::ApproveRequest = body::read(body, api.limits.body_bytes).await?;
     let comment = asked.comment.map(|text| one_line(&text, "a comment")).transpose()?;
-    let ask = ApproveAsk {
-        digest: body::parsed(&asked.digest)?,
-        comment: comment.map(|comment| comment.as_str().to_owned()),
-        capacity: asked.capacity.as_deref().map(body::parsed).transpose()?,
+    let beside = comment.is_some() || asked.capacity.is_some();
+    let ask = match (asked.signed, asked.digest) {
+        (Some(signed), None) if !beside => ApproveAsk::of_signed(word(signed)?),
+        (Some(_), _) => return Err(alone()),
+        (None, None) => return Err(Reply::new(ProblemKind::BadRequest, "say the digest of what is approved")),
+        (None, Some(digest)) => ApproveAsk {
+            digest: body::parsed(&digest)?,
+            comment: comment.map(|comment| comment.as_str().to_owned()),
+            capacity: asked.capacity.as_deref().map(body::parsed).transpose()?,
+            signed: None,
+        },
     };
     let grant = api.broker.approve(&caller(&api, &connection), body::parsed(&id)?, ask).await?;
     views::whole(&api, &grant).await
@@ -39,8 +46,68 @@ pub async fn deny(
 ) -> Answer<Json<wire::GrantView>> {
     let asked: wire::DenyRequest = body::read(body, api.limits.body_bytes).await?;
     let reason = one_line(&asked.reason, "a reason")?;
-    let grant = api.broker.deny(&caller(&api, &connection), body::parsed(&id)?, reason).await?;
+    let signed = asked.signed.map(word).transpose()?;
+    let grant = api.broker.deny(&caller(&api, &connection), body::parsed(&id)?, reason, signed).await?;
     views::whole(&api, &grant).await
+}
+
+/// What waits on a grant, for somebody who judges it elsewhere.
+pub async fn request_file(
+    State(api): State<Api>,
+    Extension(connection): Extension<Connection>,
+    Path(id): Path<String>,
+) -> Answer<Json<wire::RequestFile>> {
+    let grant = api.broker.see_grant(&caller(&api, &connection), body::parsed(&id)?).await?;
+    let found = api.broker.approvals(&grant);
+    let json = |value: Result<serde_json::Value, serde_json::Error>| {
+        value.map_err(|error| Reply::new(ProblemKind::Internal, error.to_string()))
+    };
+    let waiting = grant.extension.as_deref();
+    let extension = waiting
+        .map(|extension| {
+            Ok::<_, Reply>(wire::ExtensionFile {
+                until: extension.until.to_string(),
+                asked_by: json(serde_json::to_value(&extension.asked_by))?,
+                reason: extension.reason.as_str().to_owned(),
+                digest: extension.digest.to_string(),
+            })
+        })
+        .transpose()?;
+    let state = match (&grant.state, found.extensions.last().filter(|last| last.past.is_none())) {
+        (GrantState::Pending { .. }, _) => found.approval.as_ref(),
+        (_, Some(last)) => Some(&last.approval),
+        _ => None,
+    };
+    let Some(state) = state else {
+        let phase = grant.state.phase().as_str();
+        let said = format!("{} is {phase}, and nothing of it waits for approval", grant.id);
+        return Err(Reply::new(ProblemKind::State, said));
+    };
+    let shown = approval(state);
+    Ok(Json(wire::RequestFile {
+        version: 1,
+        installation: grant.node.to_string(),
+        id: grant.id.to_string(),
+        created_at: grant.created_at.to_string(),
+        request: json(serde_json::to_value(&grant.request))?,
+        plan: json(serde_json::to_value(&grant.plan))?,
+        tier: grant.tier.to_string(),
+        digest: grant.digest.to_string(),
+        extension,
+        quorum: shown.quorum,
+        lapses_at: shown.lapses_at,
+    }))
+}
+
+/// What was signed, read. Whether it counts is for the broker to say.
+fn word(body: wire::SignedBody) -> Answer<SignedWord> {
+    let statement = body::parsed(&body.statement)?;
+    Ok(SignedWord { statement, text: body.statement, signature: body.signature })
+}
+
+fn alone() -> Reply {
+    let said = "what was signed says everything: leave digest, comment and capacity out, which nobody signed";
+    Reply::new(ProblemKind::BadRequest, said)
 }
 
 pub async fn cancel(
@@ -87,6 +154,11 @@ pub fn approval(state: &ApprovalState) -> wire::ApprovalView {
         at: given.approval.at.to_string(),
         comment: given.approval.comment.clone(),
         void: given.void.clone(),
+        signed: given.approval.signed.as_ref().map(|signed| wire::SignedBody {
+            statement: signed.statement.clone(),
+            signature: signed.signature.clone(),
+        }),
+        carried_by: given.approval.signed.as_ref().and_then(|signed| signed.carrier.as_ref()).map(ToString::to_string),
     });
     wire::ApprovalView {
         quorum: quorum.collect(),
@@ -94,6 +166,7 @@ pub fn approval(state: &ApprovalState) -> wire::ApprovalView {
         lapses_at: state.lapses_at.map(|at| at.to_string()),
         blocked: state.blocked.clone(),
         escalation: state.escalation.as_ref().map(escalation),
+        signed: state.signed,
     }
 }
 

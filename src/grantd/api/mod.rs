@@ -5,6 +5,7 @@ mod approvals;
 mod body;
 mod delegations;
 mod doctor;
+mod documents;
 mod freezes;
 mod issuers;
 mod limits;

@@ -44,6 +44,7 @@ fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
         reason: match &grant.state {
             GrantState::Ended { why: GrantEnd::Expired, .. } => Some("its time was up".to_owned()),
             GrantState::Ended { why: GrantEnd::Completed, .. } => Some("its task was done".to_owned()),
+            GrantState::Ended { why: GrantEnd::Exported, .. } => Some("it was handed to another host".to_owned()),
             GrantState::Denied { by, reason, .. } if !by.is_empty() => Some(format!("{by} said no: {reason}")),
             GrantState::Denied { reason, .. } | GrantState::Revoked { reason, .. } => Some(reason.clone()),
             GrantState::Lapsed { .. } => Some("nobody approved it in time".to_owned()),
@@ -102,6 +103,11 @@ fn grant(grant: &Grant, uses: u64) -> wire::GrantView {
         approval: None,
         break_glass: None,
         extensions: Vec::new(),
+        imported: grant.imported.as_ref().map(|imported| wire::ImportedView {
+            issuer: imported.document.iss.clone(),
+            jti: imported.document.jti.clone(),
+            until: imported.until.to_string(),
+        }),
     }
 }
 

@@ -13,7 +13,7 @@ use grantd_provider_api::{Ending, Plan, Provider};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::glass::outlived;
+use super::glass_rules::outlived;
 use super::quorum::{Ground, approvals_today, carried_until};
 use super::signals::{Looks, were_had};
 use super::vend::Settled;
@@ -51,7 +51,7 @@ impl Broker {
         let now = self.now();
         // The quorum is judged again under today's people and owners; what it does not carry any more is over.
         let delegations = self.delegations_of(grant).await?;
-        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now, signed: false };
         let carried = carried_until(grant, &grant.obligations.approvals, ground, resource, true);
         let usable_until = match self.carried(settled, now, carried, serde_json::Value::Null).await? {
             Some(earlier) => earlier.min(settled.usable_until),
@@ -132,6 +132,7 @@ impl Broker {
         // What the permit of this issue asks for, too, is met by approvals that count now.
         let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
         let escalates = obligations.escalate || obligations.approvals.is_empty();
+        let ground = Ground { signed: obligations.signed_approval, ..ground };
         let carried = carried_until(grant, &needed, ground, resource, escalates);
         let left = match self.carried(settled, now, carried, recorded.clone()).await? {
             Some(earlier) => between(now, earlier.min(usable_until)),

@@ -30,6 +30,8 @@ pub struct ApprovalState {
     pub blocked: Option<String>,
     /// How far it has come with asking stewards in the owner's place.
     pub escalation: Option<Escalation>,
+    /// Whether only signed approvals count.
+    pub signed: bool,
 }
 
 /// One capacity of a quorum.
@@ -126,14 +128,16 @@ impl Broker {
                 lapses_at: matter.lapses_at(),
                 blocked: self.blocked(bundle, grant),
                 escalation,
+                signed: standing.signed,
             };
         }
         let resource = bundle.catalog.of_request(&grant.request);
         let (delegations, now) = (self.delegations(), self.now());
-        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
+        let signed = grant.obligations.signed_approval;
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now, signed };
         let requesters = Requesters::of(grant, &bundle.people);
         let in_place = |approval: &Approval| matter.extension.is_none() && grant.in_place(approval);
-        let judged = judge(matter.approvals(), matter.digest(), ground, resource, &requesters, in_place);
+        let judged = judge(matter.approvals(), matter.what(), ground, resource, &requesters, in_place);
         let counts = counts(matter.needed(), &judged);
         let capacity = |(capacity, needed): (&Capacity, &u32)| CapacityState {
             capacity: *capacity,
@@ -147,6 +151,7 @@ impl Broker {
             lapses_at: matter.lapses_at().filter(|_| waits),
             blocked: if waits { self.blocked(bundle, grant) } else { None },
             escalation,
+            signed,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Approving: who may, of exactly what, and the moment at which the quorum is complete (promise P12).
 
 use grantd_model::approval::in_words;
+use grantd_model::statement::Word;
 use grantd_model::{
     Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, Obligations, OnBehalf, Refusal, Signals,
     Subject, Verdict,
@@ -9,8 +10,10 @@ use serde_json::{Value, json};
 
 use super::matter::{Matter, Standing, Voice};
 use super::quorum::{QUORUM, own_request, person};
+use super::signed::{SignedWord, signer, unsigned};
 use super::{Broker, BrokerError, daemon, draft, facts};
 use crate::attest::Caller;
+use crate::config::UNIX;
 use crate::failpoint;
 use crate::policy::{Bundle, Facts, Question};
 use crate::store::{StoreError, Transaction, Write};
@@ -27,6 +30,17 @@ pub struct ApproveAsk {
     pub comment: Option<String>,
     /// In which capacity, where the approver has several and it matters.
     pub capacity: Option<Capacity>,
+    /// What the approver signed: then it is the signer who approves, whoever hands it in.
+    pub signed: Option<SignedWord>,
+}
+
+impl ApproveAsk {
+    /// What was signed, as what is asked: nothing beside it is anybody's word.
+    #[must_use]
+    pub fn of_signed(word: SignedWord) -> Self {
+        let (digest, capacity) = (word.statement.digest, Some(word.statement.capacity));
+        Self { digest, comment: None, capacity, signed: Some(word) }
+    }
 }
 
 impl Broker {
@@ -53,7 +67,11 @@ impl Broker {
         self.read_delegations().await?;
         let grant = self.grant_or_missing(id).await?;
         let now = self.now();
-        let approver = match person(&bundle.people, caller) {
+        let approver = match &ask.signed {
+            None => person(&bundle.people, caller),
+            Some(word) => signer(word, Word::Approve, &grant, &bundle.people, now),
+        };
+        let approver = match approver {
             Ok(approver) => approver,
             Err(refusal) => return self.refused("approve.refused", caller, id, refusal, Value::Null).await,
         };
@@ -75,6 +93,10 @@ impl Broker {
             return self
                 .refused("approve.refused", caller, id, own_request(&approver.name, id, &others), Value::Null)
                 .await;
+        }
+        if standing.signed && ask.signed.is_none() {
+            let refusal = unsigned(&grant, &approver.name);
+            return self.refused("approve.refused", caller, id, refusal, json!(standing.request)).await;
         }
         if let Err(refusal) = allowed_today(&standing, matter) {
             return self.refused("approve.refused", caller, id, refusal, json!(standing.request)).await;
@@ -114,6 +136,8 @@ impl Broker {
             at: now,
             digest: ask.digest,
             comment: ask.comment.clone(),
+            signed: ask.signed.as_ref().map(|word| word.kept(caller.subject.clone())),
+            attested: None,
         });
         let event = match matter.extension {
             None => GrantEvent::GiveApproval { approval: given.clone() },
@@ -223,7 +247,8 @@ impl Broker {
             action: Action::Approve,
             at: self.now(),
             principal: approver,
-            uid: caller.uid(),
+            // Whoever carries a signature or a document is not the one who approves: no user of this host does.
+            uid: if approver.issuer == UNIX { caller.uid() } else { u32::MAX },
             resource: standing.resource,
             facts: Facts {
                 duration_seconds: matter.duration(),

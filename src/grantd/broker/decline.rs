@@ -2,12 +2,14 @@
 //! grant they end the extension that waits and leave the grant as it was.
 
 use grantd_model::approval::standing_in;
+use grantd_model::statement::Word;
 use grantd_model::{Capacity, ExtensionEnd, Grant, GrantEvent, GrantId, GrantState, Justification, Verdict};
 use serde_json::{Value, json};
 
 use super::approve::{ATTEMPTS, no_holder, step};
 use super::matter::Matter;
 use super::quorum::{Requesters, own_request, person};
+use super::signed::{SignedWord, signer};
 use super::{Broker, BrokerError, daemon, draft};
 use crate::attest::Caller;
 use crate::failpoint;
@@ -15,13 +17,20 @@ use crate::store::{StoreError, Transaction, Write};
 
 impl Broker {
     /// Denies what waits on a grant. Whoever could approve it may, of whatever plan, also when others approved already.
+    /// With `signed` it is the signer who denies it, whoever hands that in.
     ///
     /// # Errors
     /// When the caller may not, or nothing waits; a refusal is on record when this returns.
-    pub async fn deny(&self, caller: &Caller, id: GrantId, reason: Justification) -> Result<Grant, BrokerError> {
+    pub async fn deny(
+        &self,
+        caller: &Caller,
+        id: GrantId,
+        reason: Justification,
+        signed: Option<SignedWord>,
+    ) -> Result<Grant, BrokerError> {
         self.on_record(caller, "deny.refused", (Some(id), None), move |broker, caller| async move {
             for _ in 0..ATTEMPTS {
-                if let Some(grant) = broker.deny_once(&caller, id, &reason).await? {
+                if let Some(grant) = broker.deny_once(&caller, id, &reason, signed.as_ref()).await? {
                     return Ok(grant);
                 }
             }
@@ -35,16 +44,28 @@ impl Broker {
         caller: &Caller,
         id: GrantId,
         reason: &Justification,
+        signed: Option<&SignedWord>,
     ) -> Result<Option<Grant>, BrokerError> {
         let bundle = self.bundle();
         self.read_delegations().await?;
         let grant = self.grant_or_missing(id).await?;
         let now = self.now();
-        let approver = match person(&bundle.people, caller) {
+        let approver = match signed {
+            None => person(&bundle.people, caller),
+            Some(word) => signer(word, Word::Deny, &grant, &bundle.people, now),
+        };
+        let approver = match approver {
             Ok(approver) => approver,
             Err(refusal) => return self.refused("deny.refused", caller, id, refusal, Value::Null).await,
         };
         let matter = Matter::waiting_at(&grant, now)?;
+        if let Some(word) = signed.filter(|word| word.statement.digest != matter.digest()) {
+            return Err(BrokerError::PlanChanged(format!(
+                "what was denied has the digest {}, and what waits on {id} has {}",
+                word.statement.digest,
+                matter.digest()
+            )));
+        }
         if Requesters::of(&grant, &bundle.people).include(&approver.name, Some(&approver)) {
             return self.refused("deny.refused", caller, id, own_request(&approver.name, id, &[]), Value::Null).await;
         }
@@ -58,7 +79,9 @@ impl Broker {
         };
         let signals = self.signals_of(&bundle, matter).await;
         let matter = matter.knowing(&signals);
-        let standing = self.standing_whatever_the_plan(&bundle, matter, resource);
+        let mut standing = self.standing_whatever_the_plan(&bundle, matter, resource);
+        // A no counts without a signature.
+        standing.signed = false;
         // Whoever could approve it may, whether that is needed yet or not.
         let needed = standing.needed.keys().copied();
         let voices = standing.all_voices().into_iter().filter(|voice| voice.person == approver.name);
@@ -67,10 +90,17 @@ impl Broker {
             voice.capacities.into_iter().map(move |capacity| (capacity, absent.clone()))
         });
         let counts = |capacity: Capacity| standing_in(vec![capacity], standing.in_place);
-        let has = held.into_iter().find(|(held, _)| counts(*held).iter().any(|one| standing.needed.contains_key(one)));
+        // Who signed in which capacity denies in that one.
+        let as_signed = |capacity: Capacity| signed.is_none_or(|word| word.statement.capacity == capacity);
+        let has = held
+            .into_iter()
+            .find(|(held, _)| as_signed(*held) && counts(*held).iter().any(|one| standing.needed.contains_key(one)));
         let (capacity, absent) = match &has {
             Some((capacity, absent)) => (*capacity, absent.as_ref()),
-            None => (needed.clone().next().unwrap_or(Capacity::Owner), None),
+            None => {
+                let named = signed.map(|word| word.statement.capacity);
+                (named.or_else(|| needed.clone().next()).unwrap_or(Capacity::Owner), None)
+            }
         };
         let decision = self.decide_approve(&bundle, &standing, matter, caller, &approver, (capacity, absent));
         if let Verdict::Deny { refusal } = &decision.verdict {
@@ -87,7 +117,10 @@ impl Broker {
             Some(_) => GrantEvent::EndExtension { outcome: ExtensionEnd::Denied { at: now, by, reason } },
         };
         failpoint::hit("deny.decided");
-        let (denied, detail) = outcome(&grant, &event, json!(decision))?;
+        let (denied, mut detail) = outcome(&grant, &event, json!(decision))?;
+        if let (Some(word), Some(members)) = (signed, detail.as_object_mut()) {
+            members.insert("signed".to_owned(), json!(word.kept(caller.subject.clone())));
+        }
         let written = self.turned(&denied, &event, caller.actor(), detail).await?;
         failpoint::hit("deny.written");
         Ok(written.then_some(denied))

@@ -173,6 +173,9 @@ impl From<StoreError> for BrokerError {
                 Self::State("a review of yours became overdue meanwhile: ask again".to_owned())
             }
             StoreError::Guard(GuardFailure::Reviewed) => Self::State("it is reviewed already".to_owned()),
+            StoreError::Guard(GuardFailure::DocumentUsed) => {
+                Self::State("this grant document was used already, and each is used once: see grantctl list".to_owned())
+            }
             StoreError::Guard(GuardFailure::FreezesChanged) => {
                 Self::State("a freeze was set or thawed meanwhile: ask again".to_owned())
             }

@@ -39,7 +39,7 @@ impl Broker {
         let request = &grant.request;
         let resource = bundle.catalog.of_request(request).ok_or_else(|| super::allow::gone(request))?;
         let delegations = self.delegations_of(&grant).await?;
-        let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now(), signed: false };
         let asked = facts::of_request(request, &grant.plan);
         let issued = Facts {
             ttl_seconds: Some(self.inner.settings.default_ttl.as_secs()),

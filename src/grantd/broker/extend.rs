@@ -86,6 +86,11 @@ impl Broker {
                 "{id} recurs, and is not extended: request one for the times to come with grantctl request"
             )));
         }
+        if grant.imported.is_some() {
+            return Err(BrokerError::State(format!(
+                "{id} came in a document and ends with it: have another one exported where it was approved"
+            )));
+        }
         if grant.extension.is_some() {
             return Err(BrokerError::State(format!(
                 "an extension of {id} waits for approval already: take it back with grantctl cancel {id} first"
@@ -124,8 +129,10 @@ impl Broker {
         }
         let needed = floored(both(obligations.approvals.clone(), &grant.obligations.approvals), resource);
         let delegations = self.delegations();
-        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
-        let carried = carried_until(&grant, &grant.obligations.approvals, ground, resource, true);
+        let signed = obligations.signed_approval || grant.obligations.signed_approval;
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now, signed };
+        let given = Ground { signed: false, ..ground };
+        let carried = carried_until(&grant, &grant.obligations.approvals, given, resource, true);
         // Behind an extension that does not count any more, another would not count either.
         if let Err(refusal) | Ok((_, Some(refusal))) = carried {
             return refuse(refusal, json!(decision)).await;

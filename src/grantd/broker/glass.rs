@@ -8,34 +8,31 @@ use std::time::Duration;
 
 use grantd_model::approval::{both, in_words};
 use grantd_model::{
-    Actor, AuditDraft, BreakGlass, Capacity, Grant, GrantEvent, GrantId, GrantState, Justification, Looked,
-    Obligations, Refusal, Review, ReviewAbout, ReviewId, ReviewState, Signal, Signals, Subject, SubjectKind, Task,
-    Verdict, request_digest,
+    Actor, AuditDraft, BreakGlass, Capacity, Grant, GrantEvent, GrantId, GrantState, Justification, Obligations,
+    Refusal, Review, ReviewAbout, ReviewId, ReviewState, Signals, Subject, Task, Verdict, request_digest,
 };
 use grantd_provider_api::Capability;
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::approve::step;
+use super::glass_rules::{
+    blocked_by, chosen, lacked, limits, no_reviewer, nobody, not_enrolled, once, request_of, reviewers,
+};
 use super::matter::Matter;
 use super::quorum::{Ground, Requesters, floored, person};
 use super::reach::out_of_reach;
-use super::request::{MAX_PENDING, RequestAsk};
+use super::request::MAX_PENDING;
 use super::signals::Looks;
 use super::{Broker, BrokerError, after, daemon, draft, facts};
 use crate::attest::Caller;
-use crate::config::{Access, Profile};
-use crate::policy::{Bundle, NOT_ENROLLED, Question};
-use crate::store::{GlassUses, Guard, GuardFailure, ReviewFilter, StoreError, Transaction, Write};
+use crate::policy::{Bundle, Question};
+use crate::store::{Guard, GuardFailure, ReviewFilter, StoreError, Transaction, Write};
 
 /// How often a use is written again when freezes change in between.
 const ATTEMPTS: usize = 16;
 
 /// How long a second person has where policy does not say: who waits longer has no emergency.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(15 * 60);
-
-/// The rule of a refusal because nobody could review a use.
-const NO_REVIEWER: &str = "no-reviewer";
 
 /// What somebody asks who breaks the glass.
 #[derive(Debug, Clone)]
@@ -182,7 +179,8 @@ impl Broker {
         }
         let requesters = Requesters::of_parties([&request.subject, &request.requested_by], &bundle.people);
         let delegations = self.delegations();
-        let ground = Ground { people: &bundle.people, delegations: &delegations, now };
+        let signed = obligations.signed_approval;
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now, signed };
         if let Some(refusal) = out_of_reach(&needed, resource, ground, &requesters) {
             let refusal = if overdue.is_empty() { refusal } else { blocked_by(&overdue, &refusal) };
             self.record_request_refused(caller, &request, &decision, Some(&refusal)).await?;
@@ -212,6 +210,7 @@ impl Broker {
             escalation: None,
             extension: None,
             extensions: Vec::new(),
+            imported: None,
             version: 0,
         };
         let mut guards = vec![self.unfrozen(&asked.request.subject, &asked)?];
@@ -318,127 +317,5 @@ impl Broker {
         let detail = json!({ "refusal": refusal, "break_glass": glass });
         self.record("request.refused", caller.actor(), (None, None), detail).await?;
         Err(BrokerError::Denied(refusal))
-    }
-}
-
-/// That a use of break-glass is over under today's profile and policy, though not under those of then.
-pub(super) fn outlived(grant: &Grant, today: &Obligations, now: Timestamp) -> Option<Refusal> {
-    grant.request.break_glass.as_ref()?;
-    let (GrantState::Active { since, .. }, Some(most)) = (&grant.state, today.max_duration) else { return None };
-    (super::between(*since, now).as_secs() >= most).then(|| Refusal {
-        rule: "max_duration".to_owned(),
-        reason: format!("{} began more than {most} s ago, which is how long break-glass lasts there now", grant.id),
-        who_can_fix: "whoever maintains catalog.toml".to_owned(),
-        next: "ask for a grant with grantctl request".to_owned(),
-    })
-}
-
-/// Which access of the profile is meant: the one that fits what was named.
-fn chosen<'a>(profile: &'a Profile, ask: &GlassAsk) -> Result<&'a Access, BrokerError> {
-    let mut fitting = profile.fitting(ask.resource.as_deref(), ask.capability.as_ref());
-    let all = || {
-        let words = profile.access.iter().map(|access| format!("{} on \"{}\"", access.capability, access.resource));
-        words.collect::<Vec<_>>().join(", ")
-    };
-    match (fitting.next(), fitting.next()) {
-        (Some(only), None) => Ok(only),
-        (None, _) => {
-            Err(BrokerError::BadRequest(format!("\"{}\" gives nothing of that, only {}", profile.name, all())))
-        }
-        (Some(_), Some(_)) => Err(BrokerError::BadRequest(format!(
-            "\"{}\" gives several things: name one with --resource and --can, of {}",
-            profile.name,
-            all()
-        ))),
-    }
-}
-
-fn request_of(access: &Access, ask: &GlassAsk, duration: Duration) -> RequestAsk {
-    RequestAsk {
-        resource: access.resource.clone(),
-        capability: access.capability.clone(),
-        narrowing: access.narrowing.clone(),
-        justification: ask.justification.clone(),
-        ticket: Some(ask.incident.clone()),
-        duration,
-        recurrence: None,
-        not_before: None,
-        subject: None,
-        task: ask.task.clone(),
-    }
-}
-
-/// That it is not used more often than the profile says, by whoever uses which profile.
-fn limits(profile: &Profile, grant: &Grant, now: Timestamp) -> Vec<Guard> {
-    let limits = profile.limits;
-    let window = jiff::SignedDuration::try_from(limits.window).unwrap_or(jiff::SignedDuration::MAX);
-    let since = now.checked_sub(window).unwrap_or(Timestamp::MIN);
-    let uses = [
-        (GlassUses::Person(grant.request.subject.name.clone()), limits.per_person),
-        (GlassUses::Resource(grant.request.resource.clone()), limits.per_resource),
-        (GlassUses::All, limits.in_total),
-    ];
-    uses.into_iter().map(|(of, limit)| Guard::GlassBelow { of, since, limit }).collect()
-}
-
-/// The reviewers of the profile who had no part in it.
-fn reviewers(profile: &Profile, parties: &Requesters<'_>) -> Vec<String> {
-    profile.reviewers.iter().filter(|name| !parties.include(name, None)).cloned().collect()
-}
-
-fn once(subjects: Vec<Subject>) -> Vec<Subject> {
-    let mut seen: Vec<Subject> = Vec::new();
-    for subject in subjects {
-        if !seen.iter().any(|known| known.same_identity(&subject)) {
-            seen.push(subject);
-        }
-    }
-    seen
-}
-
-/// The signals that it did without.
-fn lacked(signals: &Signals) -> Vec<Signal> {
-    let missing = signals.iter().filter(|(_, looked)| matches!(looked, Looked::Missing(_)));
-    missing.map(|(signal, _)| *signal).collect()
-}
-
-fn nobody(caller: &Caller) -> String {
-    let who = match &caller.subject {
-        Some(subject) if subject.kind != SubjectKind::Human => subject.to_string(),
-        _ => format!("uid {}", caller.uid()),
-    };
-    format!("{who} is no person of people.toml, and only people use break-glass")
-}
-
-fn not_enrolled(user: &str, profile: &Profile) -> Refusal {
-    Refusal {
-        rule: NOT_ENROLLED.to_owned(),
-        reason: format!("{user} is not enrolled in break-glass profile \"{}\"", profile.name),
-        who_can_fix: "whoever maintains catalog.toml, before the next incident".to_owned(),
-        next: format!("ask {} to use it, or ask for a grant with grantctl request", profile.people.join(" or ")),
-    }
-}
-
-fn no_reviewer(profile: &Profile) -> Refusal {
-    Refusal {
-        rule: NO_REVIEWER.to_owned(),
-        reason: format!("nobody of {} could review this use of \"{}\"", profile.reviewers.join(", "), profile.name),
-        who_can_fix: "whoever maintains catalog.toml".to_owned(),
-        next: "have them name a reviewer who is not enrolled".to_owned(),
-    }
-}
-
-fn blocked_by(overdue: &[Review], refusal: &Refusal) -> Refusal {
-    let names: Vec<String> = overdue.iter().map(|review| review.id.to_string()).collect();
-    let first = names.first().cloned().unwrap_or_default();
-    Refusal {
-        rule: "review-overdue".to_owned(),
-        reason: format!(
-            "{} overdue, so that the next use needs security's approval; {}",
-            names.join(" and "),
-            refusal.reason
-        ),
-        who_can_fix: refusal.who_can_fix.clone(),
-        next: format!("have it reviewed with grantctl review complete {first}"),
     }
 }

@@ -11,7 +11,7 @@ use grantd_model::{
 };
 use jiff::Timestamp;
 
-use super::quorum::{Ground, Judged, Requesters, counts, floored, judge, voices};
+use super::quorum::{Ground, Judged, Requesters, What, counts, floored, judge, voices};
 use super::reach::{Speaker, speakers};
 use super::{Broker, BrokerError, facts};
 use crate::config::{People, Resource};
@@ -62,6 +62,11 @@ impl<'a> Matter<'a> {
         self.extension.map_or(self.grant.digest, |extension| extension.digest)
     }
 
+    /// What an approval of it has to be of.
+    pub fn what(&self) -> What<'a> {
+        What::of(self.grant, self.digest())
+    }
+
     pub fn approvals(&self) -> &'a [Approval] {
         self.extension.map_or(&self.grant.approvals, |extension| &extension.approvals)
     }
@@ -101,6 +106,8 @@ pub(super) struct Standing<'a> {
     pub request: Decision,
     /// Whether a steward who approves now stands in for an owner.
     pub in_place: bool,
+    /// Whether only signed approvals count.
+    pub signed: bool,
     people: &'a People,
     delegations: Arc<Vec<Delegation>>,
     now: Timestamp,
@@ -135,7 +142,7 @@ impl Standing<'_> {
 
     /// Everybody who could speak, also those who did.
     pub fn all_voices(&self) -> Vec<Voice> {
-        let ground = Ground { people: self.people, delegations: &self.delegations, now: self.now };
+        let ground = Ground { people: self.people, delegations: &self.delegations, now: self.now, signed: self.signed };
         let voice = |speaker: Speaker<'_>| Voice {
             person: speaker.person.to_owned(),
             on_behalf_of: speaker.lent.map(|lent| OnBehalf { person: lent.from.clone(), delegation: lent.id }),
@@ -227,13 +234,18 @@ impl Broker {
         // An extension is approved by whom policy names: the grant goes on without it.
         let escalates = escalates && matter.extension.is_none();
         let needed = floored(needed, resource);
-        let ground = Ground { people, delegations: &delegations, now };
+        let asks = |verdict: &Verdict| match verdict {
+            Verdict::Allow { obligations } => obligations.signed_approval,
+            Verdict::Deny { .. } => false,
+        };
+        let signed = grant.obligations.signed_approval || asks(&request.verdict);
+        let ground = Ground { people, delegations: &delegations, now, signed };
         let given = |approval: &Approval| escalates && grant.in_place(approval);
-        let judged = judge(matter.approvals(), matter.digest(), ground, Some(resource), &requesters, given);
+        let judged = judge(matter.approvals(), matter.what(), ground, Some(resource), &requesters, given);
         let counts = counts(&needed, &judged);
         let asked = matches!(grant.escalation, Some(Escalation::Asked { .. }));
         let in_place = escalates && asked && resource.tier != Tier::Critical;
-        Standing { resource, requesters, judged, counts, needed, request, in_place, people, delegations, now }
+        Standing { resource, requesters, judged, counts, needed, request, in_place, signed, people, delegations, now }
     }
 
     /// The question what policy says today of a request that was made before.

@@ -18,11 +18,14 @@ mod error;
 mod escalate;
 mod examine;
 mod explain;
+mod export;
 mod extend;
 mod facts;
 mod freeze;
 mod gauges;
 mod glass;
+mod glass_rules;
+mod import;
 mod issue;
 mod issuer;
 mod live;
@@ -41,6 +44,7 @@ mod request;
 mod review;
 mod revoker;
 mod signals;
+mod signed;
 mod sweep;
 mod vend;
 mod watcher;
@@ -71,6 +75,7 @@ pub use drain::DrainState;
 pub use error::BrokerError;
 pub use examine::{Tally, Told};
 pub use explain::{Explained, KeptBundle};
+pub use export::{Exported, Exporter};
 pub use freeze::Cover;
 pub use gauges::Gauges;
 pub use glass::GlassAsk;
@@ -80,6 +85,7 @@ pub use query::{GrantsAsk, LeasesAsk, RevocationState};
 pub use report::Report;
 pub use request::RequestAsk;
 pub use review::{CompleteAsk, Repeats};
+pub use signed::SignedWord;
 pub use vend::{AnchorAsk, GrantAsk, VendAsk, Vended};
 pub use watcher::HoldGuard;
 
@@ -109,6 +115,8 @@ pub struct Parts {
     pub issuers: Vec<Arc<Issuer>>,
     /// Where facts are looked up.
     pub lookout: Lookout,
+    /// How grants are handed to other hosts, if they are.
+    pub exporter: Option<Exporter>,
     /// The settings that concern the broker.
     pub settings: Settings,
 }
@@ -148,6 +156,7 @@ struct Inner {
     fd_store: FdStore,
     issuers: Vec<Arc<Issuer>>,
     lookout: Lookout,
+    exporter: Option<Exporter>,
     escalating: std::sync::Mutex<BTreeSet<GrantId>>,
     keys: tokio::sync::Mutex<()>,
     settings: Settings,
@@ -182,6 +191,7 @@ impl Broker {
                 fd_store: parts.fd_store,
                 issuers: parts.issuers,
                 lookout: parts.lookout,
+                exporter: parts.exporter,
                 escalating: std::sync::Mutex::default(),
                 keys: tokio::sync::Mutex::default(),
                 settings: parts.settings,

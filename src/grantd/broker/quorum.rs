@@ -1,7 +1,7 @@
 //! Whose approval counts, today: pure. No policy can switch off what is here (promise P12).
 //!
-//! An approval counts when its digest is that of what is approved, its identity is still that person's, the person still
-//! has the capacity, or speaks for an absent one who has it by a delegation that stands, and neither of them is one of
+//! An approval counts when its digest is that of what is approved, its identity is still that person's, what was signed
+//! for it holds (and it was signed, where policy asks for that), the person still has the capacity, or speaks for an absent one who has it by a delegation that stands, and neither of them is one of
 //! those who asked or will use it, under any identity. Each person and each voice counts once, in the capacity where that
 //! helps most. At tier critical an owner and security approve, two people; on sensitive data delegated admins never
 //! suffice alone.
@@ -11,13 +11,15 @@ use std::collections::BTreeSet;
 use grantd_model::approval::{Heard, both, in_words, missing, standing_in, tally};
 use grantd_model::assignment::assigned;
 use grantd_model::{
-    Approval, Capacity, Delegation, Digest, Grant, GrantId, GrantState, Quorum, Refusal, Subject, SubjectKind, Tier,
+    Approval, Capacity, Delegation, Digest, Grant, GrantId, GrantState, NodeId, Quorum, Refusal, Subject, SubjectKind,
+    Tier,
 };
 use jiff::Timestamp;
 
 use super::reach::holders;
+use super::signed::{still_holds, still_told};
 use crate::attest::Caller;
-use crate::config::{People, Resource};
+use crate::config::{People, Resource, UNIX};
 
 /// The rule of a refusal because approvals are missing or void.
 pub const QUORUM: &str = "quorum";
@@ -78,6 +80,26 @@ pub struct Ground<'a> {
     pub delegations: &'a [Delegation],
     /// The moment.
     pub now: Timestamp,
+    /// Whether only approvals count that were signed.
+    pub signed: bool,
+}
+
+/// What an approval has to be of.
+#[derive(Debug, Clone, Copy)]
+pub struct What<'a> {
+    /// The digest of the request, or of its extension.
+    pub digest: Digest,
+    /// The request.
+    pub request: GrantId,
+    /// The node on which it was requested.
+    pub installation: &'a NodeId,
+}
+
+impl<'a> What<'a> {
+    /// This digest of this grant.
+    pub fn of(grant: &'a Grant, digest: Digest) -> Self {
+        Self { digest, request: grant.id, installation: &grant.node }
+    }
 }
 
 /// An approval, and why it does not count today, if it does not.
@@ -91,11 +113,11 @@ pub struct Judged<'a> {
     pub void: Option<String>,
 }
 
-/// Judges `approvals` of what has `digest` on `resource` as it stands in the catalogue now. `in_place` says which of them
+/// Judges `approvals` of `what` on `resource` as it stands in the catalogue now. `in_place` says which of them
 /// a steward may have given in the owner's place.
 pub fn judge<'a>(
     approvals: &'a [Approval],
-    digest: Digest,
+    what: What<'_>,
     ground: Ground<'_>,
     resource: Option<&Resource>,
     requesters: &Requesters<'_>,
@@ -106,12 +128,21 @@ pub fn judge<'a>(
         let (person, voice) = (&approval.person, approval.voice());
         let name = resource.map_or("", |resource| resource.name.as_str());
         let identity = ground.people.known(&approval.identity);
-        if approval.digest != digest {
+        if approval.digest != what.digest {
             return Err(format!("{person} approved something else than this"));
         }
         if !identity.is_some_and(|known| known.kind == SubjectKind::Human && known.name == *person) {
             let Subject { issuer, id, .. } = &approval.identity;
             return Err(format!("{issuer}:{id} is not an identity of the person {person} any more"));
+        }
+        let mut believed = Capacity::ALL.as_slice();
+        match &approval.signed {
+            None if ground.signed => {
+                return Err(format!("{person} did not sign it, and policy asks for signed approvals"));
+            }
+            None if approval.identity.issuer != UNIX => believed = still_told(approval, ground)?,
+            None => {}
+            Some(signed) => still_holds(approval, signed, what, ground)?,
         }
         if requesters.include(person, Some(&approval.identity)) {
             return Err(format!("{person} asked for it or will use it, and nobody approves for themselves"));
@@ -130,9 +161,11 @@ pub fn judge<'a>(
             }
         }
         let held = |capacity: &Capacity| {
+            let holds = |resource| holders(resource, *capacity).iter().any(|holder| holder == voice);
             // Who was enrolled was chosen: that is not lent.
             (*capacity != Capacity::Enrolled || approval.on_behalf_of.is_none())
-                && resource.is_some_and(|resource| holders(resource, *capacity).iter().any(|holder| holder == voice))
+                && believed.contains(capacity)
+                && resource.is_some_and(holds)
         };
         let capacities: Vec<Capacity> = approval.capacities().into_iter().filter(held).collect();
         if capacities.is_empty() {
@@ -239,12 +272,13 @@ pub fn carried_until(
     resource: &Resource,
     escalates: bool,
 ) -> Result<(Timestamp, Option<Refusal>), Refusal> {
+    let ground = Ground { signed: ground.signed || grant.obligations.signed_approval, ..ground };
     let requesters = Requesters::of(grant, ground.people);
     let needed = &floored(needed.clone(), resource);
     let unmet_at = |now, approvals: &[Approval], digest, needed: &Quorum, in_place: bool| {
         let ground = Ground { now, ..ground };
         let in_place = |approval: &Approval| in_place && grant.in_place(approval);
-        let judged = judge(approvals, digest, ground, Some(resource), &requesters, in_place);
+        let judged = judge(approvals, What::of(grant, digest), ground, Some(resource), &requesters, in_place);
         let short = !missing(needed, &counts(needed, &judged)).is_empty();
         short.then(|| unmet(grant.id, needed, &judged, resource))
     };
@@ -291,9 +325,10 @@ pub fn carried_until(
 
 /// How many approvals of a grant count today, by capacity: what policy is told at issue.
 pub fn approvals_today(grant: &Grant, ground: Ground<'_>, resource: &Resource) -> Quorum {
+    let ground = Ground { signed: ground.signed || grant.obligations.signed_approval, ..ground };
     let requesters = Requesters::of(grant, ground.people);
     let in_place = |approval: &Approval| grant.in_place(approval);
-    let judged = judge(&grant.approvals, grant.digest, ground, Some(resource), &requesters, in_place);
+    let judged = judge(&grant.approvals, What::of(grant, grant.digest), ground, Some(resource), &requesters, in_place);
     counts(&floored(grant.obligations.approvals.clone(), resource), &judged)
 }
 

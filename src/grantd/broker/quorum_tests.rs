@@ -49,11 +49,19 @@ fn approval(people: &People, uid: u32, capacity: Capacity) -> Approval {
         at: Timestamp::UNIX_EPOCH,
         digest: Digest::ZERO,
         comment: None,
+        signed: None,
+        attested: None,
     }
 }
 
+/// What is approved, and of what installation.
+fn what() -> What<'static> {
+    static NODE: std::sync::LazyLock<NodeId> = std::sync::LazyLock::new(|| NodeId("node-1".to_owned()));
+    What { digest: Digest::ZERO, request: GrantId::new(uuid::Uuid::from_u128(1)), installation: &NODE }
+}
+
 fn ground(people: &People) -> Ground<'_> {
-    Ground { people, delegations: &[], now: Timestamp::UNIX_EPOCH }
+    Ground { people, delegations: &[], now: Timestamp::UNIX_EPOCH, signed: false }
 }
 
 /// The reason for which one approval is void, of `uid` as `capacity` when `uid_asked` asked for the pipeline.
@@ -61,9 +69,7 @@ fn void(people: &People, resource: &Resource, given: &Approval, uid_asked: u32) 
     let before = self::people();
     let parties = [before.by_name("deploy").unwrap(), before.by_uid(uid_asked).unwrap()];
     let requesters = Requesters::of_parties(&parties, people);
-    judge(std::slice::from_ref(given), Digest::ZERO, ground(people), Some(resource), &requesters, |_| false)
-        .remove(0)
-        .void
+    judge(std::slice::from_ref(given), what(), ground(people), Some(resource), &requesters, |_| false).remove(0).void
 }
 
 #[test]
@@ -121,7 +127,7 @@ fn p12_a_person_counts_once_and_who_has_no_identity_cannot_be_waited_for() {
     let twice = [1001, 1002, 1003].map(|uid| approval(&people, uid, Capacity::Owner));
     let parties = [people.by_name("deploy").unwrap()];
     let requesters = Requesters::of_parties(&parties, &people);
-    let judged = judge(&twice, Digest::ZERO, ground(&people), Some(&resource), &requesters, |_| false);
+    let judged = judge(&twice, what(), ground(&people), Some(&resource), &requesters, |_| false);
     assert_eq!(counts(&Quorum::new(), &judged), BTreeMap::from([(Capacity::Owner, 2)]));
     assert!(judged[1].void.as_ref().is_some_and(|reason| reason.contains("counts once")));
 
@@ -180,7 +186,7 @@ fn p12_who_is_owner_and_security_counts_where_it_is_needed_and_somebody_else_has
     let parties = [people.by_name("deploy").unwrap()];
     let requesters = Requesters::of_parties(&parties, &people);
     let enough = |approvals: &[Approval]| {
-        let judged = judge(approvals, Digest::ZERO, ground(&people), Some(&resource), &requesters, |_| false);
+        let judged = judge(approvals, what(), ground(&people), Some(&resource), &requesters, |_| false);
         missing(&needed, &counts(&needed, &judged)).is_empty()
     };
     let flexible = |uid, capacity, also| Approval { also: vec![also], ..approval(&people, uid, capacity) };
@@ -204,7 +210,7 @@ fn p12_delegated_admins_never_suffice_alone_on_sensitive_data() {
     let requesters = Requesters::of_parties(&parties, &people);
     let enough = |resource: &Resource, approvals: &[Approval]| {
         let needed = floored(admins.into(), resource);
-        let judged = judge(approvals, Digest::ZERO, ground(&people), Some(resource), &requesters, |_| false);
+        let judged = judge(approvals, what(), ground(&people), Some(resource), &requesters, |_| false);
         missing(&needed, &counts(&needed, &judged)).is_empty()
     };
     let two = [1003, 1004].map(|uid| approval(&people, uid, Capacity::DelegatedAdmin));
@@ -247,8 +253,8 @@ fn p12_who_speaks_for_an_absent_person_is_that_persons_one_voice_while_the_deleg
     let judged = |approvals: &[Approval], delegations: &[Delegation], now, asked: &str| -> Vec<Option<String>> {
         let parties = [people.by_name(asked).unwrap()];
         let requesters = Requesters::of_parties(&parties, &people);
-        let ground = Ground { people: &people, delegations, now: Timestamp::from_second(now).unwrap() };
-        let judged = judge(approvals, Digest::ZERO, ground, Some(&resource), &requesters, |_| false);
+        let ground = Ground { people: &people, delegations, now: Timestamp::from_second(now).unwrap(), signed: false };
+        let judged = judge(approvals, what(), ground, Some(&resource), &requesters, |_| false);
         judged.into_iter().map(|judged| judged.void).collect()
     };
     let standing = std::slice::from_ref(&delegation);
@@ -277,10 +283,9 @@ fn p12_who_speaks_for_an_absent_person_is_that_persons_one_voice_while_the_deleg
     // An owner who is none any more takes the delegation along.
     let parties = [people.by_name("deploy").unwrap()];
     let requesters = Requesters::of_parties(&parties, &people);
-    let ground = Ground { people: &people, delegations: standing, now: Timestamp::UNIX_EPOCH };
+    let ground = Ground { people: &people, delegations: standing, now: Timestamp::UNIX_EPOCH, signed: false };
     let left = Resource { owners: vec!["ana".to_owned()], ..resource.clone() };
-    let void =
-        judge(std::slice::from_ref(&carla), Digest::ZERO, ground, Some(&left), &requesters, |_| false).remove(0).void;
+    let void = judge(std::slice::from_ref(&carla), what(), ground, Some(&left), &requesters, |_| false).remove(0).void;
     says(void, "bruno is no owner");
     // And what was lent is not lent on: dora is spoken for by nobody.
     let chain = [lent("bruno", "carla", 100), lent("carla", "ana", 100)];
@@ -301,7 +306,7 @@ fn p12_a_steward_in_the_owners_place_never_counts_for_anybody_else() {
         let needed: Quorum = needed.iter().copied().collect();
         let steward = approval(&people, 1004, Capacity::Steward);
         let steward = std::slice::from_ref(&steward);
-        let judged = judge(steward, Digest::ZERO, ground(&people), Some(&resource), &requesters, |_| in_place);
+        let judged = judge(steward, what(), ground(&people), Some(&resource), &requesters, |_| in_place);
         missing(&needed, &counts(&needed, &judged)).is_empty()
     };
     assert!(!enough(&[(Capacity::Owner, 1)], false));
@@ -335,7 +340,7 @@ fn p12_break_glass_at_critical_takes_a_second_enrolled_person_and_no_policy_does
     assert_eq!(out_of_reach(&Quorum::new(), &critical, ground(&people), &requesters), None, "bruno can");
     let judged = |given: &Approval| {
         let given = [given.clone()];
-        judge(&given, Digest::ZERO, ground(&people), Some(&critical), &requesters, |_| false)[0].void.clone()
+        judge(&given, what(), ground(&people), Some(&critical), &requesters, |_| false)[0].void.clone()
     };
     assert_eq!(judged(&approval(&people, 1003, Capacity::Enrolled)), None);
     let own = judged(&approval(&people, 1002, Capacity::Enrolled)).unwrap();
@@ -360,7 +365,8 @@ fn who_is_enrolled_was_chosen_and_lends_that_to_nobody() {
         revoked: None,
         version: 0,
     };
-    let ground = Ground { people: &people, delegations: std::slice::from_ref(&lent), now: Timestamp::UNIX_EPOCH };
+    let ground =
+        Ground { people: &people, delegations: std::slice::from_ref(&lent), now: Timestamp::UNIX_EPOCH, signed: false };
     let user = people.by_uid(1001).unwrap();
     let requesters = Requesters::of_parties([&user], &people);
     let speaking = speakers(&critical, ground, &requesters);
@@ -368,6 +374,6 @@ fn who_is_enrolled_was_chosen_and_lends_that_to_nobody() {
     let mut given = approval(&people, 1004, Capacity::Enrolled);
     given.on_behalf_of = Some(grantd_model::OnBehalf { person: "bruno".to_owned(), delegation: lent.id });
     let given = [given];
-    let judged = judge(&given, Digest::ZERO, ground, Some(&critical), &requesters, |_| false);
+    let judged = judge(&given, what(), ground, Some(&critical), &requesters, |_| false);
     assert!(judged[0].void.is_some());
 }

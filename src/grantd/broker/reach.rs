@@ -8,7 +8,7 @@ use grantd_model::assignment::assigned;
 use grantd_model::{Capacity, Delegation, Quorum, Refusal};
 
 use super::quorum::{Ground, QUORUM, Requesters, floored};
-use crate::config::Resource;
+use crate::config::{Identity, Resource};
 
 /// The people of a capacity.
 pub fn holders(resource: &Resource, capacity: Capacity) -> &[String] {
@@ -53,7 +53,11 @@ impl Speaker<'_> {
 /// Everybody who could speak on `resource`: they have an identity here, and neither they nor the one for whom they would
 /// speak are among those who must not.
 pub fn speakers<'a>(resource: &'a Resource, ground: Ground<'a>, requesters: &Requesters<'_>) -> Vec<Speaker<'a>> {
-    let reachable = |name: &str| ground.people.get(name).is_some_and(|person| !person.uids.is_empty());
+    // Where only signatures count, whoever has no key cannot give one.
+    let reachable = |name: &str| {
+        let able = |found: &Identity| !found.keys.is_empty() || !ground.signed && !found.uids.is_empty();
+        ground.people.get(name).is_some_and(able)
+    };
     let mut speakers = Vec::new();
     let mut seen = BTreeSet::new();
     for person in Capacity::ALL.into_iter().flat_map(|capacity| holders(resource, capacity)) {

@@ -8,7 +8,7 @@ use grantd_model::approval::both;
 use grantd_model::{AcceptedSeal, EndReason, Lease, LeasePhase, LeaseState, OnPolicyChange, PolicyVersion, Verdict};
 use serde_json::json;
 
-use super::glass::outlived;
+use super::glass_rules::outlived;
 use super::quorum::{Ground, QUORUM, approvals_today, carried_until};
 use super::signals::{Looks, were_had};
 use super::{Broker, BrokerError, between, daemon, draft, facts};
@@ -213,7 +213,7 @@ impl Broker {
         }
         let ttl = between(lease.created_at, lease.access_until);
         let delegations = self.delegations_of(&grant).await?;
-        let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
+        let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now(), signed: false };
         let mut question = Question {
             action: grant.request.issuing(),
             at: self.now(),
@@ -231,6 +231,7 @@ impl Broker {
             Verdict::Allow { obligations } => {
                 let needed = both(obligations.approvals.clone(), &grant.obligations.approvals);
                 let escalates = obligations.escalate || obligations.approvals.is_empty();
+                let ground = Ground { signed: obligations.signed_approval, ..ground };
                 match carried_until(&grant, &needed, ground, resource, escalates) {
                     Ok((_, None)) => {}
                     Ok((end, Some(_))) if lease.access_until <= end => {}

@@ -34,7 +34,7 @@ fn what_was_used_is_held_against_what_was_approved() {
     let mut other = ended(6, 0);
     other.request.subject.id = "1002".to_owned();
     let mut second = taken(12, &grants[0], 120);
-    second.created_at = second.created_at + SignedDuration::from_secs(60);
+    second.created_at += SignedDuration::from_secs(60);
     let leases = [taken(11, &grants[0], 100), second, taken(13, &grants[1], 240)];
     let all: Vec<Grant> = grants.iter().chain([&write, &denied, &other]).cloned().collect();
     let found = repetitions(&all, &leases, at(100_000));
@@ -63,6 +63,9 @@ fn a_proposal_is_narrower_shorter_or_at_tier_low_self_service_and_never_of_break
         assert_eq!(kind(tier, 3), Some(ProposalKind::Shorter), "self-service is for tier low only");
     }
     assert_eq!((kind(Tier::Low, 0), kind(Tier::High, 0)), (Some(ProposalKind::Drop), Some(ProposalKind::Drop)));
+    let mut waiting = one.clone();
+    (waiting.leases, waiting.active) = (0, 1);
+    assert_eq!(waiting.proposal(), None, "what is not over may come to be used");
     let mut used = one.clone();
     (used.tier, used.longest_used) = (Tier::High, 1700);
     assert_eq!(used.proposal(), None, "it was used as it was approved");

@@ -109,6 +109,7 @@ impl Broker {
             escalation,
             extension: None,
             extensions: Vec::new(),
+            imported: None,
             version: 0,
         };
         let about = (Some(asked.id), None);
@@ -230,7 +231,8 @@ impl Broker {
                 }
                 let requesters = Requesters::of_parties([&request.subject, &request.requested_by], &bundle.people);
                 let delegations = self.delegations();
-                let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now() };
+                let signed = obligations.signed_approval;
+                let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now(), signed };
                 // What no policy can do without is needed as if policy had asked for it.
                 let approvals = floored(obligations.approvals.clone(), resource);
                 match out_of_reach(&approvals, resource, ground, &requesters) {

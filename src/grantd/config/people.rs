@@ -3,21 +3,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use grantd_model::statement::NAMESPACE;
 use grantd_model::{Subject, SubjectKind};
+use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::grant_issuer::{GrantIssuer, RawGrantIssuer};
 use super::groups::{Groups, RawGroup};
 use super::raw::{ConfigError, Host, RawUser, UserLookup, from_toml, plain_name};
+use crate::sshsig::{self, AllowedSigners};
 
 const FILE: &str = "people.toml";
 
 /// The issuer of identities that this host's kernel proves.
-const UNIX: &str = "unix";
+pub const UNIX: &str = "unix";
+
+/// The issuer of identities that are SSH keys: the id is the key's fingerprint, as `ssh-keygen -l` shows it.
+pub const SSH: &str = "ssh";
+
+/// The file of the bundle that says whose SSH keys are whose.
+pub const ALLOWED_SIGNERS: &str = "allowed_signers";
 
 /// Everybody and everything that may call the daemon, or own what it gives access to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct People {
     by_uid: BTreeMap<u32, Subject>,
+    by_key: BTreeMap<String, Subject>,
+    signers: AllowedSigners,
+    issuers: Vec<GrantIssuer>,
+    attested: BTreeMap<(String, String), Subject>,
     by_name: BTreeMap<String, Identity>,
     groups: Groups,
     security: Vec<String>,
@@ -30,6 +44,8 @@ pub struct Identity {
     pub kind: SubjectKind,
     /// Every uid that is its, in the order written. A person who only owns resources may have none.
     pub uids: Vec<u32>,
+    /// The fingerprint of every SSH key with which it may sign approvals.
+    pub keys: Vec<String>,
 }
 
 impl People {
@@ -52,8 +68,71 @@ impl People {
             people.add(&key, workload.name, kind, &[workload.unix], lookup)?;
         }
         people.groups = Groups::resolve(raw.group, &people, &host)?;
+        people.believe(raw.grant_issuer)?;
         people.security = people.chosen(FILE, "security", &raw.security)?;
         Ok(people)
+    }
+
+    /// Whose grant documents are believed, and who their persons are.
+    fn believe(&mut self, raw: Vec<RawGrantIssuer>) -> Result<(), ConfigError> {
+        for raw in raw {
+            let issuer = raw.parse()?;
+            if self.grant_issuer(&issuer.iss).is_some() {
+                return Err(ConfigError::new(FILE, format!("grant_issuer {:?}", issuer.iss), "the iss stands twice"));
+            }
+            let people = self.by_name.iter().filter(|(_, identity)| identity.kind == SubjectKind::Human);
+            let told = people.map(|(name, _)| {
+                let (id, name) = (name.clone(), name.clone());
+                let subject = Subject { kind: SubjectKind::Human, issuer: issuer.iss.clone(), id: id.clone(), name };
+                ((issuer.iss.clone(), id), subject)
+            });
+            self.attested.extend(told);
+            self.issuers.push(issuer);
+        }
+        Ok(())
+    }
+
+    /// Somebody elsewhere whose grant documents are believed.
+    #[must_use]
+    pub fn grant_issuer(&self, iss: &str) -> Option<&GrantIssuer> {
+        self.issuers.iter().find(|issuer| issuer.iss == iss)
+    }
+
+    /// The same with the SSH keys with which people may sign approvals: `text` is an allowed-signers file (ssh-keygen(1)),
+    /// in which the principal is the name of a person.
+    ///
+    /// # Errors
+    /// When a line cannot be read, names anybody but one person, or a key is another's already.
+    pub fn with_signers(mut self, text: &str) -> Result<Self, ConfigError> {
+        let signers = AllowedSigners::parse(text).map_err(|error| match error {
+            sshsig::Error::Line { line, problem } => ConfigError::new(ALLOWED_SIGNERS, format!("line {line}"), problem),
+            other => ConfigError::new(ALLOWED_SIGNERS, "file", other.to_string()),
+        })?;
+        for (name, fingerprint) in signers.keys_for(NAMESPACE) {
+            let Some(person) = self.by_name.get_mut(name).filter(|found| found.kind == SubjectKind::Human) else {
+                let problem = format!(
+                    "\"{name}\" is no person of people.toml: write the name of the one whose key it is, for only people approve"
+                );
+                return Err(ConfigError::new(ALLOWED_SIGNERS, fingerprint, problem));
+            };
+            person.keys.push(fingerprint.clone());
+            let (issuer, name) = (SSH.to_owned(), name.to_owned());
+            let subject = Subject { kind: SubjectKind::Human, issuer, id: fingerprint.clone(), name };
+            self.by_key.insert(fingerprint, subject);
+        }
+        self.signers = signers;
+        Ok(self)
+    }
+
+    /// Whose signature of `bytes` in [`NAMESPACE`] this is, at `now`: the person, by the key.
+    ///
+    /// # Errors
+    /// In words: it is no signature of these bytes, or by no key that counts then.
+    pub fn signer(&self, bytes: &[u8], armored: &str, now: Timestamp) -> Result<Subject, String> {
+        let name = self.signers.verify(NAMESPACE, bytes, armored, now).map_err(|error| error.to_string())?;
+        let key = sshsig::fingerprint(armored).and_then(|key| self.by_key.get(&key));
+        let key = key.filter(|subject| subject.name == name);
+        key.cloned().ok_or_else(|| format!("the key of {name} is not one of a person of people.toml"))
     }
 
     /// The people who answer for the organisation's security, in the order written.
@@ -148,10 +227,11 @@ impl People {
     /// The subject as it is configured now, whatever name `subject` carries; `None` when nobody has that identity.
     #[must_use]
     pub fn known(&self, subject: &Subject) -> Option<&Subject> {
-        if subject.issuer != UNIX {
-            return None;
-        }
-        let known = self.by_uid.get(&subject.id.parse().ok()?)?;
+        let known = match subject.issuer.as_str() {
+            UNIX => self.by_uid.get(&subject.id.parse().ok()?)?,
+            SSH => self.by_key.get(&subject.id)?,
+            issuer => self.attested.get(&(issuer.to_owned(), subject.id.clone()))?,
+        };
         known.same_identity(subject).then_some(known)
     }
 
@@ -179,7 +259,7 @@ impl People {
             self.by_uid.insert(uid, subject);
             uids.push(uid);
         }
-        self.by_name.insert(name, Identity { kind, uids });
+        self.by_name.insert(name, Identity { kind, uids, keys: Vec::new() });
         Ok(())
     }
 }
@@ -211,6 +291,8 @@ struct RawPeople {
     group: Vec<RawGroup>,
     #[serde(default)]
     security: Vec<String>,
+    #[serde(default)]
+    grant_issuer: Vec<RawGrantIssuer>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::grant_export::{GrantExportSettings, RawGrantExport};
 use super::issuer::{IssuerSettings, RawIssuer};
 use super::notify::{NotifySettings, RawNotify};
 use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub issuer: Option<IssuerSettings>,
     /// The issuer whose tokens are handed out, if there is one: the table `issuer` in `[oidc]`.
     pub oidc_issuer: Option<IssuerSettings>,
+    /// How grants are handed to other hosts, if they are.
+    pub grant_export: Option<GrantExportSettings>,
     /// One table for each cloud, by `aws`, `azure`, `gcp` and `oidc`; each adapter parses its own.
     pub providers: BTreeMap<String, toml::Table>,
 }
@@ -152,6 +155,7 @@ impl Settings {
             signals: signal_raw::parse_all(raw.signal)?,
             issuer: raw.issuer.map(|issuer| issuer.parse("issuer")).transpose()?,
             oidc_issuer,
+            grant_export: raw.grant_export.map(RawGrantExport::parse).transpose()?,
             providers: [("aws", raw.aws), ("azure", raw.azure), ("gcp", raw.gcp), ("oidc", raw.oidc)]
                 .into_iter()
                 .filter_map(|(cloud, table)| Some((cloud.to_owned(), table?)))
@@ -194,6 +198,7 @@ struct Raw {
     review: RawReview,
     signal: Vec<RawSignal>,
     issuer: Option<RawIssuer>,
+    grant_export: Option<RawGrantExport>,
     aws: Option<toml::Table>,
     azure: Option<toml::Table>,
     gcp: Option<toml::Table>,
@@ -216,6 +221,7 @@ impl Default for Raw {
             review: RawReview::default(),
             signal: Vec::new(),
             issuer: None,
+            grant_export: None,
             aws: None,
             azure: None,
             gcp: None,

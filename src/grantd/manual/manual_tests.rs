@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 const API: &str = include_str!("api.md");
-const PAGES: [(&str, &str); 8] = [
+const PAGES: [(&str, &str); 9] = [
     ("architecture.md", include_str!("architecture.md")),
     ("threat_model.md", include_str!("threat_model.md")),
     ("policy.md", include_str!("policy.md")),
@@ -13,6 +13,7 @@ const PAGES: [(&str, &str); 8] = [
     ("clients.md", include_str!("clients.md")),
     ("revocation.md", include_str!("revocation.md")),
     ("issuer.md", include_str!("issuer.md")),
+    ("elsewhere.md", include_str!("elsewhere.md")),
     ("api.md", API),
 ];
 
@@ -122,6 +123,7 @@ fn every_command_that_the_manual_names_exists_with_its_options() {
         "bundle.rs",
         "cover.rs",
         "detail.rs",
+        "elsewhere.rs",
         "fetch.rs",
         "glass.rs",
         "exec/args.rs",
@@ -317,6 +319,29 @@ fn the_example_of_a_cloud_in_the_settings_is_valid() {
     // The same by the daemon's own reading.
     let settings = crate::config::Settings::parse(&example, &|_| Some(0)).unwrap();
     assert_eq!(settings.oidc_issuer.unwrap().url, "https://tokens.example.com/jobs");
+}
+
+#[test]
+fn every_setting_of_grant_documents_is_in_the_manual_and_the_example_of_each_is_read() {
+    let page = include_str!("elsewhere.md");
+    for (file, table, number) in [("grant_issuer", "RawGrantIssuer", 5), ("grant_export", "RawGrantExport", 4)] {
+        let raw = source(&format!("src/grantd/config/{file}.rs"));
+        let (_, fields) = raw.split_once(&format!("pub(super) struct {table} {{")).unwrap();
+        let (fields, _) = fields.split_once("\n}").unwrap();
+        let fields: Vec<&str> = fields
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(fields.len(), number, "{fields:?}");
+        for field in fields {
+            assert!(page.contains(&format!("\n| `{field}` |")), "nothing says what {field} of {file} is for");
+        }
+    }
+    let (_, example) = page.split_once("```text\n[grant_export]").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let settings = crate::config::Settings::parse(&format!("[grant_export]{example}"), &|_| Some(0)).unwrap();
+    assert_eq!(settings.grant_export.unwrap().longest.as_secs(), 3600);
 }
 
 #[test]

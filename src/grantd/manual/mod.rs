@@ -9,6 +9,7 @@
 //! | [`clients`] | whoever uses what was granted: how AWS's, Azure's, Google's and Kubernetes' own tools fetch it |
 //! | [`revocation`] | what "revoked" means, and what a deny does not stop |
 //! | [`issuer`] | whoever has clouds, or services, trust tokens of the daemon's own |
+//! | [`elsewhere`] | whoever approves away from the host, or has approvals made there |
 //! | [`api`] | programs that speak to the socket themselves |
 //!
 //! The commands' own help (`grantctl --help`), the comments in `grantd.toml`, `people.toml` and `catalog.toml`, and the
@@ -44,6 +45,10 @@ pub mod revocation {
 
 pub mod issuer {
     #![doc = include_str!("issuer.md")]
+}
+
+pub mod elsewhere {
+    #![doc = include_str!("elsewhere.md")]
 }
 
 pub mod api {

@@ -29,7 +29,7 @@ struct Fate {
 }
 
 fn unmet_on(bundle: &Bundle, resource: &Resource, ids_hold: bool) -> Vec<Finding> {
-    let ground = Ground { people: &bundle.people, delegations: &[], now: Timestamp::UNIX_EPOCH };
+    let ground = Ground { people: &bundle.people, delegations: &[], now: Timestamp::UNIX_EPOCH, signed: false };
     let heard = heard(bundle, resource, ids_hold);
     let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
     let mut findings = Vec::new();

@@ -69,6 +69,12 @@ fn permit<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<O
             "approve_within" => obligations.approve_within = Some(seconds(value).map_err(wrong)?),
             "signal_max_age" => obligations.signal_max_age = Some(age(value).map_err(wrong)?),
             "renew_signal_max_age" => obligations.renew_signal_max_age = Some(age(value).map_err(wrong)?),
+            "signed_approval" => {
+                obligations.signed_approval = match value {
+                    "" => true,
+                    _ => return Err(wrong("write it without anything in brackets".to_owned())),
+                }
+            }
             "escalate" => {
                 obligations.escalate = match value {
                     "steward" => true,
@@ -109,6 +115,7 @@ fn forbid<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) -> Result<W
             | "max_uses"
             | "approve_within"
             | "escalate"
+            | "signed_approval"
             | "on_policy_change"
             | "notify"
             | "review_within"
@@ -214,7 +221,7 @@ mod tests {
         let text = r#"@approvals("owner:1, security:2") @max_ttl("30m") @max_duration("8h") @max_recurrence("720h") @max_concurrent("1")
             @max_uses("3") @approve_within("4h") @escalate("steward") @on_policy_change("keep") @notify("a, b")
             @signal_max_age("60s") @renew_signal_max_age("15m") @on_signal_change("keep") @review_within("24h")
-            @may_lack("ticket, on_call")"#;
+            @may_lack("ticket, on_call") @signed_approval"#;
         let expected = Obligations {
             approvals: Quorum::from([(Capacity::Owner, 1), (Capacity::Security, 2)]),
             max_ttl: Some(1800),
@@ -224,6 +231,7 @@ mod tests {
             max_uses: Some(3),
             approve_within: Some(14400),
             escalate: true,
+            signed_approval: true,
             on_policy_change: OnPolicyChange::Keep,
             on_signal_change: OnPolicyChange::Keep,
             signal_max_age: Some(60),

@@ -15,7 +15,7 @@ use super::engine::{Engine, Needs};
 use super::glass;
 use super::question::{AnchorKind, Facts, Isolation, Question};
 use super::seal::{MANIFEST, SIGNATURES, Seal};
-use crate::config::{Catalog, ConfigError, Host, People, Resource, from_toml};
+use crate::config::{ALLOWED_SIGNERS, Catalog, ConfigError, Host, People, Resource, from_toml};
 
 const SCHEMA: &str = "schema.cedarschema";
 const CATALOG: &str = "catalog.toml";
@@ -71,8 +71,8 @@ impl From<ConfigError> for BundleError {
 }
 
 impl Bundle {
-    /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml`, those of
-    /// `entitlements/{aws,azure,gcp,oidc}.toml` that are there, and where they are `tests/*.toml`, `manifest.toml` and
+    /// Loads the bundle in `dir`: `schema.cedarschema`, `policies/*.cedar`, `catalog.toml`, `people.toml`, and where they
+    /// are `allowed_signers`, `entitlements/{aws,azure,gcp,oidc}.toml`, `tests/*.toml`, `manifest.toml` and
     /// `signatures/*.sig`.
     ///
     /// `read` gives a file's text and `list` the names in a directory; it is for them to refuse what the wrong people
@@ -101,7 +101,10 @@ impl Bundle {
         let text = |name: &str| {
             files.get(name).map(String::as_str).ok_or_else(|| error(name, "it is not there: every bundle has one"))
         };
-        let people = People::parse(text(PEOPLE)?, host)?;
+        let mut people = People::parse(text(PEOPLE)?, host)?;
+        if let Some(text) = files.get(ALLOWED_SIGNERS) {
+            people = people.with_signers(text)?;
+        }
         let catalog = Catalog::parse(text(CATALOG)?, &people)?;
         let policies = files.iter().filter(|(name, _)| name.ends_with(".cedar")).map(|(n, t)| (n.as_str(), t.as_str()));
         let engine = Engine::new((SCHEMA, text(SCHEMA)?), policies).map_err(|(file, problem)| error(&file, problem))?;
@@ -192,6 +195,9 @@ fn read_files(
     let map = |name: &str| MAPS.iter().any(|(file, _)| *file == format!("{ENTITLEMENTS}/{name}"));
     for name in visible(list(&dir.join(ENTITLEMENTS)), ENTITLEMENTS, map)? {
         names.push(format!("{ENTITLEMENTS}/{name}"));
+    }
+    if list(dir).map_err(|problem| error(".", problem))?.iter().any(|name| name == ALLOWED_SIGNERS) {
+        names.push(ALLOWED_SIGNERS.to_owned());
     }
     names
         .into_iter()

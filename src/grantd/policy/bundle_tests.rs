@@ -85,6 +85,16 @@ fn a_directory_is_loaded_whole_and_read_through_what_the_caller_passes() {
 
     fs::write(dir.path().join("policies/.tiers.cedar.swp"), "").unwrap();
     assert_eq!(load(&read).unwrap().version, loaded.version);
+    // Whose keys are whose is part of it, where that is said.
+    let signers = include_str!("../../model/testdata/allowed_signers").replace("olga", "ana");
+    fs::write(dir.path().join("allowed_signers"), &signers).unwrap();
+    let signing = load(&read).unwrap();
+    assert_ne!(signing.version, loaded.version);
+    assert_eq!(signing.people.get("ana").unwrap().keys.len(), 1);
+    fs::write(dir.path().join("allowed_signers"), signers.replace("ana", "deploy")).unwrap();
+    let error = load(&read).unwrap_err();
+    assert!(error.file == "allowed_signers" && error.problem.contains("\"deploy\" is no person"), "{error}");
+    fs::remove_file(dir.path().join("allowed_signers")).unwrap();
     // An upgrade that keeps a changed file lays the new one beside it; that changes nothing and stops nothing.
     for beside in ["policies/tiers.cedar.dpkg-dist", "policies/tiers.cedar.new", "entitlements/aws.toml.dpkg-old"] {
         fs::write(dir.path().join(beside), "not even read").unwrap();

@@ -215,6 +215,8 @@ enum Expected {
         review_within: Option<u64>,
         #[serde(default)]
         may_lack: BTreeSet<Signal>,
+        #[serde(default)]
+        signed_approval: bool,
     },
     Deny {
         rule: String,
@@ -362,6 +364,7 @@ impl Expected {
             notify,
             review_within,
             may_lack,
+            signed_approval,
         } = self
         else {
             return None;
@@ -382,6 +385,7 @@ impl Expected {
             notify: notify.clone(),
             review_within: *review_within,
             may_lack: may_lack.clone(),
+            signed_approval: *signed_approval,
         })
     }
 }

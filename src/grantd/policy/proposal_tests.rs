@@ -16,6 +16,7 @@ fn habit(resource: &str, tier: Tier, leases: u64) -> Repetition {
         tier,
         capability: "object-storage:read".parse().unwrap(),
         grants: 3,
+        active: 0,
         break_glass: 0,
         used_grants: leases.min(3),
         leases,

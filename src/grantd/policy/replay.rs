@@ -16,6 +16,7 @@ use super::glass;
 use super::inputs::{Inputs, resource_entity};
 use super::question::{AnchorKind, Facts, Isolation, Question, Timing};
 use super::refusal::SIGNAL;
+use crate::config::Resource;
 
 /// The rule of a denial because the new catalogue does not have the resource.
 const CATALOG: &str = "catalog";
@@ -84,9 +85,8 @@ impl Bundle {
         let recorded: Recorded = serde_json::from_value(decision.clone())
             .map_err(|_| "not a decision of a shape that is known".to_owned())?;
         let name = text(&recorded.inputs, &["resource", "id"])?;
-        let profile = text(&recorded.inputs, &["context", "profile"]).unwrap_or_default();
-        let resource = match profile {
-            "" => self.catalog.get(name),
+        let resource = match text(&recorded.inputs, &["context", "profile"]).unwrap_or_default() {
+            "" => self.confirmed_in(&recorded.inputs, name).or_else(|| self.catalog.get(name)),
             profile => self.catalog.in_profile(profile, name),
         };
         let (verdict, rules) = match resource {
@@ -102,6 +102,18 @@ impl Bundle {
             }
         };
         Ok(compared(recorded, verdict, rules))
+    }
+
+    /// The resource as the profile sees it whose use was to be approved: an approval tells of the profile only who was
+    /// enrolled.
+    fn confirmed_in(&self, inputs: &Value, name: &str) -> Option<&Resource> {
+        let entities = inputs.get("entities").and_then(Value::as_array)?;
+        let of_then = entities.iter().find(|entity| kind(entity) == Some("Grantd::Resource"))?;
+        let enrolled = |entity: &Value| entity.pointer("/attrs/enrolled").cloned();
+        let then = enrolled(of_then).filter(|then| then.as_array().is_some_and(|people| !people.is_empty()))?;
+        let seen: Vec<&Resource> = self.catalog.in_profiles().filter(|resource| resource.name == name).collect();
+        let same = seen.iter().find(|resource| enrolled(&resource_entity(resource)).as_ref() == Some(&then));
+        same.or(seen.first()).copied()
     }
 
     /// What no policy can change about a use of break-glass, for who has the name of then.

@@ -48,7 +48,10 @@ fn each_kind_of_change_is_told_for_what_it_is() {
     let asked = decision("a pipeline asks for itself");
     let low = "policies/low-tier.cedar";
     assert_eq!(
-        again(&[(low, "@max_duration(\"8h\")\n@max_ttl(\"1h\")", "@max_duration(\"4h\")\n@max_ttl(\"2h\")")], &asked),
+        again(
+            &[(low, "@max_duration(\"8h\")", "@max_duration(\"4h\")"), (low, "@max_ttl(\"1h\")", "@max_ttl(\"2h\")"),],
+            &asked
+        ),
         Again::Obligations {
             stricter: vec!["max_duration: 28800 -> 14400".to_owned()],
             looser: vec!["max_ttl: 3600 -> 7200".to_owned()],

@@ -88,6 +88,9 @@ pub enum GuardFailure {
     /// See [`Guard::NotReviewed`](super::Guard::NotReviewed).
     #[error("it is reviewed already")]
     Reviewed,
+    /// See [`Guard::DocumentUnused`](super::Guard::DocumentUnused).
+    #[error("the document was used already")]
+    DocumentUsed,
     /// See [`Guard::FreezesAt`](super::Guard::FreezesAt).
     #[error("a freeze was set or thawed meanwhile")]
     FreezesChanged,

@@ -66,6 +66,10 @@ pub(super) fn question(guard: &Guard) -> Sql {
             "SELECT COUNT(*) FROM reviews WHERE kind = 'repeat' AND topic = $1 AND (due_ms > 0 OR opened_ms > $2)",
             [topic.as_str().into(), floor_ms(*since).into()],
         ),
+        Guard::DocumentUnused { issuer, jti } => Sql::new(
+            "SELECT COUNT(*) FROM documents WHERE issuer = $1 AND jti = $2",
+            [issuer.as_str().into(), jti.as_str().into()],
+        ),
         Guard::FreezesAt { .. } => Sql::new("SELECT CAST(COALESCE(SUM(version + 1), 0) AS BIGINT) FROM freezes", []),
     }
 }
@@ -91,6 +95,7 @@ pub(super) fn judge(guard: &Guard, answer: i64) -> Result<(), GuardFailure> {
         }
         Guard::NoneOverdue { .. } if answer != 0 => Err(GuardFailure::ReviewOverdue),
         Guard::NotReviewed { .. } if answer != 0 => Err(GuardFailure::Reviewed),
+        Guard::DocumentUnused { .. } if answer != 0 => Err(GuardFailure::DocumentUsed),
         Guard::FreezesAt { epoch } if in_use != *epoch => Err(GuardFailure::FreezesChanged),
         Guard::OtherAnchorsBelow { limit, .. } if !below(*limit) => {
             Err(GuardFailure::Concurrent { in_use, limit: *limit })
@@ -142,6 +147,16 @@ pub(super) fn change(write: &Write, node: &NodeId) -> Result<(Sql, Option<String
             None,
         ),
         Write::AcceptSeal(seal) => (accept_seal(seal)?, Some(format!("the bundles accepted before {}", seal.sequence))),
+        Write::UseDocument { issuer, jti, until } => (
+            Sql::new(
+                "INSERT INTO documents (issuer, jti, until_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                [issuer.as_str().into(), jti.as_str().into(), ceil_ms(*until).into()],
+            ),
+            Some(format!("that the document {jti} was not used")),
+        ),
+        Write::ForgetDocuments { before } => {
+            (Sql::new("DELETE FROM documents WHERE until_ms < $1", [floor_ms(*before).into()]), None)
+        }
         Write::KeepBundle { version, bytes } => (
             Sql::new(
                 "INSERT INTO bundles (version, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",

@@ -102,6 +102,13 @@ pub enum Guard {
         /// Those before this do not count.
         since: Timestamp,
     },
+    /// No such document of this issuer was used.
+    DocumentUnused {
+        /// Its issuer.
+        issuer: String,
+        /// Its id.
+        jti: String,
+    },
     /// No freeze was set and none was thawed since all of them were read.
     FreezesAt {
         /// Their [epoch](grantd_model::freeze_epoch) then.
@@ -161,6 +168,20 @@ pub enum Write {
     },
     /// A bundle that was accepted by its signatures: its place must be above every one that was accepted before.
     AcceptSeal(AcceptedSeal),
+    /// Uses a grant document up; it must be unused.
+    UseDocument {
+        /// Its issuer.
+        issuer: String,
+        /// Its id.
+        jti: String,
+        /// Its end.
+        until: Timestamp,
+    },
+    /// Forgets the documents that were used and ended before this.
+    ForgetDocuments {
+        /// When.
+        before: Timestamp,
+    },
     /// Keeps a policy bundle for ever under its version. No error when it is kept already.
     KeepBundle {
         /// Its version.

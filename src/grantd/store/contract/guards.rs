@@ -365,3 +365,29 @@ pub(in crate::store) async fn p13_a_cursor_is_kept_and_never_goes_back(stage: &m
     stage.restart().await;
     assert_eq!(stage.store().cursor("notify:n:siem").await.unwrap(), Some(7));
 }
+
+pub(in crate::store) async fn a_document_is_used_once_and_remembered_for_longer_than_it_is_good(
+    stage: &mut impl Stage,
+) {
+    let take = |issuer: &str, jti: &str, before: i64| {
+        let (issuer, jti) = (issuer.to_owned(), jti.to_owned());
+        let guards = vec![Guard::DocumentUnused { issuer: issuer.clone(), jti: jti.clone() }];
+        let writes =
+            vec![Write::ForgetDocuments { before: at(before) }, Write::UseDocument { issuer, jti, until: at(60) }];
+        Transaction { guards, ..audited("import", writes) }
+    };
+    let store = stage.store();
+    store.commit(take("a", "1", 0)).await.unwrap();
+    store.commit(take("a", "2", 0)).await.unwrap();
+    store.commit(take("b", "1", 0)).await.unwrap();
+    drop(store);
+    stage.restart().await;
+    let store = stage.store();
+    let used = |outcome| matches!(outcome, Err(StoreError::Guard(GuardFailure::DocumentUsed)));
+    assert!(used(store.commit(take("a", "1", 0)).await));
+    assert!(used(store.commit(take("a", "1", 60)).await), "what ends then is not forgotten yet");
+    // Of many at once one uses it.
+    assert_eq!(all_at_once(&store, |_| take("a", "3", 0)).await, (1, 31));
+    store.commit(take("c", "1", 61)).await.unwrap();
+    store.commit(take("a", "1", 0)).await.unwrap();
+}

@@ -60,6 +60,7 @@ macro_rules! contract {
             what_was_measured_is_kept_and_no_measurement_is_lost,
             p13_a_cursor_is_kept_and_never_goes_back,
             a_voice_that_was_lent_is_taken_back_once,
+            a_document_is_used_once_and_remembered_for_longer_than_it_is_good,
             one_node_at_a_time_holds_a_claim,
             p4_what_must_be_denied_is_denied_until_the_token_is_dead,
             p10_scopes_do_not_mix,

@@ -115,7 +115,7 @@ pub(in crate::store) async fn a_review_is_completed_once_and_blocks_while_it_is_
     assert_eq!(overdue("ana", at(100)).await, Err(GuardFailure::ReviewOverdue));
     assert_eq!(overdue("bruno", at(100)).await, Ok(()));
     let late = ReviewFilter { overdue_at: Some(at(100)), not_noted: true, ..ReviewFilter::default() };
-    assert_eq!(store.reviews(late.clone()).await.unwrap(), [open.clone()]);
+    assert_eq!(store.reviews(late.clone()).await.unwrap(), std::slice::from_ref(&open));
     let noted = open.after(ReviewEvent::Overdue { at: at(100) }).unwrap();
     put(&*store, &noted).await.unwrap();
     assert_eq!(store.reviews(late).await.unwrap(), []);
@@ -132,7 +132,7 @@ pub(in crate::store) async fn a_review_is_completed_once_and_blocks_while_it_is_
         break_glass: true,
         ..ReviewFilter::default()
     };
-    assert_eq!(store.reviews(of).await.unwrap(), [done.clone()]);
+    assert_eq!(store.reviews(of).await.unwrap(), std::slice::from_ref(&done));
     drop(store);
     stage.restart().await;
     assert_eq!(stage.store().review(done.id).await.unwrap(), Some(done));

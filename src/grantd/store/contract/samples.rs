@@ -85,6 +85,7 @@ pub(crate) fn grant(nth: u128) -> Grant {
         escalation: None,
         extension: None,
         extensions: Vec::new(),
+        imported: None,
         state: GrantState::Active { since: at(0), until: at(1800) },
         version: 0,
     }

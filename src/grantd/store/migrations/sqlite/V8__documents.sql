@@ -1,0 +1,8 @@
+-- Grant documents that were used: each is used once.
+
+CREATE TABLE documents (
+    issuer   TEXT NOT NULL,
+    jti      TEXT NOT NULL,
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY (issuer, jti)
+) STRICT, WITHOUT ROWID;
