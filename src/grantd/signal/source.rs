@@ -10,7 +10,7 @@ use grantd_provider_api::{Clock, Secret};
 use jiff::Timestamp;
 use reqwest::Client;
 use reqwest::header::HeaderName;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::breaker::Breaker;
 use super::calendar::{self, Calendar};
@@ -217,12 +217,15 @@ impl Source {
     async fn ask(&self, key: &str, now: Timestamp, clock: &dyn Clock) -> Result<Arc<Told>, Failure> {
         self.state().breaker.admit(now)?;
         let asked = tokio::time::timeout(self.settings.timeout, async {
-            let _place = self.places.acquire().await.map_err(|_| Failure::away("it is not asked any more"))?;
-            self.fetch(key, now).await
+            let _place = self.place(clock).await?;
+            Ok(self.fetch(key, now).await)
         });
-        let told = asked
-            .await
-            .unwrap_or_else(|_| Err(Failure::away(format!("no answer in {} s", self.settings.timeout.as_secs()))));
+        let told = match asked.await {
+            Ok(Ok(told)) => told,
+            // It was not asked, so that says nothing of it.
+            Ok(Err(failure)) => return Err(failure),
+            Err(_) => Err(Failure::away(format!("no answer in {} s", self.settings.timeout.as_secs()))),
+        };
         let mut state = self.state();
         state.breaker.record(told.as_ref().err(), clock.now());
         match told {
@@ -242,6 +245,16 @@ impl Source {
                 Err(failure)
             }
         }
+    }
+
+    /// A place among the few that ask at once. Whoever had to wait for one asks only if the source is still to be asked.
+    async fn place(&self, clock: &dyn Clock) -> Result<SemaphorePermit<'_>, Failure> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        let place = self.places.acquire().await.map_err(|_| Failure::away("it is not asked any more"))?;
+        self.state().breaker.admit(clock.now())?;
+        Ok(place)
     }
 
     /// About what it told last, and when.
