@@ -18,3 +18,16 @@ END
 [ "$(cut -d' ' -f1 <<<"$trails")" = aws,azure,gcp ] || fail "the trails differ: $trails"
 ok "a lease that ended early has the same records on AWS, Azure and Google Cloud: ${trails#* }"
 ok "$(as root grantctl audit verify)"
+
+# Policy is code: what was decided is decided again, under what is in force and under a change of it.
+as root grantctl policy replay --bundle "$stage/config/policy" >"$stage/replay.same" ||
+    fail "the policy in force says something else now: $(cat "$stage/replay.same")"
+ok "replayed under the policy in force: $(tail -n 1 "$stage/replay.same")"
+cp -r "$stage/config/policy" "$stage/config/proposed"
+sed -i 's/@max_duration("8h")/@max_duration("20m")/; s/context.justification_length < 20/context.justification_length < 60/' \
+    "$stage"/config/proposed/policies/*.cedar
+status=0
+as root grantctl policy replay --bundle "$stage/config/proposed" >"$stage/replay.other" || status=$?
+[ $status = 21 ] || fail "a stricter policy changes nothing: $(cat "$stage/replay.other")"
+ok "under a stricter one (exit code $status):"
+sed 's/^/          /' "$stage/replay.other"
