@@ -239,3 +239,22 @@ fn p3_what_recurs_does_so_only_as_long_as_policy_says_and_for_no_person() {
     }
     assert_eq!(world.audited("request.refused").len(), 6, "each refusal is on record");
 }
+
+#[test]
+fn p6_what_policy_lets_recur_no_more_is_not_approved_any_more() {
+    let mut world = World::new();
+    let tiers = world.policy().join("policies/tiers.cedar");
+    let shipped = fs::read_to_string(&tiers).unwrap();
+    let (was, may) = ("@max_duration(\"4h\")", "@max_duration(\"4h\")\n@max_recurrence(\"72h\")");
+    assert!(shipped.contains(was));
+    fs::write(&tiers, shipped.replace(was, may)).unwrap();
+    world.reload();
+    let often = json!({ "recurrence": { "every_seconds": 86400, "times": 2 } });
+    let asked = world.request(&world.alice(), "ledger", often);
+    assert_eq!(asked.body["state"], "pending", "{asked:?}");
+    fs::write(&tiers, shipped).unwrap();
+    world.reload();
+    let path = format!("/v1/grants/{}/approve", asked.body["id"].as_str().unwrap());
+    let approved = world.olga().curl("POST", &path, Some(&json!({ "digest": asked.body["digest"] })));
+    approved.is_problem(403, "denied", &["recur over 88200 s", "0 s now"]);
+}

@@ -161,7 +161,8 @@ fn repetition(
     let mut prefixes = BTreeSet::new();
     for grant in grants {
         let approved = grant.request.duration_seconds;
-        one.approved_seconds = one.approved_seconds.saturating_add(approved);
+        let times = grant.request.recurrence.map_or(1, |recurs| u64::from(recurs.times));
+        one.approved_seconds = one.approved_seconds.saturating_add(approved.saturating_mul(times));
         one.longest_approved = one.longest_approved.max(approved);
         prefixes.insert(grant.request.entitlement.narrowing.prefix.clone());
         let Some(leases) = taken.get(&grant.id) else { continue };
@@ -177,7 +178,9 @@ fn repetition(
             GrantState::Active { since, .. } => since,
             _ => begun,
         };
-        one.longest_used = one.longest_used.max(seconds(since.min(begun), over));
+        // What recurs is as long as each of its times, and no lease goes on over two of them.
+        let span = if grant.request.recurrence.is_some() { approved } else { seconds(since.min(begun), over) };
+        one.longest_used = one.longest_used.max(span);
         one.used_seconds = one.used_seconds.saturating_add(together(lived));
     }
     if !prefixes.contains(&None) {

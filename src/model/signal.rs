@@ -93,6 +93,9 @@ pub struct Missing {
     pub who_can_fix: String,
     /// What to do next.
     pub next: String,
+    /// Whether whoever should tell cannot be had: not so where it says no, or nobody was ever to tell.
+    #[serde(default)]
+    pub away: bool,
 }
 
 /// What has been looked up for one decision.

@@ -30,6 +30,10 @@ pub(super) fn to_approve(view: &GrantView, now: Timestamp, native: bool) -> Stri
     facts.fact("can", &view.capability);
     facts.maybe("only", view.narrowing.as_ref().map(grant::narrowing));
     facts.fact("for", grant::length(view));
+    facts.maybe(
+        "break-glass",
+        view.break_glass.as_ref().map(|glass| format!("profile {}, incident {}", glass.profile, glass.incident)),
+    );
     facts.fact("why", &view.justification);
     facts.maybe("ticket", view.ticket.as_ref());
     facts.maybe("task claimed", view.task.as_ref().map(grant::task));

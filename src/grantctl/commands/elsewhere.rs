@@ -164,7 +164,18 @@ impl Review {
         if !narrowing.source_networks.is_empty() {
             facts.fact("only from", narrowing.source_networks.join(", "));
         }
-        facts.fact("for", span(request.duration_seconds));
+        let each = span(request.duration_seconds);
+        facts.fact(
+            "for",
+            match request.recurrence {
+                None => each,
+                Some(recurs) => format!("{each} every {}, {} times in all", span(recurs.every_seconds), recurs.times),
+            },
+        );
+        facts.maybe(
+            "break-glass",
+            request.break_glass.as_ref().map(|glass| format!("profile {}, incident {}", glass.profile, glass.incident)),
+        );
         facts.maybe("not before", request.not_before.map(|at| absolute(&at.to_string(), now)));
         facts.fact("why", request.justification.as_str());
         facts.maybe("ticket", request.ticket.as_ref());

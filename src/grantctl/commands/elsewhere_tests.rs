@@ -42,6 +42,22 @@ fn p12_what_is_signed_is_the_digest_that_was_recomputed() {
 }
 
 #[test]
+fn p12_who_signs_is_shown_how_often_it_opens_and_that_it_is_an_emergency() {
+    let shown = |member: &str, value: Value| {
+        let mut file = file();
+        file.request[member] = value;
+        let request: Request = serde_json::from_value(file.request.clone()).unwrap();
+        let plan: Plan = serde_json::from_value(file.plan.clone()).unwrap();
+        file.digest = request_digest(&request, &plan, Tier::Low).unwrap().to_string();
+        Review::of(file).unwrap().text(now())
+    };
+    let often = shown("recurrence", json!({ "every_seconds": 86400, "times": 366 }));
+    assert!(often.contains("30m every 24h, 366 times in all"), "{often}");
+    let glass = shown("break_glass", json!({ "profile": "repair", "incident": "INC-7" }));
+    assert!(glass.contains("profile repair, incident INC-7"), "{glass}");
+}
+
+#[test]
 fn p12_a_file_that_was_changed_on_the_way_is_not_signed() {
     let mut changes: Vec<RequestFile> = Vec::new();
     let mut change = |change: &dyn Fn(&mut RequestFile)| {

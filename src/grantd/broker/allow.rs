@@ -143,6 +143,9 @@ impl Broker {
         if ttl > most || ttl < capabilities.min_ttl {
             return Err(ttl_refused(ttl, most, capabilities.min_ttl));
         }
+        // As often as was approved, whatever policy would allow by now.
+        let max_uses = [obligations.max_uses, grant.obligations.max_uses].into_iter().flatten().min();
+        let obligations = Obligations { max_uses, ..obligations };
         // To the whole second, and never beyond what was allowed.
         let access_until = Timestamp::from_second(after(now, ttl).as_second()).unwrap_or(now);
         let bundle = Arc::clone(&bundle);

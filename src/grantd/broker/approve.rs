@@ -3,8 +3,8 @@
 use grantd_model::approval::in_words;
 use grantd_model::statement::Word;
 use grantd_model::{
-    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, Obligations, OnBehalf, Refusal, Signals,
-    Subject, Verdict,
+    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, GrantState, Obligations, OnBehalf,
+    Refusal, Signals, Signed, Subject, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::attest::Caller;
 use crate::config::UNIX;
 use crate::failpoint;
 use crate::policy::{Bundle, Facts, Question};
-use crate::store::{StoreError, Transaction, Write};
+use crate::store::{Guard, GuardFailure, StoreError, Transaction, Write};
 
 /// How often a change is tried again that others got in the way of.
 pub(super) const ATTEMPTS: usize = 16;
@@ -143,6 +143,9 @@ impl Broker {
             None => GrantEvent::GiveApproval { approval: given.clone() },
             Some(_) => GrantEvent::ApproveExtension { approval: given.clone() },
         };
+        if let Some(refusal) = given.signed.as_deref().and_then(|signed| used_before(&grant, signed)) {
+            return self.refused("approve.refused", caller, id, refusal, json!(decision)).await;
+        }
         let approved = step(&grant, &event)?;
         let detail = json!({
             "approval": given,
@@ -166,7 +169,8 @@ impl Broker {
             }
             None => approved,
         };
-        match self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await {
+        let guards = not_overdue(&last, now).into_iter().collect();
+        match self.store().commit(Transaction { guards, writes, audit }).await {
             Ok(_) => {
                 failpoint::hit("approve.written");
                 Ok(Some(last))
@@ -220,13 +224,14 @@ impl Broker {
             let Ok(Some((completed, record))) = self.completed(&bundle, &grant, &signals) else { continue };
             let mut audit = vec![record];
             let begun = self.glass_begun(&bundle, &completed, daemon("policy"), &signals);
+            let guards = not_overdue(&completed, self.now()).into_iter().collect();
             let mut writes = vec![Write::UpdateGrant(completed)];
             if let Some(begun) = begun {
                 writes.push(begun.write);
                 audit.extend(begun.audit);
             }
-            match self.store().commit(Transaction { guards: Vec::new(), writes, audit }).await {
-                Ok(_) | Err(StoreError::Stale { .. }) => {}
+            match self.store().commit(Transaction { guards, writes, audit }).await {
+                Ok(_) | Err(StoreError::Stale { .. } | StoreError::Guard(GuardFailure::ReviewOverdue)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -290,6 +295,16 @@ pub(super) fn allowed_today(standing: &Standing<'_>, matter: Matter<'_>) -> Resu
     }
     match &standing.request.verdict {
         Verdict::Deny { refusal } => Err(refusal.clone()),
+        Verdict::Allow { obligations } if recurs_longer(matter, obligations) => Err(Refusal {
+            rule: standing.request.determining.join(", "),
+            reason: format!(
+                "it would recur over {} s, and policy lets it recur over {} s now",
+                matter.grant.request.span_seconds(),
+                obligations.max_recurrence.unwrap_or_default()
+            ),
+            who_can_fix: "whoever maintains the policy bundle".to_owned(),
+            next: "have it requested anew with grantctl request, for fewer times".to_owned(),
+        }),
         Verdict::Allow { obligations } => match obligations.max_duration {
             Some(most) if matter.duration() > most => Err(Refusal {
                 rule: standing.request.determining.join(", "),
@@ -300,6 +315,34 @@ pub(super) fn allowed_today(standing: &Standing<'_>, matter: Matter<'_>) -> Resu
             _ => Ok(obligations.clone()),
         },
     }
+}
+
+/// A signature says yes once: of an extension that was ended since, and asked for anew in the same words, its signer may
+/// think otherwise.
+fn used_before(grant: &Grant, signed: &Signed) -> Option<Refusal> {
+    let past = grant.extensions.iter().flat_map(|past| &past.extension.approvals);
+    let used = past.filter_map(|approval| approval.signed.as_deref()).any(|used| used.statement == signed.statement);
+    used.then(|| Refusal {
+        rule: super::signed::SIGNATURE.to_owned(),
+        reason: format!("this signature approved an extension of {} that is decided since", grant.id),
+        who_can_fix: "who signed it".to_owned(),
+        next: format!("have it signed anew: grantctl request-file {}", grant.id),
+    })
+}
+
+/// What has to hold when a use of break-glass begins, unless security agreed to it: that no review of the same person
+/// became overdue while it waited.
+fn not_overdue(grant: &Grant, now: jiff::Timestamp) -> Option<Guard> {
+    let active = matches!(grant.state, GrantState::Active { .. });
+    let agreed = grant.approvals.iter().any(|approval| approval.capacities().contains(&Capacity::Security));
+    let guarded = grant.request.break_glass.is_some() && active && !agreed;
+    guarded.then(|| Guard::NoneOverdue { person: grant.request.subject.name.clone(), at: now })
+}
+
+/// Whether a request recurs for longer than policy lets it today.
+fn recurs_longer(matter: Matter<'_>, today: &Obligations) -> bool {
+    let request = &matter.grant.request;
+    request.recurrence.is_some() && request.span_seconds() > today.max_recurrence.unwrap_or_default()
 }
 
 pub(super) fn no_holder(person: &str, capacity: Capacity, standing: &Standing<'_>) -> Refusal {

@@ -111,7 +111,18 @@ impl Broker {
             let refusal = no_holder(&approver.name, capacity, &standing);
             return self.refused("deny.refused", caller, id, refusal, json!(decision)).await;
         }
-        let (by, reason) = (approver.name, reason.as_str().to_owned());
+        // Only the no was signed: the words are those of whoever brings it.
+        let reason = match signed {
+            None => reason.as_str().to_owned(),
+            Some(_) => {
+                let carrier = caller
+                    .subject
+                    .as_ref()
+                    .map_or_else(|| format!("uid {}", caller.uid()), |subject| subject.name.clone());
+                format!("signed elsewhere; {carrier}, who brought it, says: {}", reason.as_str())
+            }
+        };
+        let by = approver.name;
         let event = match matter.extension {
             None => GrantEvent::Deny { at: now, by, reason },
             Some(_) => GrantEvent::EndExtension { outcome: ExtensionEnd::Denied { at: now, by, reason } },

@@ -4,16 +4,18 @@
 use std::time::Duration;
 
 use grantd_model::document::{Approved, Attested, AttestedSignature, Document};
-use grantd_model::{Grant, GrantEvent, GrantId, NodeId, Request};
+use grantd_model::{Grant, GrantEvent, GrantId, NodeId, Request, Verdict};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::approve::{ATTEMPTS, step};
 use super::issue::uses_of_grant;
-use super::quorum::{Ground, Requesters, What, carried_until, judge};
-use super::{Broker, BrokerError, after, draft};
+use super::quorum::{Ground, Requesters, What, approvals_today, carried_until, judge};
+use super::signals::Looks;
+use super::{Broker, BrokerError, after, draft, facts};
 use crate::attest::Caller;
 use crate::document::{SigningKey, sign};
+use crate::policy::{AnchorKind, Facts, Question};
 use crate::store::{Guard, StoreError, Transaction, Write};
 
 /// How documents are made here.
@@ -106,7 +108,25 @@ impl Broker {
             )));
         }
         let until = end.min(after(now, exporter.longest));
-        let counted = grant.obligations.max_uses;
+        // What would be counted at an issue today is counted as well.
+        let question = Question {
+            action: request.issuing(),
+            at: now,
+            principal: &request.subject,
+            uid: request.subject.id.parse().unwrap_or(u32::MAX),
+            resource,
+            facts: Facts {
+                ttl_seconds: Some(self.inner.settings.default_ttl.as_secs()),
+                anchor: AnchorKind::Process,
+                approvals: approvals_today(&grant, ground, resource),
+                ..facts::of_request(request, &grant.plan)
+            },
+        };
+        let today = match self.decide(&bundle, &mut { question }, Looks::Fresh).await.verdict {
+            Verdict::Allow { obligations } => obligations,
+            Verdict::Deny { refusal } => return Err(BrokerError::Denied(refusal)),
+        };
+        let counted = [grant.obligations.max_uses, today.max_uses].into_iter().flatten().min();
         if counted.is_some() && (hosts.len() != 1 || hosts.contains(self.node())) {
             return Err(BrokerError::BadRequest(format!(
                 "{id} may be used a number of times, so it goes to exactly one other host: name its node, which grantctl \

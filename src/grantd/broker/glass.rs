@@ -72,8 +72,7 @@ impl Broker {
             if let Err(refused) = &result
                 && refused.is_refusal()
             {
-                let glass = json!({ "profile": ask.profile, "incident": ask.incident });
-                let detail = json!({ "refused": refused.to_string(), "break_glass": glass });
+                let detail = json!({ "refused": refused.to_string(), "break_glass": told(&ask) });
                 broker.record("request.refused", caller.actor(), (None, None), detail).await?;
             }
             result
@@ -270,7 +269,7 @@ impl Broker {
         let confirmed: Vec<&Subject> = grant
             .approvals
             .iter()
-            .filter(|approval| approval.capacity == Capacity::Enrolled)
+            .filter(|approval| approval.capacities().contains(&Capacity::Enrolled))
             .map(|approval| &approval.identity)
             .collect();
         let parties: Vec<Subject> =
@@ -313,9 +312,14 @@ impl Broker {
 
     /// Puts the refusal of somebody who is not enrolled on record and gives it.
     async fn glass_refused<T>(&self, caller: &Caller, ask: &GlassAsk, refusal: Refusal) -> Result<T, BrokerError> {
-        let glass = json!({ "profile": ask.profile, "incident": ask.incident });
-        let detail = json!({ "refusal": refusal, "break_glass": glass });
+        let detail = json!({ "refusal": refusal, "break_glass": told(ask) });
         self.record("request.refused", caller.actor(), (None, None), detail).await?;
         Err(BrokerError::Denied(refusal))
     }
+}
+
+/// What was asked for, for the record of its refusal: nobody fills that with what nobody could have meant.
+fn told(ask: &GlassAsk) -> serde_json::Value {
+    let short = |text: &str| text.chars().take(64).collect::<String>();
+    json!({ "profile": short(&ask.profile), "incident": short(&ask.incident) })
 }

@@ -78,6 +78,11 @@ impl Broker {
                 Err(refusal) => return self.not_imported(caller, Some(id), refusal).await,
             },
         };
+        if grant.request.break_glass.is_some() {
+            let why =
+                format!("{id} is a use of break-glass, which people confirm where it was begun: grantctl approve {id}");
+            return self.not_imported(caller, Some(id), refusal(why)).await;
+        }
         if grant.digest != told.digest {
             return Err(changed(id, told.digest, grant.digest));
         }
@@ -242,6 +247,10 @@ impl Broker {
         });
         // A statement names one capacity.
         let capacity = match told.signed.as_ref().map(|signed| signed.statement.parse::<Statement>()) {
+            // Where the grant waits, what was signed is handed in now, and in time.
+            Some(Ok(said)) if grant.imported.is_none() && now >= said.expiry => {
+                return Ok(Err(refusal(format!("the signature of {person} was good until {}", said.expiry))));
+            }
             Some(Ok(said)) => said.capacity,
             Some(Err(error)) => return Ok(Err(refusal(error.to_string()))),
             None => *first,

@@ -293,7 +293,7 @@ pub fn carried_until(
         return Err(refusal);
     }
     let GrantState::Active { since, until } = grant.state else { return Ok((Timestamp::MIN, None)) };
-    let seconds = i64::try_from(grant.request.duration_seconds).unwrap_or(i64::MAX);
+    let seconds = i64::try_from(grant.request.span_seconds()).unwrap_or(i64::MAX);
     let mut end = since.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(until);
     let first = breaks(&grant.approvals, grant.digest, needed, escalates);
     for past in grant.extensions.iter().filter(|past| past.is_granted()) {

@@ -65,6 +65,11 @@ impl RawGrantIssuer {
         if capacities.is_empty() {
             return Err(wrong("capacities", "name at least one, or nothing that it tells counts".to_owned()));
         }
+        if capacities.contains(&Capacity::Enrolled) {
+            let problem =
+                "a use of break-glass is confirmed by an enrolled person, and by no document: leave \"enrolled\" out";
+            return Err(wrong("capacities", problem.to_owned()));
+        }
         let longest =
             self.longest.as_deref().map_or(Ok(LONGEST.0), seconds).map_err(|problem| wrong("longest", problem))?;
         if longest > LONGEST.1 {
@@ -149,6 +154,7 @@ mod tests {
         refused(issuer("urn a", "\"owner\"", "", &key), "white space");
         refused(issuer("urn:a", "", "", &key), "at least one");
         refused(issuer("urn:a", "\"boss\"", "", &key), "boss");
+        refused(issuer("urn:a", "\"owner\", \"enrolled\"", "", &key), "no document");
         refused(issuer("urn:a", "\"owner\"", "longest = \"25h\"", &key), "24h or less");
         refused(issuer("urn:a", "\"owner\"", "", "kid = \"k\""), "{ pem = … }");
         refused(issuer("urn:a", "\"owner\"", "", &format!("pem = \"\"\"{P384}\"\"\"")), "P-256 or Ed25519");

@@ -7,7 +7,7 @@ use cedar_policy::{
     ActionConstraint, AuthorizationError, Authorizer, Decision as CedarDecision, EntityId, EntityTypeName, EntityUid,
     Policy, PolicyId, PolicySet, Response, Schema, ValidationMode, Validator,
 };
-use grantd_model::{Action, Capacity, Decision, Obligations, PolicyVersion, Signal, SignalFact, Verdict};
+use grantd_model::{Action, Capacity, Decision, Looked, Obligations, PolicyVersion, Signal, SignalFact, Verdict};
 
 use super::annotations::{self, Consequence, Words};
 use super::inputs::Inputs;
@@ -258,7 +258,7 @@ impl Engine {
                 Consequence::Forbid(words) => forbids.push((id.as_ref(), words)),
             }
         }
-        let permits = match self.done_without(&missing, &waiting, permits, question.action) {
+        let permits = match self.done_without(&missing, &waiting, permits, question) {
             Ok(permits) => {
                 missing.clear();
                 permits
@@ -285,12 +285,14 @@ impl Engine {
         missing: &BTreeSet<SignalFact>,
         waiting: &[String],
         permits: Vec<&'a Obligations>,
-        action: Action,
+        question: &Question<'_>,
     ) -> Result<Vec<&'a Obligations>, Vec<&'a Obligations>> {
-        let Some(strict) = strictest(permits.clone()).filter(|_| action == Action::BreakGlass) else {
+        let Some(strict) = strictest(permits.clone()).filter(|_| question.action == Action::BreakGlass) else {
             return Err(permits);
         };
-        if !missing.iter().all(|fact| strict.may_lack.contains(&fact.signal())) {
+        // A source that says no, such as that there is no such incident, is not away.
+        let away = |fact: &SignalFact| matches!(question.facts.signals.get(&fact.signal()), Some(Looked::Missing(missing)) if missing.away);
+        if !missing.iter().all(|fact| strict.may_lack.contains(&fact.signal()) && away(fact)) {
             return Err(permits);
         }
         let untold = waiting.iter().filter_map(|id| match &self.rules.get(&PolicyId::new(id))?.consequence {

@@ -58,7 +58,7 @@ fn ask(bundle: &Bundle, signals: Signals, change: impl Fn(&mut Facts)) -> Decisi
 
 fn away() -> Signals {
     let word = || "nobody answers".to_owned();
-    let missing = Missing { why: word(), who_can_fix: word(), next: word() };
+    let missing = Missing { why: word(), who_can_fix: word(), next: word(), away: true };
     Signals::from([(Signal::Freeze, Looked::Missing(missing))])
 }
 
@@ -94,6 +94,20 @@ fn p6_a_signal_that_is_away_denies_break_glass_too_unless_policy_says_that_it_ma
     let lenient = glass("@may_lack(\"freeze\")", FROZEN);
     allowed(ask(&lenient, away(), |_| ()));
     assert_eq!(refused(ask(&lenient, frozen(true), |_| ())).rule, "frozen", "what can be had is gone by");
+}
+
+#[test]
+fn p6_a_source_that_says_no_is_not_away() {
+    let mut signals = away();
+    let Some(Looked::Missing(missing)) = signals.get_mut(&Signal::Freeze) else { panic!() };
+    missing.away = false;
+    let lenient = glass("@may_lack(\"freeze\")", FROZEN);
+    assert_eq!(refused(ask(&lenient, signals, |_| ())).rule, "signal:freeze");
+    assert_eq!(
+        refused(ask(&lenient, Signals::new(), |_| ())).rule,
+        "signal:freeze",
+        "nor is what nobody was asked for"
+    );
 }
 
 #[test]

@@ -151,6 +151,7 @@ pub(super) fn signal_missing(facts: &BTreeSet<SignalFact>, signals: &Signals) ->
             why,
             who_can_fix: "whoever administers this daemon".to_owned(),
             next: format!("have them look at the [[signal]] of type \"{signal}\" in grantd.toml"),
+            away: false,
         };
         match signals.get(&signal) {
             Some(Looked::Missing(missing)) => missing.clone(),

@@ -91,8 +91,12 @@ fn p6_what_a_policy_reads_for_this_question_is_needed_and_nothing_else() {
 #[test]
 fn p6_p7_what_cannot_be_had_is_denied_by_name_and_never_passed_over() {
     let frozen = policy(FREEZE);
-    let missing =
-        Missing { why: "\"ops\" is silent".to_owned(), who_can_fix: "the desk".to_owned(), next: "wait".to_owned() };
+    let missing = Missing {
+        why: "\"ops\" is silent".to_owned(),
+        who_can_fix: "the desk".to_owned(),
+        next: "wait".to_owned(),
+        away: true,
+    };
     let decision = ask(&frozen, Signals::from([(Signal::Freeze, Looked::Missing(missing))]), |q| frozen.decide(q));
     let denied = refusal(&decision);
     assert_eq!((denied.rule.as_str(), denied.who_can_fix.as_str()), ("signal:freeze", "the desk"));

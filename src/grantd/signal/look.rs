@@ -184,6 +184,7 @@ fn missing(signal: Signal, source: &Source, failure: &Failure) -> Missing {
         why: format!("the {signal} signal could not be had from \"{}\": {}", settings.name, failure.why),
         who_can_fix: settings.contact.clone(),
         next,
+        away: failure.kind == super::FailureKind::Away,
     }
 }
 
@@ -207,6 +208,7 @@ fn nobody_tells(signal: Signal, about: &About<'_>) -> Missing {
             }
             _ => format!("have them add a [[signal]] of type \"{signal}\" to grantd.toml"),
         },
+        away: false,
     }
 }
 

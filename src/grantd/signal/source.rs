@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -216,14 +217,17 @@ impl Source {
 
     async fn ask(&self, key: &str, now: Timestamp, clock: &dyn Clock) -> Result<Arc<Told>, Failure> {
         self.state().breaker.admit(now)?;
+        let began = AtomicBool::new(false);
         let asked = tokio::time::timeout(self.settings.timeout, async {
             let _place = self.place(clock).await?;
+            began.store(true, Ordering::Relaxed);
             Ok(self.fetch(key, now).await)
         });
         let told = match asked.await {
             Ok(Ok(told)) => told,
             // It was not asked, so that says nothing of it.
             Ok(Err(failure)) => return Err(failure),
+            Err(_) if !began.load(Ordering::Relaxed) => return Err(Failure::away("too many wait for it")),
             Err(_) => Err(Failure::away(format!("no answer in {} s", self.settings.timeout.as_secs()))),
         };
         let mut state = self.state();
