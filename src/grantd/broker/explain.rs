@@ -8,7 +8,7 @@ use super::quorum::{Ground, approvals_today};
 use super::signals::Looks;
 use super::{Broker, BrokerError, facts};
 use crate::attest::Caller;
-use crate::policy::{AnchorKind, Facts, Question};
+use crate::policy::Question;
 
 /// What policy says of a grant today.
 #[derive(Debug)]
@@ -41,12 +41,8 @@ impl Broker {
         let delegations = self.delegations_of(&grant).await?;
         let ground = Ground { people: &bundle.people, delegations: &delegations, now: self.now(), signed: false };
         let asked = facts::of_request(request, &grant.plan);
-        let issued = Facts {
-            ttl_seconds: Some(self.inner.settings.default_ttl.as_secs()),
-            anchor: AnchorKind::Process,
-            approvals: approvals_today(&grant, ground, resource),
-            ..asked.clone()
-        };
+        let approvals = approvals_today(&grant, ground, resource);
+        let issued = facts::of_usual_issue(request, &grant.plan, self.inner.settings.default_ttl, approvals);
         let questions =
             [(request.asking(), &request.requested_by, asked), (request.issuing(), &request.subject, issued)];
         let mut answers = Vec::new();

@@ -15,7 +15,7 @@ use super::signals::Looks;
 use super::{Broker, BrokerError, after, draft, facts};
 use crate::attest::Caller;
 use crate::document::{SigningKey, sign};
-use crate::policy::{AnchorKind, Facts, Question};
+use crate::policy::Question;
 use crate::store::{Guard, StoreError, Transaction, Write};
 
 /// How documents are made here.
@@ -101,28 +101,24 @@ impl Broker {
             Ok((end, Some(_))) if now < end => end.min(usable_until),
             Ok((_, Some(refusal))) | Err(refusal) => return Err(BrokerError::Denied(refusal)),
         };
-        let approvals = self.told(&grant, ground, resource);
-        if approvals.is_empty() {
+        let told = self.told(&grant, ground, resource);
+        if told.is_empty() {
             return Err(BrokerError::State(format!(
                 "nobody approved {id}: request it on the other host, where policy says as much"
             )));
         }
         let until = end.min(after(now, exporter.longest));
         // What would be counted at an issue today is counted as well.
-        let question = Question {
+        let approvals = approvals_today(&grant, ground, resource);
+        let mut question = Question {
             action: request.issuing(),
             at: now,
             principal: &request.subject,
             uid: request.subject.id.parse().unwrap_or(u32::MAX),
             resource,
-            facts: Facts {
-                ttl_seconds: Some(self.inner.settings.default_ttl.as_secs()),
-                anchor: AnchorKind::Process,
-                approvals: approvals_today(&grant, ground, resource),
-                ..facts::of_request(request, &grant.plan)
-            },
+            facts: facts::of_usual_issue(request, &grant.plan, self.inner.settings.default_ttl, approvals),
         };
-        let today = match self.decide(&bundle, &mut { question }, Looks::Fresh).await.verdict {
+        let today = match self.decide(&bundle, &mut question, Looks::Fresh).await.verdict {
             Verdict::Allow { obligations } => obligations,
             Verdict::Deny { refusal } => return Err(BrokerError::Denied(refusal)),
         };
@@ -148,7 +144,7 @@ impl Broker {
                 request: grant.request.clone(),
                 tier: grant.tier,
                 digest: grant.digest,
-                approvals,
+                approvals: told,
                 hosts: hosts.to_vec(),
                 max_uses: counted,
             },

@@ -36,6 +36,11 @@ pub fn of_request(request: &Request, plan: &Plan) -> Facts {
     }
 }
 
+/// For the issue of a lease of the usual length on a watched process, where nobody asks for one now.
+pub fn of_usual_issue(request: &Request, plan: &Plan, ttl: Duration, approvals: Quorum) -> Facts {
+    Facts { ttl_seconds: Some(ttl.as_secs()), anchor: AnchorKind::Process, approvals, ..of_request(request, plan) }
+}
+
 /// For the issue of a lease.
 pub fn of_issue(request: &Request, plan: &Plan, ttl: Duration, anchor: &Anchor) -> Facts {
     Facts { ttl_seconds: Some(ttl.as_secs()), anchor: anchor.into(), ..of_request(request, plan) }

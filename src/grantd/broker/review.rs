@@ -145,9 +145,7 @@ impl Broker {
         completed: bool,
         limit: u32,
     ) -> Result<(Vec<Review>, Timestamp), BrokerError> {
-        let known =
-            person(&self.bundle().people, caller).is_ok() || caller.subject.is_some() || self.is_auditor(caller);
-        if !known {
+        if caller.subject.is_none() && !self.is_auditor(caller) {
             return Ok((Vec::new(), self.now()));
         }
         let filter = ReviewFilter { open: !completed, limit: Some(LOOKED_AT), ..ReviewFilter::default() };
