@@ -80,7 +80,14 @@ const P256: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256
 /// A world with `ledger` of tier high, the bucket `alpha`, owned by olga and otto, that hands documents out and takes them
 /// from itself (as the other hosts of the fleet do) and from the ticket system.
 fn world() -> World {
-    let mut world = World::prepared(&Setup::default());
+    let mut world = prepared();
+    world.start();
+    world
+}
+
+/// The same without the daemon.
+fn prepared() -> World {
+    let world = World::prepared(&Setup::default());
     let catalog = "[[resource]]\nname = \"ledger\"\ncloud = \"aws\"\naccount = \"main\"\ntype = \"object-storage\"\n\
                    native = \"arn:aws:s3:::alpha\"\nenvironment = \"dev\"\ntier = \"high\"\nowners = [\"olga\", \"otto\"]\n\
                    stewards = [\"olga\"]\n";
@@ -103,17 +110,33 @@ fn world() -> World {
     let export =
         format!("\n[grant_export]\niss = \"urn:example:host-a\"\naudience = \"fleet\"\nkey = \"{}\"\n", text(&fleet));
     fs::write(world.config(), config + &export).unwrap();
-    world.start();
     world
+}
+
+/// Changes a file of the policy in `policy`, in the rule `id` alone where one is named.
+fn change(policy: &Path, file: &str, id: Option<&str>, from: &str, to: &str) {
+    let path = policy.join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    let begin = id.map_or(0, |id| text.find(&format!("@id(\"{id}\")")).unwrap());
+    let end = id.and_then(|_| text[begin..].find("};").map(|at| begin + at)).unwrap_or(text.len());
+    let (before, rule, after) = (&text[..begin], &text[begin..end], &text[end..]);
+    assert!(rule.contains(from), "{file} has no {from} there: {rule}");
+    fs::write(path, format!("{before}{}{after}", rule.replace(from, to))).unwrap();
 }
 
 /// Another host of the fleet: the same configuration and policy, a state of its own.
 fn other_host(world: &World) -> (Scene, Daemon) {
+    other_host_where(world, |_| ())
+}
+
+/// The same, but for what `change` changes in its policy.
+fn other_host_where(world: &World, change: impl Fn(&Path)) -> (Scene, Daemon) {
     let scene = Scene::new();
     let copied = Command::new("cp").arg("-a").arg(world.scene.config().join(".")).arg(scene.config()).status().unwrap();
     assert!(copied.success());
     let config = fs::read_to_string(world.config()).unwrap().replace(text(world.scene.path()), text(scene.path()));
     let path = scene.write("config/grantd.toml", &config, User::Root, 0o644);
+    change(&scene.config().join("policy"));
     let mut daemon = Daemon::start(&scene, &path);
     daemon.wait_ready();
     (scene, daemon)
@@ -400,4 +423,76 @@ fn p12_an_issuers_word_is_no_signature_of_a_person_and_policy_may_refuse_it() {
     let answer = import(&world.bob(), &signed(&world, &claims(&file, "word"), json!({})));
     answer.is_problem(403, "denied", &["tickets approve nothing on ledger"]);
     assert_eq!(answer.body["rule"], "no-tickets");
+}
+
+#[test]
+fn p12_what_a_document_counts_is_counted_where_it_is_vended() {
+    let tiers = "policies/tiers.cedar";
+    let mut world = prepared();
+    // One task, which only the permit of the issue says here; the other host would let nine do so, and several at once.
+    for rule in ["high-request", "high-issue"] {
+        change(&world.policy(), tiers, Some(rule), "@max_concurrent(\"1\")", "@max_concurrent(\"9\")");
+    }
+    change(&world.policy(), tiers, Some("high-request"), "@max_uses(\"3\")\n", "");
+    change(&world.policy(), tiers, Some("high-issue"), "@max_uses(\"3\")", "@max_uses(\"1\")");
+    world.start();
+    let (scene, _daemon) = other_host_where(&world, |policy| {
+        change(policy, tiers, Some("high-issue"), "@max_uses(\"1\")", "@max_uses(\"9\")");
+    });
+    let there = node(&scene.caller(User::Root));
+    let file = waiting(&world, &world.alice(), json!({}));
+    let id = file["id"].as_str().unwrap();
+    let body = json!({ "digest": file["digest"] });
+    let approved = world.olga().curl("POST", &format!("/v1/grants/{id}/approve"), Some(&body));
+    assert_eq!(approved.body["state"], "active", "{approved:?}");
+    let open = world.alice().curl("POST", &format!("/v1/grants/{id}/export"), Some(&json!({ "hosts": [] })));
+    open.is_problem(400, "bad-request", &["exactly one other host"]);
+    let exported = world.alice().grantctl(&["grant", "export", id, "--host", &there]);
+    assert!(exported.success(), "{exported}");
+    let alice = scene.caller(User::Alice);
+    let imported = import(&alice, exported.stdout.trim());
+    assert_eq!((imported.status, &imported.body["state"]), (201, &json!("active")), "{imported:?}");
+    let _ = World::vended(&world.vend(&alice, id, json!({})));
+    world.vend(&alice, id, json!({})).is_problem(422, "limit", &["1 task has used this grant"]);
+}
+
+#[test]
+fn p12_no_document_starts_an_emergency() {
+    let mut world = prepared();
+    let catalog = fs::read_to_string(world.policy().join("catalog.toml")).unwrap();
+    let vault = catalog.replace("ledger", "vault").replace("alpha", "vault").replace("\"high\"", "\"critical\"");
+    let profile = "\n[[break_glass]]\nname = \"repair\"\npeople = [\"olga\", \"otto\"]\nreviewers = [\"nora\"]\n\
+                   access = [{ resource = \"vault\", capability = \"object-storage:read\" }]\nincident = \"INC-{digits}\"\n\
+                   max_ttl = \"10m\"\nreview_within = \"24h\"\n\
+                   limits = { per_person = 2, per_resource = 3, in_total = 4, window = \"24h\" }\n";
+    fs::write(world.policy().join("catalog.toml"), format!("{catalog}{vault}{profile}")).unwrap();
+    let people = world.policy().join("people.toml");
+    let nora = "\n[[person]]\nname = \"nora\"\nunix = [\"root\"]\n";
+    fs::write(&people, fs::read_to_string(&people).unwrap() + nora).unwrap();
+    world.start();
+    let asked = world.break_glass(&world.olga(), "vault", json!({}));
+    assert_eq!((asked.status, &asked.body["state"]), (201, &json!("pending")), "{asked:?}");
+    let id = asked.body["id"].as_str().unwrap();
+    let file = world.root().curl("GET", &format!("/v1/grants/{id}/request-file"), None);
+    assert_eq!(file.status, 200, "{file:?}");
+    let told = |jti: &str, capacity: &str, change: &dyn Fn(&mut Value)| {
+        let mut told = claims(&file.body, jti);
+        told["grant"]["approvals"][0]["capacities"] = json!([capacity]);
+        change(&mut told);
+        import(&world.bob(), &signed(&world, &told, json!({})))
+    };
+    // Of what waits here, in whatever capacity; and of what is said to wait on another host.
+    for capacity in ["enrolled", "owner"] {
+        is_refused(&told(capacity, capacity, &|_| ()), &["a use of break-glass"]);
+    }
+    let elsewhere = |told: &mut Value| {
+        let (first, last) = id.split_at(id.len() - 6);
+        told["grant"]["id"] = json!(format!("{first}{}{}", if last.starts_with('a') { 'b' } else { 'a' }, &last[1..]));
+        told["grant"]["installation"] = json!("node-other");
+    };
+    is_refused(&told("elsewhere", "owner", &elsewhere), &["is a use of break-glass"]);
+    let view = world.root().curl("GET", &format!("/v1/grants/{id}"), None).body;
+    assert_eq!((&view["state"], &view["approval"]["given"]), (&json!("pending"), &json!([])), "{view}");
+    assert_eq!(world.audited("break_glass.use"), Vec::<Value>::new());
+    assert_eq!(world.confirm(&world.otto(), id).body["state"], "active", "an enrolled person starts it");
 }

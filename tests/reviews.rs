@@ -106,6 +106,27 @@ fn an_overdue_review_keeps_its_user_from_break_glass_until_security_says_so_or_i
 }
 
 #[test]
+fn a_review_that_becomes_overdue_while_a_use_waits_keeps_that_use_from_beginning() {
+    let mut world = World::with_glass(&Setup::default(), "");
+    world.change_policy("policies/break-glass.cedar", "@review_within(\"24h\")", "@review_within(\"4s\")");
+    world.start();
+    let review = review_of(&world.broke(&world.olga(), "alpha"));
+    let waits = world.break_glass(&world.olga(), "vault", json!({}));
+    assert_eq!(waits.body["state"], "pending", "asked for before it was overdue: {waits:?}");
+    let grant = waits.body["id"].as_str().unwrap();
+    eventually("it is overdue", Duration::from_secs(20), || !world.audited("review.overdue").is_empty());
+    let confirmed = world.confirm(&world.otto(), grant);
+    confirmed.is_problem(403, "denied", &["olga", "became overdue while", grant]);
+    assert_eq!(confirmed.body["rule"], "review-overdue");
+    assert_eq!(world.audited("approve.refused").len(), 1);
+    assert_eq!(world.audited("break_glass.use").len(), 1, "only the first began");
+    // Once it is reviewed, the same word counts.
+    assert_eq!(world.review(&world.nora(), &review, json!({})).status, 200);
+    let confirmed = world.confirm(&world.otto(), grant);
+    assert_eq!((confirmed.status, &confirmed.body["state"]), (200, &json!("active")), "{confirmed:?}");
+}
+
+#[test]
 fn where_nobody_of_security_is_there_an_overdue_review_is_the_end_of_it() {
     let mut world = World::with_glass(&Setup::default(), "");
     world.change_policy("policies/break-glass.cedar", "@review_within(\"24h\")", "@review_within(\"1s\")");

@@ -96,7 +96,9 @@ fn reviewed(world: &World, id: &str, user: User, more: &[&str]) -> Finished {
 fn signed(world: &World, id: &str, user: User, change: impl Fn(String) -> String) -> Value {
     let file: Value = serde_json::from_str(&fs::read_to_string(request_file(world, id, user)).unwrap()).unwrap();
     let word = |name: &str| file[name].as_str().unwrap().to_owned();
-    let (node, digest) = (word("installation"), word("digest"));
+    // Of more time where that is what waits.
+    let more = file["extension"]["digest"].as_str().map(str::to_owned);
+    let (node, digest) = (word("installation"), more.unwrap_or_else(|| word("digest")));
     let expiry = Timestamp::from_second(now().as_second() + 600).unwrap();
     let statement = change(format!(
         "version: 1\ninstallation: {node}\nrequest: {id}\ndigest: {digest}\ndecision: approve\ncapacity: owner\n\
@@ -303,7 +305,9 @@ fn a_no_can_be_signed_elsewhere_as_well() {
     assert!(denied.success(), "{denied}");
     let view = seen(&world, &id);
     assert_eq!(view["state"], "denied", "{view}");
-    assert!(view["reason"].as_str().unwrap().contains("otto said no"), "{view}");
+    let reason = view["reason"].as_str().unwrap();
+    assert!(reason.contains("otto said no"), "{view}");
+    assert!(reason.contains("indexer, who brought it, says: not this week"), "otto did not sign these words: {view}");
     let record = &world.audited("grant.deny")[0]["detail"];
     assert!(record["signed"]["signature"].as_str().unwrap().contains("SSH SIGNATURE"), "{record}");
 }
@@ -411,4 +415,41 @@ fn more_time_is_signed_by_its_own_digest() {
     assert!(view["extensions"][0]["approval"]["given"][0]["signed"]["signature"].is_string(), "{view}");
     let (_, credentials) = World::vended(&world.vend(&world.alice(), &id, json!({})));
     assert!(world.can_read(&credentials, "alpha"));
+}
+
+#[test]
+fn p12_a_signature_for_more_time_that_was_denied_says_nothing_when_it_is_asked_for_again() {
+    let mut world = world("\"olga\", \"otto\"", false);
+    let tiers = world.policy().join("policies/tiers.cedar");
+    let text = fs::read_to_string(&tiers).unwrap();
+    fs::write(&tiers, text.replace("@approvals(\"owner:1\")", "@approvals(\"owner:2\")")).unwrap();
+    world.reload();
+    let id = waiting(&world);
+    let path = format!("/v1/grants/{id}/approve");
+    let yes = |world: &World| {
+        let digest = seen(world, &id)["digest"].clone();
+        world.olga().curl("POST", &path, Some(&json!({ "digest": digest })))
+    };
+    assert_eq!(hand_in(&world.bob(), &id, &signed(&world, &id, User::Otto, |text| text)).status, 200);
+    assert_eq!(yes(&world).body["state"], "active");
+    let longer = || {
+        let asked = world.alice().grantctl(&["extend", &id, "--for", "30m", "--why", "it takes longer"]);
+        assert!(asked.stderr.contains("wait for approval"), "{asked}");
+    };
+    longer();
+    let more = signed(&world, &id, User::Otto, |text| text);
+    let given = hand_in(&world.bob(), &id, &more);
+    assert_eq!(given.status, 200, "{given:?}");
+    let denied = world.olga().grantctl(&["deny", &id, "--reason", "not tonight"]);
+    assert!(denied.success(), "{denied}");
+    // The same words and the same time, so the same digest: but otto would have to be asked again.
+    longer();
+    is_refused(&hand_in(&world.bob(), &id, &more), &["approved an extension", "decided since"]);
+    let later = now() + SignedDuration::from_secs(1200);
+    let anew = signed(&world, &id, User::Otto, |text| {
+        let (head, _) = text.split_once("expiry: ").unwrap();
+        format!("{head}expiry: {}\n", Timestamp::from_second(later.as_second()).unwrap())
+    });
+    let taken = hand_in(&world.bob(), &id, &anew);
+    assert_eq!(taken.status, 200, "signed anew it counts: {taken:?}");
 }

@@ -3,11 +3,12 @@
 use grantd_model::approval::in_words;
 use grantd_model::statement::Word;
 use grantd_model::{
-    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, GrantState, Obligations, OnBehalf,
-    Refusal, Signals, Signed, Subject, Verdict,
+    Action, Approval, Capacity, Decision, Digest, Grant, GrantEvent, GrantId, Obligations, OnBehalf, Refusal, Signals,
+    Signed, Subject, Verdict,
 };
 use serde_json::{Value, json};
 
+use super::glass_rules::{became_overdue, not_overdue};
 use super::matter::{Matter, Standing, Voice};
 use super::quorum::{QUORUM, own_request, person};
 use super::signed::{SignedWord, signer, unsigned};
@@ -16,7 +17,7 @@ use crate::attest::Caller;
 use crate::config::UNIX;
 use crate::failpoint;
 use crate::policy::{Bundle, Facts, Question};
-use crate::store::{Guard, GuardFailure, StoreError, Transaction, Write};
+use crate::store::{GuardFailure, StoreError, Transaction, Write};
 
 /// How often a change is tried again that others got in the way of.
 pub(super) const ATTEMPTS: usize = 16;
@@ -176,6 +177,9 @@ impl Broker {
                 Ok(Some(last))
             }
             Err(StoreError::Stale { .. }) => Ok(None),
+            Err(StoreError::Guard(GuardFailure::ReviewOverdue)) => {
+                self.refused("approve.refused", caller, id, became_overdue(&last), json!(decision)).await
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -328,15 +332,6 @@ fn used_before(grant: &Grant, signed: &Signed) -> Option<Refusal> {
         who_can_fix: "who signed it".to_owned(),
         next: format!("have it signed anew: grantctl request-file {}", grant.id),
     })
-}
-
-/// What has to hold when a use of break-glass begins, unless security agreed to it: that no review of the same person
-/// became overdue while it waited.
-fn not_overdue(grant: &Grant, now: jiff::Timestamp) -> Option<Guard> {
-    let active = matches!(grant.state, GrantState::Active { .. });
-    let agreed = grant.approvals.iter().any(|approval| approval.capacities().contains(&Capacity::Security));
-    let guarded = grant.request.break_glass.is_some() && active && !agreed;
-    guarded.then(|| Guard::NoneOverdue { person: grant.request.subject.name.clone(), at: now })
 }
 
 /// Whether a request recurs for longer than policy lets it today.

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use grantd_model::{Grant, GrantState, Looked, Obligations, Refusal, Review, Signal, Signals, Subject, SubjectKind};
+use grantd_model::{
+    Capacity, Grant, GrantState, Looked, Obligations, Refusal, Review, Signal, Signals, Subject, SubjectKind,
+};
 use jiff::Timestamp;
 
 use super::glass::GlassAsk;
@@ -17,6 +19,9 @@ use crate::store::{GlassUses, Guard};
 
 /// The rule of a refusal because nobody could review a use.
 const NO_REVIEWER: &str = "no-reviewer";
+
+/// The rule of a refusal because a review of an earlier use by the same person is overdue.
+const REVIEW_OVERDUE: &str = "review-overdue";
 
 /// That a use of break-glass is over under today's profile and policy, though not under those of then.
 pub(super) fn outlived(grant: &Grant, today: &Obligations, now: Timestamp) -> Option<Refusal> {
@@ -129,7 +134,7 @@ pub(super) fn blocked_by(overdue: &[Review], refusal: &Refusal) -> Refusal {
     let names: Vec<String> = overdue.iter().map(|review| review.id.to_string()).collect();
     let first = names.first().cloned().unwrap_or_default();
     Refusal {
-        rule: "review-overdue".to_owned(),
+        rule: REVIEW_OVERDUE.to_owned(),
         reason: format!(
             "{} overdue, so that the next use needs security's approval; {}",
             names.join(" and "),
@@ -137,5 +142,27 @@ pub(super) fn blocked_by(overdue: &[Review], refusal: &Refusal) -> Refusal {
         ),
         who_can_fix: refusal.who_can_fix.clone(),
         next: format!("have it reviewed with grantctl review complete {first}"),
+    }
+}
+
+/// What has to hold when a use of break-glass begins that waited, unless security agreed to it: that no review of the same
+/// person became overdue meanwhile.
+pub(super) fn not_overdue(grant: &Grant, now: Timestamp) -> Option<Guard> {
+    let active = matches!(grant.state, GrantState::Active { .. });
+    let agreed = grant.approvals.iter().any(|approval| approval.capacities().contains(&Capacity::Security));
+    let guarded = grant.request.break_glass.is_some() && active && !agreed;
+    guarded.then(|| Guard::NoneOverdue { person: grant.request.subject.name.clone(), at: now })
+}
+
+/// That it did not hold.
+pub(super) fn became_overdue(grant: &Grant) -> Refusal {
+    let user = &grant.request.subject.name;
+    Refusal {
+        rule: REVIEW_OVERDUE.to_owned(),
+        reason: format!("a review of an earlier use by {user} became overdue while {} waited", grant.id),
+        who_can_fix: "who is to review it".to_owned(),
+        next: "have it reviewed, see grantctl review list, and approve again; or have the use begun anew, which asks \
+               security as well"
+            .to_owned(),
     }
 }
