@@ -106,7 +106,7 @@ fn an_overdue_review_keeps_its_user_from_break_glass_until_security_says_so_or_i
 }
 
 #[test]
-fn a_review_that_becomes_overdue_while_a_use_waits_keeps_that_use_from_beginning() {
+fn p12_a_review_that_becomes_overdue_while_a_use_waits_keeps_that_use_from_beginning() {
     let mut world = World::with_glass(&Setup::default(), "");
     world.change_policy("policies/break-glass.cedar", "@review_within(\"24h\")", "@review_within(\"4s\")");
     world.start();

@@ -22,13 +22,14 @@ mkdir -p "$scratch/tree"
 cd "$scratch/tree"
 git init -q . 2>/dev/null
 
+# The whole workspace each time, so that all of it agrees on features and nothing is built twice.
 build() { cargo build -q --locked --workspace --bins "${features[@]}" >"$scratch/log" 2>&1; }
-# The test's package, target and name, as its patch says.
+# The test's target and name, as its patch says.
 run_test() {
-    local words name
+    local words
     read -ra words <<<"$1"
-    name=${words[-1]}
-    cargo test -q --locked "${words[@]:0:${#words[@]}-1}" -- --test-threads 1 "$name" >"$scratch/log" 2>&1
+    cargo test -q --locked --workspace "${features[@]}" "${words[@]:0:${#words[@]}-1}" -- --test-threads 1 "${words[-1]}" \
+        >"$scratch/log" 2>&1
 }
 ran_one() { grep -qE '^test result: .* [1-9][0-9]* (passed|failed)|[1-9][0-9]* failed' "$scratch/log"; }
 stop() {
@@ -36,19 +37,23 @@ stop() {
     tail -n 30 "$scratch/log" >&2
     exit 1
 }
+test_of() { sed -n 's/^Test: //p' "$here/$1.patch"; }
 
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(cd "$here" && printf '%s\n' *.patch | sed 's/\.patch$//' | sort -V)
 
 build || stop baseline 'the unbroken copy does not build'
+for name in "${names[@]}"; do
+    test=$(test_of "$name")
+    run_test "$test" || stop "$name" "the test fails without the patch: $test"
+    ran_one || stop "$name" "there is no such test: $test"
+done
 caught=0
 for name in "${names[@]}"; do
     patch=$here/$name.patch
-    test=$(sed -n 's/^Test: //p' "$patch")
+    test=$(test_of "$name")
     lines=$(sed -n '/^diff /,$p' "$patch" | grep -cE '^[+-]([^+-]|$)' || true)
     [ "$lines" -le 10 ] || stop "$name" "the patch changes $lines lines, ten at most"
-    run_test "$test" || stop "$name" "the test fails without the patch: $test"
-    ran_one || stop "$name" "there is no such test: $test"
     git apply "$patch" || stop "$name" 'the patch does not apply any more'
     build || stop "$name" 'the broken copy does not build'
     if run_test "$test"; then
@@ -56,7 +61,6 @@ for name in "${names[@]}"; do
     fi
     ran_one || stop "$name" "the test did not run on the broken copy: $test"
     git apply -R "$patch"
-    build || stop "$name" 'the mended copy does not build'
     caught=$((caught + 1))
     printf '%-4s caught: %s\n' "$name" "$(sed -n 's/^Breaks //p' "$patch")"
 done
