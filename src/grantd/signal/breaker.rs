@@ -40,7 +40,11 @@ impl Breaker {
 
     /// Keeps what came of it.
     pub fn record(&mut self, failure: Option<&Failure>, now: Timestamp) {
-        match failure.filter(|failure| failure.kind == FailureKind::Away) {
+        match failure.filter(|failure| failure.kind != FailureKind::Gone) {
+            // It is told of, and is no reason to leave it alone.
+            Some(failure) if failure.kind == FailureKind::Unfit => {
+                *self = Self { last: Some(failure.why.clone()), ..Self::default() };
+            }
             Some(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 self.last = Some(failure.why.clone());

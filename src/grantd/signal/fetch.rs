@@ -28,9 +28,9 @@ impl Source {
                 if let Some(MovedBy::Changes(changes @ Changes { url: Some(url), .. })) = &map.moved_by {
                     let url = url.replace(TICKET, &id).replace(DIGITS, digits);
                     let answer = self.get(&url, Form::Json).await;
-                    answer.and_then(|answer| ticket.moved(&answer, changes)).map_err(|failure| {
-                        Failure::away(format!("who moved the ticket last cannot be told: {}", failure.why))
-                    })?;
+                    answer
+                        .and_then(|answer| ticket.moved(&answer, changes))
+                        .map_err(|failure| failure.beside("who moved the ticket last cannot be told"))?;
                 }
                 Ok(Told::Ticket(ticket))
             }
@@ -45,9 +45,9 @@ impl Source {
                 for told in overrides {
                     let url = told.url.replace(SINCE, &time(since)).replace(UNTIL, &time(until));
                     let answer = self.get(&url, Form::Json).await;
-                    answer.and_then(|answer| on_call.except(&answer, told, now)).map_err(|failure| {
-                        Failure::away(format!("who is on call by an override cannot be told: {}", failure.why))
-                    })?;
+                    answer
+                        .and_then(|answer| on_call.except(&answer, told, now))
+                        .map_err(|failure| failure.beside("who is on call by an override cannot be told"))?;
                 }
                 Ok(Told::OnCall(on_call))
             }
@@ -77,7 +77,7 @@ impl Source {
         http::get(&self.client, url, proof, form).await.map_err(|failure| match (&self.settings.source, failure.kind) {
             // Only of a ticket can a source say that it does not have it.
             (SignalSource::Ticket { .. }, _) | (_, FailureKind::Away) => failure,
-            (_, FailureKind::Gone) => Failure::away(failure.why),
+            (_, FailureKind::Gone | FailureKind::Unfit) => Failure::away(failure.why),
         })
     }
 }

@@ -92,7 +92,7 @@ async fn text(mut response: Response) -> Result<String, Failure> {
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) > LARGEST => {
-                return Err(Failure::away(format!("its answer is larger than {LARGEST} bytes")));
+                return Err(Failure::unfit(format!("its answer is larger than {LARGEST} bytes")));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,

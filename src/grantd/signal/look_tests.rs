@@ -224,6 +224,29 @@ async fn p11_a_dead_source_is_left_alone_and_the_others_are_asked() {
 }
 
 #[tokio::test]
+async fn p6_p11_a_ticket_that_cannot_be_used_speaks_neither_for_who_named_it_nor_against_its_source() {
+    let (clock, server) = (SetClock::new(), Server::start(ticket("Doing")).await);
+    let lookout = lookout(&tickets(&server.address), &clock);
+    state(&lookout, 60, None).await.unwrap();
+    let (nowhere, larger) = (ticket("Nowhere"), format!("\"{}\"", "x".repeat(http::LARGEST)));
+    for served in [nowhere, answer("200 OK", "application/json", &larger)] {
+        server.answers(served);
+        clock.go(300);
+        for _ in 0..BREAK_AFTER + 1 {
+            // Whoever can write it could keep a lease alive with it, or have break-glass do without it.
+            let missing = state(&lookout, 60, Some(900)).await.unwrap_err();
+            assert!(!missing.away && missing.next.contains("the desk"), "{missing:?}");
+            assert!(lookout.standings()[0].error.is_some(), "it is told of");
+        }
+    }
+    server.answers(ticket("Doing"));
+    assert_eq!(state(&lookout, 60, None).await, Ok((TicketState::Active, 0)), "nobody is kept from asking it");
+    server.answers(answer("503 Service Unavailable", "text/plain", "later"));
+    clock.go(300);
+    assert!(state(&lookout, 60, None).await.unwrap_err().away, "silence is something else");
+}
+
+#[tokio::test]
 async fn an_id_that_does_not_fit_is_never_asked_for() {
     let server = Server::start(ticket("Doing")).await;
     let lookout = lookout(&tickets(&server.address), &SetClock::new());

@@ -34,6 +34,9 @@ struct Failure {
 enum FailureKind {
     /// The source does not work, or does not answer as it should: another look may help, and what it said before may do.
     Away,
+    /// The source works, and what it says of this one thing is of no use. Who asks may have chosen or made that thing, so
+    /// it is held neither against the source nor to be as good as silence.
+    Unfit,
     /// The source works and does not have it: what it said before does not hold any more.
     Gone,
 }
@@ -41,6 +44,16 @@ enum FailureKind {
 impl Failure {
     fn away(why: impl Into<String>) -> Self {
         Self { why: why.into(), kind: FailureKind::Away }
+    }
+
+    fn unfit(why: impl Into<String>) -> Self {
+        Self { why: why.into(), kind: FailureKind::Unfit }
+    }
+
+    /// The same of a further question of a look, which the source has to be able to answer.
+    fn beside(self, what: &str) -> Self {
+        let kind = if self.kind == FailureKind::Unfit { FailureKind::Unfit } else { FailureKind::Away };
+        Self { why: format!("{what}: {}", self.why), kind }
     }
 
     fn gone(why: impl Into<String>) -> Self {

@@ -12,10 +12,10 @@ use crate::config::Changes;
 /// whom the source does not name is `None`.
 pub(super) fn last(answer: &Value, changes: &Changes) -> Result<BTreeSet<Option<String>>, Failure> {
     let Some(Value::Array(all)) = answer.pointer(&changes.list) else {
-        return Err(Failure::away(format!("its answer has no list of changes at {:?}", changes.list)));
+        return Err(Failure::unfit(format!("its answer has no list of changes at {:?}", changes.list)));
     };
     if all.len() >= changes.most {
-        return Err(Failure::away(format!(
+        return Err(Failure::unfit(format!(
             "it was changed so often that its list of changes, {} at most, may not be whole: name another ticket",
             changes.most
         )));
@@ -26,7 +26,7 @@ pub(super) fn last(answer: &Value, changes: &Changes) -> Result<BTreeSet<Option<
             continue;
         }
         let at = one.pointer(&changes.time).and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
-        let at = at.ok_or_else(|| Failure::away(format!("it has a change with no time at {}", changes.time)))?;
+        let at = at.ok_or_else(|| Failure::unfit(format!("it has a change with no time at {}", changes.time)))?;
         let by = person(one.pointer(&changes.person));
         match &mut last {
             Some((before, _)) if *before > at => {}
@@ -47,12 +47,12 @@ pub(super) fn person(value: Option<&Value>) -> Option<String> {
 fn is_move(one: &Value, changes: &Changes) -> Result<bool, Failure> {
     let kind = |one: &Value| match one.pointer(&changes.kind).and_then(Value::as_str) {
         Some(kind) => Ok(changes.kinds.contains(kind)),
-        None => Err(Failure::away(format!("it has a change with no text at {}", changes.kind))),
+        None => Err(Failure::unfit(format!("it has a change with no text at {}", changes.kind))),
     };
     let Some(items) = &changes.items else { return kind(one) };
     match one.pointer(items) {
         Some(Value::Array(items)) => items.iter().try_fold(false, |any, item| Ok(kind(item)? || any)),
-        _ => Err(Failure::away(format!("it has a change with no list at {items}"))),
+        _ => Err(Failure::unfit(format!("it has a change with no list at {items}"))),
     }
 }
 

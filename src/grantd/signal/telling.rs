@@ -38,7 +38,7 @@ pub(super) fn facts(
         }
         (Told::OnCall(on_call), SignalSource::OnCall { accounts, .. }) => {
             let includes = on_call.includes(&about.subject, accounts).ok_or_else(|| {
-                Failure::away(format!("{} is in none of its accounts in grantd.toml", about.subject.name))
+                Failure::unfit(format!("{} is in none of its accounts in grantd.toml", about.subject.name))
             })?;
             Ok(one(SignalFact::OnCall, includes))
         }

@@ -29,19 +29,19 @@ pub(super) fn read(answer: &str, map: &TicketMap, id: &str, digits: &str) -> Res
         return Err(Failure::gone(format!("its answer has no ticket at {}", map.id)));
     };
     if echo != id && echo != digits {
-        return Err(Failure::away("its answer is about another ticket than the one that was asked for"));
+        return Err(Failure::unfit("its answer is about another ticket than the one that was asked for"));
     }
     let at = |pointer: &str| answer.pointer(pointer).filter(|value| !value.is_null());
     let state = at(&map.state).and_then(word);
-    let state = state.ok_or_else(|| Failure::away(format!("its answer has no state at {}", map.state)))?;
+    let state = state.ok_or_else(|| Failure::unfit(format!("its answer has no state at {}", map.state)))?;
     let state = map.states.get(&state).copied().ok_or_else(|| {
         let shown: String = state.chars().filter(|c| !c.is_control()).take(64).collect();
-        Failure::away(format!("its state {shown:?} is in none of the lists of states in grantd.toml"))
+        Failure::unfit(format!("its state {shown:?} is in none of the lists of states in grantd.toml"))
     })?;
     let text = |pointer: &String| match at(pointer) {
         None => Ok(None),
         Some(value) => {
-            word(value).map(Some).ok_or_else(|| Failure::away(format!("what stands at {pointer} is no text")))
+            word(value).map(Some).ok_or_else(|| Failure::unfit(format!("what stands at {pointer} is no text")))
         }
     };
     let resources = |pointer: &String| match at(pointer) {
@@ -51,7 +51,7 @@ pub(super) fn read(answer: &str, map: &TicketMap, id: &str, digits: &str) -> Res
         }
         Some(value) => word(value)
             .map(|one| BTreeSet::from([one]))
-            .ok_or_else(|| Failure::away(format!("what stands at {pointer} is no text and no list"))),
+            .ok_or_else(|| Failure::unfit(format!("what stands at {pointer} is no text and no list"))),
     };
     let moved_by = match &map.moved_by {
         Some(MovedBy::Person(pointer)) => Some(BTreeSet::from([moves::person(answer.pointer(pointer))])),
