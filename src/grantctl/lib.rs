@@ -6,6 +6,7 @@
 
 pub mod absence;
 mod agent;
+pub mod asking;
 pub mod bundle;
 pub mod cli;
 pub mod client;

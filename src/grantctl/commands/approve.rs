@@ -11,7 +11,7 @@ use grantd_wire::{ApproveRequest, DenyRequest, ExtendRequest, GrantView, Request
 
 use super::elsewhere::Review;
 use super::{Context, approvals, grant, signing};
-use crate::cli::{Approve, Extend};
+use crate::asking::{Approve, Extend};
 use crate::client::Answer;
 use crate::exit::{Exit, Failure};
 use crate::print::{Facts, clean, span};

@@ -8,7 +8,7 @@ use grantd_wire::{
 };
 
 use super::{Context, approvals, lease};
-use crate::cli::{List, Request};
+use crate::asking::{List, Request};
 use crate::exit::{Exit, Failure};
 use crate::print::{Facts, Table, absolute, count, pretty, relative, shortened, span};
 

@@ -17,6 +17,7 @@ mod signal;
 mod signal_moves;
 mod signal_overrides;
 mod signal_raw;
+mod socket;
 
 pub use catalog::{Catalog, Resource};
 pub use credential::resolve as resolve_credentials;
@@ -29,8 +30,9 @@ pub use people::{ALLOWED_SIGNERS, Identity, People, SSH, UNIX};
 pub(crate) use raw::from_toml;
 pub use raw::{ConfigError, GroupLookup, Host, UserLookup, seconds};
 pub use review::ReviewSettings;
-pub use settings::{Limits, LogFormat, LogSettings, PolicySettings, Roles, Settings, SocketGroup, SocketSettings};
+pub use settings::{Limits, LogFormat, LogSettings, PolicySettings, Roles, Settings};
 pub use signal::{
     CalendarPlace, Changes, DIGITS, Endpoint, IdPattern, MovedBy, Overrides, SINCE, SignalSettings, SignalSource,
     TICKET, TicketMap, UNTIL,
 };
+pub use socket::{SocketGroup, SocketSettings};

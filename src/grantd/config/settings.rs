@@ -14,8 +14,9 @@ use super::raw::{ConfigError, RawUser, UserLookup, bounded_duration, from_toml};
 use super::review::{RawReview, ReviewSettings};
 use super::signal::SignalSettings;
 use super::signal_raw::{self, RawSignal};
+use super::socket::{RawSocket, SocketSettings};
 
-const FILE: &str = "grantd.toml";
+pub(super) const FILE: &str = "grantd.toml";
 
 /// Everything in `grantd.toml`.
 #[derive(Debug, Clone)]
@@ -52,26 +53,6 @@ pub struct Settings {
     pub grant_export: Option<GrantExportSettings>,
     /// One table for each cloud, by `aws`, `azure`, `gcp` and `oidc`; each adapter parses its own.
     pub providers: BTreeMap<String, toml::Table>,
-}
-
-/// Where clients connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SocketSettings {
-    /// The socket's path, when systemd does not pass the socket.
-    pub path: PathBuf,
-    /// Its permission bits.
-    pub mode: u32,
-    /// Its group; the daemon's own when `None`.
-    pub group: Option<SocketGroup>,
-}
-
-/// A Unix group, to be found by whoever makes the socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SocketGroup {
-    /// By name.
-    Name(String),
-    /// By gid.
-    Gid(u32),
 }
 
 /// Whose signatures a policy bundle needs.
@@ -249,64 +230,6 @@ impl RawPolicy {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawSocket {
-    path: PathBuf,
-    mode: String,
-    group: Option<RawGroup>,
-}
-
-impl Default for RawSocket {
-    fn default() -> Self {
-        Self { path: "/run/grantd/grantd.sock".into(), mode: "0660".to_owned(), group: None }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum RawGroup {
-    Gid(u32),
-    Name(String),
-}
-
-impl RawSocket {
-    fn parse(self) -> Result<SocketSettings, ConfigError> {
-        let path = absolute("socket.path", &self.path)?;
-        // sun_path has 108 bytes, the last one zero (unix(7)).
-        if path.as_os_str().len() > 107 {
-            return Err(ConfigError::new(
-                FILE,
-                "socket.path",
-                "a Unix socket's path has at most 107 bytes: write a shorter one",
-            ));
-        }
-        let mode = match u32::from_str_radix(&self.mode, 8) {
-            Ok(mode) if mode & !0o666 == 0 && mode & 0o600 == 0o600 => mode,
-            _ => {
-                let problem = format!(
-                    "{:?} is not a socket's mode: write \"0600\", \"0660\" (the group may connect) or \"0666\" (everyone may)",
-                    self.mode
-                );
-                return Err(ConfigError::new(FILE, "socket.mode", problem));
-            }
-        };
-        let group = match self.group {
-            Some(RawGroup::Name(name)) if name.is_empty() => {
-                return Err(ConfigError::new(
-                    FILE,
-                    "socket.group",
-                    "the name is empty: write a group of this host, or a gid",
-                ));
-            }
-            Some(RawGroup::Name(name)) => Some(SocketGroup::Name(name)),
-            Some(RawGroup::Gid(gid)) => Some(SocketGroup::Gid(gid)),
-            None => None,
-        };
-        Ok(SocketSettings { path, mode, group })
-    }
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawMetrics {
@@ -413,7 +336,7 @@ impl Default for RawLog {
     }
 }
 
-fn absolute(key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+pub(super) fn absolute(key: &str, path: &Path) -> Result<PathBuf, ConfigError> {
     if path.is_absolute() {
         return Ok(path.to_owned());
     }
@@ -437,6 +360,7 @@ fn duration(key: &str, text: &str, least: &str, most: &str) -> Result<Duration, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::socket::SocketGroup;
     use super::*;
 
     fn lookup(name: &str) -> Option<u32> {

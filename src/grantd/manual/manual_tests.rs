@@ -120,6 +120,7 @@ fn every_command_that_the_manual_names_exists_with_its_options() {
     let cli: String = [
         "cli.rs",
         "absence.rs",
+        "asking.rs",
         "bundle.rs",
         "cover.rs",
         "detail.rs",
