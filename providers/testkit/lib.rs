@@ -35,8 +35,8 @@ pub use faultproxy::{Fault, FaultProxy, InvalidRule, Record, Rule, RuleId, RuleS
 pub use files::FileServer;
 pub use gcp::{FakeGoogle, Signer, gcp_environment};
 pub use ministack::{
-    MiniStack, aws_environment, azure_environment, catalog_environment, clouds_environment, iam_packages,
-    ministack_environment, repository_root,
+    MiniStack, aws_environment, azure_environment, catalog_environment, clouds_environment, desk_environment,
+    iam_packages, ministack_environment, repository_root,
 };
 pub use process::{Finished, guarded, run, spawn_on_keeper};
 pub use seaweedfs::{SeaweedFs, Trusted};

@@ -43,6 +43,14 @@ pub fn catalog_environment() -> io::Result<PathBuf> {
     environment(".venv-catalog")
 }
 
+/// Where `make setup` has put the Python environment of the clients of ticket systems and rotas.
+///
+/// # Errors
+/// It is not there.
+pub fn desk_environment() -> io::Result<PathBuf> {
+    environment(".venv-desk")
+}
+
 /// Where `make setup` has put the evaluator of AWS policies, with its `node_modules`.
 ///
 /// # Errors

@@ -139,6 +139,7 @@ environment aws
 environment azure
 environment catalog
 environment clouds
+environment desk
 environment gcp
 environment seaweedfs
 node_packages iam

@@ -9,6 +9,7 @@
     reason = "a test that breaks must say so"
 )]
 
+mod clients;
 mod doctor;
 mod lasting;
 mod lies;

@@ -9,7 +9,7 @@ mod tickets;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
@@ -19,6 +19,7 @@ pub use tickets::DeskTicket;
 
 use crate::query::parse_form;
 use crate::serve::{Call, Handler, Reply, Server};
+use crate::tls::TestAuthority;
 
 /// What Jira and ServiceNow take as basic credentials: `grantd@example.com:desk-secret`.
 pub const DESK_BASIC: &str = "Basic Z3JhbnRkQGV4YW1wbGUuY29tOmRlc2stc2VjcmV0";
@@ -64,15 +65,21 @@ struct State {
     asked: Vec<String>,
 }
 
-#[derive(Debug, Default)]
-struct Desk(Mutex<State>);
+#[derive(Debug)]
+struct Desk {
+    state: Mutex<State>,
+    scheme: &'static str,
+}
 
 /// A running fake. Dropping it closes its port and every connection.
 #[derive(Debug)]
 pub struct FakeDesk {
     desk: Arc<Desk>,
     server: Server,
+    authority: Option<TestAuthority>,
 }
+
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl FakeDesk {
     /// Starts on a free port of loopback.
@@ -80,15 +87,31 @@ impl FakeDesk {
     /// # Errors
     /// The port could not be opened.
     pub fn start() -> io::Result<Self> {
-        let desk = Arc::new(Desk::default());
-        let server = Server::start("fakedesk", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Arc::clone(&desk))?;
-        Ok(Self { desk, server })
+        let desk = Desk::empty("http");
+        let server = Server::start("fakedesk", ANY_PORT, Arc::clone(&desk))?;
+        Ok(Self { desk, server, authority: None })
+    }
+
+    /// The same with TLS, which some of the vendors' clients insist on.
+    ///
+    /// # Errors
+    /// The port could not be opened.
+    pub fn start_tls() -> io::Result<Self> {
+        let (desk, authority) = (Desk::empty("https"), TestAuthority::new()?);
+        let server = Server::start_tls("fakedesk", ANY_PORT, Arc::clone(&desk), authority.server_config()?)?;
+        Ok(Self { desk, server, authority: Some(authority) })
+    }
+
+    /// The certificate of whoever its own is from, where it has one.
+    #[must_use]
+    pub fn authority_pem(&self) -> Option<&str> {
+        self.authority.as_ref().map(TestAuthority::pem)
     }
 
     /// Where it is: every vendor's own paths begin here.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.server.address())
+        format!("{}://{}", self.desk.scheme, self.server.address())
     }
 
     /// Puts an issue into Jira, such as `OPS-17`.
@@ -152,6 +175,7 @@ impl FakeDesk {
 /// One question.
 struct Question<'a> {
     call: &'a Call,
+    scheme: &'static str,
     /// The path's segments, decoded.
     path: Vec<String>,
     query: BTreeMap<String, String>,
@@ -160,6 +184,11 @@ struct Question<'a> {
 impl Question<'_> {
     fn header(&self, name: &str) -> &str {
         self.call.head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Where whoever asks has found it.
+    fn base(&self) -> String {
+        format!("{}://{}", self.scheme, self.header("host"))
     }
 
     fn proof(&self) -> &str {
@@ -172,8 +201,12 @@ impl Question<'_> {
 }
 
 impl Desk {
+    fn empty(scheme: &'static str) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), scheme })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, call: &Call) -> Reply {
@@ -182,7 +215,7 @@ impl Desk {
         let decoded = |segment: &str| parse_form(segment.replace('+', "%2B").as_bytes()).into_keys().next();
         let path = uri.path().split('/').skip(1).map(|segment| decoded(segment).unwrap_or_default()).collect();
         let query = parse_form(uri.query().unwrap_or_default().as_bytes());
-        let question = Question { call, path, query };
+        let question = Question { call, scheme: self.scheme, path, query };
         let state = self.state();
         let path: Vec<&str> = question.path.iter().map(String::as_str).collect();
         match path.as_slice() {

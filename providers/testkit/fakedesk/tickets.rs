@@ -175,7 +175,14 @@ pub(super) fn github(
         return Reply::of(StatusCode::FORBIDDEN, "text/plain", why);
     }
     let proof = question.proof();
-    if !proof.is_empty() && proof != DESK_BEARER {
+    // Both schemes are good ("Authenticating to the REST API").
+    let token = |proof: &str| {
+        proof
+            .split_once(' ')
+            .filter(|(scheme, _)| ["Bearer", "token"].contains(scheme))
+            .map(|(_, token)| token.to_owned())
+    };
+    if !proof.is_empty() && token(proof) != token(DESK_BEARER) {
         return said(StatusCode::UNAUTHORIZED, "Bad credentials");
     }
     // What is private is not there for who does not say who asks.
@@ -204,7 +211,7 @@ pub(super) fn github(
         issue.names.iter().map(|name| json!({ "id": 208_045_946, "name": name, "color": "f29513", "default": false }));
     let body = json!({
         "id": 1, "node_id": "MDU6SXNzdWUx", "number": number.parse::<u64>().unwrap_or_default(),
-        "url": format!("https://api.github.com/repos/{}", name.replace('#', "/issues/")),
+        "url": format!("{}/repos/{}", question.base(), name.replace('#', "/issues/")),
         "title": "change the orders", "user": user(&issue.opened_by), "labels": labels.collect::<Vec<_>>(),
         "state": issue.state, "state_reason": null, "locked": false, "milestone": null, "comments": 0,
         "assignee": issue.assignee.as_deref().map(user),
