@@ -54,6 +54,10 @@ impl Broker {
 
     /// Looks up what `question` needs, and puts it there.
     async fn inform(&self, bundle: &Bundle, question: &mut Question<'_>, looks: Looks) {
+        // Finding out takes as long as deciding.
+        if bundle.signals_of(question.action).is_empty() {
+            return;
+        }
         // What is needed is found by who fails without it: one who did not get that far before may need more.
         for _ in Signal::ALL {
             let needs = bundle.needs(question);
