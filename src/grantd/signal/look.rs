@@ -178,7 +178,9 @@ fn missing(signal: Signal, source: &Source, failure: &Failure) -> Missing {
     let settings = source.settings();
     let next = match failure.kind {
         super::FailureKind::Away => "ask again when it answers; grantctl status shows how it stands".to_owned(),
-        super::FailureKind::Unfit => format!("have {} put that right there, or its [[signal]] in grantd.toml", settings.contact),
+        super::FailureKind::Unfit => {
+            format!("have {} put that right there, or its [[signal]] in grantd.toml", settings.contact)
+        }
         super::FailureKind::Gone => "request it anew with grantctl request, naming what that source has".to_owned(),
     };
     Missing {
