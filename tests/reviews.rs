@@ -108,7 +108,7 @@ fn an_overdue_review_keeps_its_user_from_break_glass_until_security_says_so_or_i
 #[test]
 fn p12_a_review_that_becomes_overdue_while_a_use_waits_keeps_that_use_from_beginning() {
     let mut world = World::with_glass(&Setup::default(), "");
-    world.change_policy("policies/break-glass.cedar", "@review_within(\"24h\")", "@review_within(\"4s\")");
+    world.change_policy("policies/break-glass.cedar", "@review_within(\"24h\")", "@review_within(\"8s\")");
     world.start();
     let review = review_of(&world.broke(&world.olga(), "alpha"));
     let waits = world.break_glass(&world.olga(), "vault", json!({}));
@@ -116,7 +116,8 @@ fn p12_a_review_that_becomes_overdue_while_a_use_waits_keeps_that_use_from_begin
     let grant = waits.body["id"].as_str().unwrap();
     eventually("it is overdue", Duration::from_secs(20), || !world.audited("review.overdue").is_empty());
     let confirmed = world.confirm(&world.otto(), grant);
-    confirmed.is_problem(403, "denied", &["olga", "became overdue while", grant]);
+    confirmed.is_problem(403, "denied", &["olga", "became overdue while", grant, &review]);
+    assert_eq!(confirmed.body["who_can_fix"], "nora");
     assert_eq!(confirmed.body["rule"], "review-overdue");
     assert_eq!(world.audited("approve.refused").len(), 1);
     assert_eq!(world.audited("break_glass.use").len(), 1, "only the first began");

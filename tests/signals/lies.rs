@@ -33,6 +33,8 @@ fn p6_what_a_source_says_that_is_slow_broken_huge_or_elsewhere_is_denied_with_it
         let (id, path) = (format!("F{n}-1"), format!("/rest/api/3/issue/F{n}-1"));
         stage.desk.jira(&id, ticket("In Progress"));
         let grant = stage.granted(&id);
+        // What one of its tickets says is nothing against the source.
+        let alarms_of_it = fault != DeskFault::Huge;
         stage.desk.breaks(&path, Some(fault));
         let source = format!("\"jira-{n}\"");
         for refused in [stage.request(&id), stage.world.vend(&stage.world.alice(), &grant, json!({}))] {
@@ -43,7 +45,8 @@ fn p6_what_a_source_says_that_is_slow_broken_huge_or_elsewhere_is_denied_with_it
         assert_eq!(recorded["ticket"]["looked_up"], "missing");
         assert!(recorded["ticket"]["why"].as_str().unwrap().contains(words), "{recorded}");
         let alarms = stage.world.status()["alarms"].to_string();
-        assert!(alarms.contains(&format!("jira-{n}")) && alarms.contains(words), "{alarms}");
+        assert_eq!(alarms.contains(&format!("jira-{n}")), alarms_of_it, "{alarms}");
+        assert!(!alarms_of_it || alarms.contains(words), "{alarms}");
         stage.desk.breaks(&path, None);
         let _ = World::vended(&stage.world.vend(&stage.world.alice(), &grant, json!({})));
         assert!(!stage.world.status()["alarms"].to_string().contains(&format!("jira-{n}")));

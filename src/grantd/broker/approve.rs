@@ -178,7 +178,9 @@ impl Broker {
             }
             Err(StoreError::Stale { .. }) => Ok(None),
             Err(StoreError::Guard(GuardFailure::ReviewOverdue)) => {
-                self.refused("approve.refused", caller, id, became_overdue(&last), json!(decision)).await
+                let overdue = self.overdue_of(&last.request.subject.name, now).await?;
+                let refusal = became_overdue(&last, &overdue);
+                self.refused("approve.refused", caller, id, refusal, json!(decision)).await
             }
             Err(error) => Err(error.into()),
         }

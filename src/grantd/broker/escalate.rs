@@ -19,7 +19,8 @@ impl Broker {
     /// slow source ends no lease meanwhile (promise P11).
     pub(super) async fn escalate_without_delay(&self, grant: Grant) -> Result<(), BrokerError> {
         let bundle = self.bundle();
-        let looks = [Action::Request, Action::Approve].into_iter().any(|on| !bundle.signals_of(on).is_empty());
+        let looks =
+            [Action::Request, Action::Approve].into_iter().any(|on| !bundle.needs_at_most(on).signals.is_empty());
         if !looks {
             return self.escalate(&grant).await;
         }

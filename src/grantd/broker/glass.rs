@@ -165,13 +165,7 @@ impl Broker {
             let shorter = GlassAsk { duration: Some(Duration::from_secs(limit)), ..ask.clone() };
             return Box::pin(self.break_glass_once(caller, &shorter)).await;
         }
-        let filter = ReviewFilter {
-            break_glass: true,
-            overdue_at: Some(now),
-            person: Some(request.subject.name.clone()),
-            ..ReviewFilter::default()
-        };
-        let overdue: Vec<Review> = self.store().reviews(filter).await?;
+        let overdue = self.overdue_of(&request.subject.name, now).await?;
         let mut needed = floored(obligations.approvals.clone(), resource);
         if !overdue.is_empty() {
             needed = both(needed, &[(Capacity::Security, 1)].into());
@@ -308,6 +302,17 @@ impl Broker {
             draft(since, "review.open", daemon("reviews"), about, json!({ "review": review })),
         ];
         Some(Begun { write: Write::PutReview(review), audit })
+    }
+
+    /// The reviews of uses by `person` whose time is over.
+    pub(super) async fn overdue_of(&self, person: &str, now: jiff::Timestamp) -> Result<Vec<Review>, BrokerError> {
+        let filter = ReviewFilter {
+            break_glass: true,
+            overdue_at: Some(now),
+            person: Some(person.to_owned()),
+            ..ReviewFilter::default()
+        };
+        Ok(self.store().reviews(filter).await?)
     }
 
     /// Puts the refusal of somebody who is not enrolled on record and gives it.

@@ -1,6 +1,7 @@
 //! What a use of break-glass is held to beside policy: which access of the profile, how often, reviewed by whom; and the words
 //! of the refusals. Pure.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use grantd_model::{
@@ -154,15 +155,23 @@ pub(super) fn not_overdue(grant: &Grant, now: Timestamp) -> Option<Guard> {
     guarded.then(|| Guard::NoneOverdue { person: grant.request.subject.name.clone(), at: now })
 }
 
-/// That it did not hold.
-pub(super) fn became_overdue(grant: &Grant) -> Refusal {
+/// That it did not hold, for `overdue`.
+pub(super) fn became_overdue(grant: &Grant, overdue: &[Review]) -> Refusal {
     let user = &grant.request.subject.name;
+    let names: Vec<String> = overdue.iter().map(|review| review.id.to_string()).collect();
+    let reviewers: BTreeSet<&str> = overdue.iter().flat_map(|review| &review.reviewers).map(String::as_str).collect();
+    let reviewers = reviewers.into_iter().collect::<Vec<_>>().join(" or ");
     Refusal {
         rule: REVIEW_OVERDUE.to_owned(),
-        reason: format!("a review of an earlier use by {user} became overdue while {} waited", grant.id),
-        who_can_fix: "who is to review it".to_owned(),
-        next: "have it reviewed, see grantctl review list, and approve again; or have the use begun anew, which asks \
-               security as well"
-            .to_owned(),
+        reason: format!(
+            "the review of an earlier use by {user} became overdue while {} waited: {}",
+            grant.id,
+            names.join(", ")
+        ),
+        next: format!(
+            "ask {reviewers} to run grantctl review complete, and approve again; or have {user} begin anew, which asks security \
+             as well"
+        ),
+        who_can_fix: reviewers,
     }
 }

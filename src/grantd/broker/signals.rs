@@ -55,7 +55,7 @@ impl Broker {
     /// Looks up what `question` needs, and puts it there.
     async fn inform(&self, bundle: &Bundle, question: &mut Question<'_>, looks: Looks) {
         // Finding out takes as long as deciding.
-        if bundle.signals_of(question.action).is_empty() {
+        if bundle.needs_at_most(question.action).signals.is_empty() {
             return;
         }
         // What is needed is found by who fails without it: one who did not get that far before may need more.
@@ -92,9 +92,10 @@ impl Broker {
         self.inform(bundle, &mut question, Looks::Fresh).await;
         // Who approves, and as what, is not known here: what a rule of approving could read is looked up.
         let needs = bundle.needs(&question);
-        let mut signals = bundle.signals_of(Action::Approve);
-        signals.retain(|signal| !question.facts.signals.contains_key(signal));
-        let wanted = wanted(Needs { signals, ..needs }, Looks::Fresh);
+        let mut approving = bundle.needs_at_most(Action::Approve);
+        approving.signals.retain(|signal| !question.facts.signals.contains_key(signal));
+        let max_age = needs.max_age.into_iter().chain(approving.max_age).min();
+        let wanted = wanted(Needs { max_age, ..approving }, Looks::Fresh);
         let found = self.inner.lookout.look(&wanted, &about(&question, &bundle.people)).await;
         question.facts.signals.extend(found);
         question.facts.signals
@@ -121,7 +122,7 @@ impl Broker {
 
     async fn watch_signals(&self) -> Result<(), BrokerError> {
         let bundle = self.bundle();
-        if [Action::Issue, Action::BreakGlass].iter().all(|on| bundle.signals_of(*on).is_empty()) {
+        if [Action::Issue, Action::BreakGlass].iter().all(|on| bundle.needs_at_most(*on).signals.is_empty()) {
             return Ok(());
         }
         let node = Some(self.store().node().clone());
@@ -161,7 +162,7 @@ impl Broker {
         });
         let read: BTreeSet<Signal> = [Action::Request, Action::Approve, Action::Issue, Action::BreakGlass]
             .into_iter()
-            .flat_map(|on| bundle.signals_of(on))
+            .flat_map(|on| bundle.needs_at_most(on).signals)
             .collect();
         let untold = read.into_iter().filter(|signal| standings.iter().all(|standing| standing.signal != *signal));
         let untold = untold.map(|signal| {

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use grantd_model::{
-    Action, Capacity, Decision, Digest, PolicyVersion, Quorum, Signal, Signals, Subject, SubjectKind, Tier,
-    canonical_json,
+    Action, Capacity, Decision, Digest, PolicyVersion, Quorum, Signals, Subject, SubjectKind, Tier, canonical_json,
 };
 use grantd_provider_api::{Capability, CapabilityMap, Cloud, Persistence, Revocation};
 use jiff::Timestamp;
@@ -146,10 +145,11 @@ impl Bundle {
         self.engine.needs(question, &self.people)
     }
 
-    /// Every signal that some policy on `action` reads.
+    /// The most that some question of `action` could need: every signal that a policy reads, as young as any permit wants
+    /// it.
     #[must_use]
-    pub fn signals_of(&self, action: Action) -> BTreeSet<Signal> {
-        self.engine.signals_of(action)
+    pub fn needs_at_most(&self, action: Action) -> Needs {
+        self.engine.needs_at_most(action)
     }
 
     /// Decides `question`. Whatever cannot be evaluated is denied.

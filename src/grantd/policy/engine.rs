@@ -168,11 +168,20 @@ impl Engine {
         }
     }
 
-    /// Every signal that some policy on `action` reads.
-    pub(super) fn signals_of(&self, action: Action) -> BTreeSet<Signal> {
+    /// The most that some question of `action` could need: every signal that a policy reads, as young as any permit wants
+    /// it.
+    pub(super) fn needs_at_most(&self, action: Action) -> Needs {
         let slice = self.slices.get(&action);
         let rules = slice.iter().flat_map(|slice| slice.policies()).filter_map(|policy| self.rules.get(policy.id()));
-        rules.flat_map(|rule| &rule.facts).map(|fact| fact.signal()).collect()
+        let mut needs = Needs::default();
+        for rule in rules {
+            needs.signals.extend(rule.facts.iter().map(|fact| fact.signal()));
+            if let Consequence::Permit(permit) = &rule.consequence {
+                needs.max_age = needs.max_age.into_iter().chain(permit.signal_max_age).min();
+                needs.renew_max_age = needs.renew_max_age.into_iter().chain(permit.renew_signal_max_age).min();
+            }
+        }
+        needs
     }
 
     /// Decides. Never fails: what cannot be evaluated is denied.

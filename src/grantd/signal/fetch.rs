@@ -76,8 +76,10 @@ impl Source {
         let proof = self.proof.as_ref().map(|(name, secret)| (name, secret));
         http::get(&self.client, url, proof, form).await.map_err(|failure| match (&self.settings.source, failure.kind) {
             // Only of a ticket can a source say that it does not have it.
-            (SignalSource::Ticket { .. }, _) | (_, FailureKind::Away) => failure,
-            (_, FailureKind::Gone | FailureKind::Unfit) => Failure::away(failure.why),
+            (SignalSource::OnCall { .. } | SignalSource::Calendar { .. }, FailureKind::Gone) => {
+                Failure::away(failure.why)
+            }
+            _ => failure,
         })
     }
 }

@@ -65,6 +65,12 @@ pub(super) async fn get(
     let status = response.status();
     match status.as_u16() {
         200 => {}
+        // To another place for good, as a ticket that somebody moved; other redirects are such as those to a page to log in.
+        301 | 308 => {
+            return Err(Failure::unfit(format!(
+                "it answered {status}: it is somewhere else, and no redirect is followed"
+            )));
+        }
         300..=399 => return Err(Failure::away(format!("it answered {status}, and no redirect is followed"))),
         401 | 403 => return Err(Failure::away(format!("it answered {status}: the daemon may not ask it"))),
         404 | 410 => {

@@ -179,7 +179,8 @@ fn missing(signal: Signal, source: &Source, failure: &Failure) -> Missing {
     let next = match failure.kind {
         super::FailureKind::Away => "ask again when it answers; grantctl status shows how it stands".to_owned(),
         super::FailureKind::Unfit => {
-            format!("have {} put that right there, or its [[signal]] in grantd.toml", settings.contact)
+            let other = if signal == Signal::Ticket { "request it anew with another ticket, or " } else { "" };
+            format!("{other}have {} put that right there, or its [[signal]] in grantd.toml", settings.contact)
         }
         super::FailureKind::Gone => "request it anew with grantctl request, naming what that source has".to_owned(),
     };

@@ -228,16 +228,25 @@ async fn p6_p11_a_ticket_that_cannot_be_used_speaks_neither_for_who_named_it_nor
     let (clock, server) = (SetClock::new(), Server::start(ticket("Doing")).await);
     let lookout = lookout(&tickets(&server.address), &clock);
     state(&lookout, 60, None).await.unwrap();
-    let (nowhere, larger) = (ticket("Nowhere"), format!("\"{}\"", "x".repeat(http::LARGEST)));
-    for served in [nowhere, answer("200 OK", "application/json", &larger)] {
-        server.answers(served);
+    let other = ticket("Doing").map(|text| text.replace("OPS-17", "OPS-18"));
+    let stateless = ticket("Doing").map(|text| text.replace("\"status\"", "\"statuz\""));
+    let larger = format!("\"{}\"", "x".repeat(http::LARGEST));
+    let moved = Some("HTTP/1.1 301 Moved Permanently\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n".to_owned());
+    for served in [ticket("Nowhere"), other, stateless, moved, answer("200 OK", "application/json", &larger)] {
+        server.answers(ticket("Doing"));
+        clock.go(300);
+        state(&lookout, 60, None).await.unwrap();
+        server.answers(served.clone());
         clock.go(300);
         for _ in 0..BREAK_AFTER + 1 {
             // Whoever can write it could keep a lease alive with it, or have break-glass do without it.
             let missing = state(&lookout, 60, Some(900)).await.unwrap_err();
-            assert!(!missing.away && missing.next.contains("the desk"), "{missing:?}");
-            assert!(lookout.standings()[0].error.is_some(), "it is told of");
+            assert!(!missing.away && missing.next.contains("the desk"), "{served:?}: {missing:?}");
+            assert_eq!(lookout.standings()[0].error, None, "the source is well");
         }
+        // What was said before does not come back with the silence.
+        server.answers(answer("503 Service Unavailable", "text/plain", "later"));
+        assert!(state(&lookout, 60, Some(900)).await.is_err(), "{served:?}");
     }
     server.answers(ticket("Doing"));
     assert_eq!(state(&lookout, 60, None).await, Ok((TicketState::Active, 0)), "nobody is kept from asking it");

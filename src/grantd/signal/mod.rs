@@ -34,8 +34,8 @@ struct Failure {
 enum FailureKind {
     /// The source does not work, or does not answer as it should: another look may help, and what it said before may do.
     Away,
-    /// The source works, and what it says of this one thing is of no use. Who asks may have chosen or made that thing, so
-    /// it is held neither against the source nor to be as good as silence.
+    /// The source works, and what it says of this is of no use. Who asks may have chosen or written what was asked for, so
+    /// it is no reason to leave the source alone, and not as good as silence.
     Unfit,
     /// The source works and does not have it: what it said before does not hold any more.
     Gone,
@@ -50,7 +50,8 @@ impl Failure {
         Self { why: why.into(), kind: FailureKind::Unfit }
     }
 
-    /// The same of a further question of a look, which the source has to be able to answer.
+    /// The same of a further question of a look: a source that has the thing itself has this as well, so that it does not is
+    /// no word on the thing.
     fn beside(self, what: &str) -> Self {
         let kind = if self.kind == FailureKind::Unfit { FailureKind::Unfit } else { FailureKind::Away };
         Self { why: format!("{what}: {}", self.why), kind }

@@ -39,7 +39,7 @@ fn entries(answer: &str, list: &str, more: &str) -> Result<Vec<Value>, Failure> 
     let mut answer: Value = serde_json::from_str(answer).map_err(|_| Failure::away("its answer is not JSON"))?;
     // Half a list tells of nobody that they are not on it.
     if !matches!(answer.pointer(more), None | Some(Value::Null | Value::Bool(false))) {
-        return Err(Failure::away(format!(
+        return Err(Failure::unfit(format!(
             "its list goes on on a further page, as {more} says: have its address ask for larger pages, or for less"
         )));
     }
@@ -53,7 +53,7 @@ fn name(one: &Value, person: &str) -> Result<String, Failure> {
     match one.pointer(person) {
         Some(Value::String(name)) => Ok(name.to_lowercase()),
         Some(Value::Number(number)) => Ok(number.to_string()),
-        _ => Err(Failure::away(format!("its list has an entry with no text at {person:?}"))),
+        _ => Err(Failure::unfit(format!("its list has an entry with no text at {person:?}"))),
     }
 }
 
@@ -83,7 +83,7 @@ impl OnCall {
 fn in_force(one: &Value, (begins, ends): &(String, String), now: Timestamp) -> Result<bool, Failure> {
     let time = |pointer: &String| {
         let time = one.pointer(pointer).and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
-        time.ok_or_else(|| Failure::away(format!("its list has an override with no time at {pointer}")))
+        time.ok_or_else(|| Failure::unfit(format!("its list has an override with no time at {pointer}")))
     };
     let (since, until) = around(now);
     Ok(time(begins)? <= until && time(ends)? >= since)

@@ -1,5 +1,6 @@
 //! Who is on call, as PagerDuty and Opsgenie answer.
 
+use super::super::FailureKind;
 use super::*;
 
 const ANNA: Party<'_> = Party { name: "anna", human: true };
@@ -52,6 +53,9 @@ fn what_is_no_such_list_is_refused() {
     for answer in ["<html>", "{}", r#"{"oncalls":{}}"#, r#"{"oncalls":[{"user":{}}]}"#, r#"{"oncalls":[null]}"#] {
         assert!(read(answer, "/oncalls", "/user/id", "/more").is_err(), "{answer}");
     }
+    let whole_team = r#"{"overrides":[{"team":{"id":"P1"}}]}"#;
+    let error = OnCall::default().except(whole_team, &pagerduty(), now()).unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unfit);
 }
 
 #[test]
@@ -63,6 +67,7 @@ fn p6_half_a_list_is_none() {
     ] {
         let error = read(answer, "/oncalls", "/user/id", more).unwrap_err();
         assert!(error.why.contains("further page") && error.why.contains(more), "{error:?}");
+        assert_eq!(error.kind, FailureKind::Unfit, "whoever may make overrides may have made it so long");
     }
     let mut on_call = OnCall::default();
     assert!(on_call.except(r#"{"overrides":[],"more":true}"#, &pagerduty(), now()).is_err());

@@ -231,7 +231,9 @@ impl Source {
             Err(_) => Err(Failure::away(format!("no answer in {} s", self.settings.timeout.as_secs()))),
         };
         let mut state = self.state();
-        state.breaker.record(told.as_ref().err(), clock.now());
+        // What one of many tickets says is nothing that the source is told of by.
+        let held = |failure: &&Failure| failure.kind != FailureKind::Unfit || key.is_empty();
+        state.breaker.record(told.as_ref().err().filter(held), clock.now());
         match told {
             Ok(told) => {
                 let told = Arc::new(told);
@@ -241,7 +243,7 @@ impl Source {
             }
             Err(failure) => {
                 state.failed = state.failed.saturating_add(1);
-                if failure.kind == FailureKind::Gone {
+                if failure.kind != FailureKind::Away {
                     state.memory.forget(key);
                 }
                 drop(state);
