@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// Why a peer is not served. It is told to the peer and to the person who runs the command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +41,7 @@ impl Family {
 
     /// Whether the peer at `from` of the connection to `to` is one of them.
     pub(super) fn admit(&self, from: SocketAddr, to: SocketAddr) -> Result<(), Stranger> {
-        let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
-        let tables: Vec<String> = tables.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
-        let socket = end(&tables, from, to).ok_or(Stranger::Unknown)?;
+        let socket = looked_up(from, to).ok_or(Stranger::Unknown)?;
         if socket.uid != self.uid {
             return Err(Stranger::User(socket.uid));
         }
@@ -66,8 +66,22 @@ struct Socket {
     inode: u64,
 }
 
+/// How often the tables are read before a connection is said not to be in them, and how much longer is waited each time. The
+/// kernel gives a table out in pieces: where other connections come and go meanwhile, a line can be missing or stand twice.
+const READINGS: u32 = 5;
+const LONGER: Duration = Duration::from_millis(5);
+
+fn looked_up(from: SocketAddr, to: SocketAddr) -> Option<Socket> {
+    (0..READINGS).find_map(|reading| {
+        thread::sleep(LONGER.saturating_mul(reading));
+        let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
+        let tables: Vec<String> = tables.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
+        end(&tables, from, to)
+    })
+}
+
 /// The socket at `from` of the connection to `to` (proc(5), /proc/net/tcp). A program may have opened it as IPv6, with the
-/// address mapped: then it is in the other table. More than one is none.
+/// address mapped: then it is in the other table. More than one is none, the same one twice is one.
 fn end(tables: &[String], from: SocketAddr, to: SocketAddr) -> Option<Socket> {
     let ends = [(address(from, false)?, address(to, false)?), (address(from, true)?, address(to, true)?)];
     let mut found = None;
@@ -79,8 +93,12 @@ fn end(tables: &[String], from: SocketAddr, to: SocketAddr) -> Option<Socket> {
         }
         let uid = fields.nth(4)?.parse().ok()?;
         let inode = fields.nth(1)?.parse().ok()?;
-        // A socket that nobody has open any more has no inode.
-        if inode == 0 || found.replace(Socket { uid, inode }).is_some() {
+        // One that nobody has open any more has no inode, and may stand there beside the next of that name.
+        if inode == 0 {
+            continue;
+        }
+        let socket = Socket { uid, inode };
+        if found.replace(socket).is_some_and(|before| before != socket) {
             return None;
         }
     }

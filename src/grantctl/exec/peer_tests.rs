@@ -31,7 +31,14 @@ fn the_end_of_a_connection_is_found_in_either_table_and_only_once() {
     assert_eq!(found(&row(&v6, &to6, 1001, 42)), Some(Socket { uid: 1001, inode: 42 }));
     assert_eq!(found(""), None);
     assert_eq!(found(&row(&v4, &to, 1001, 0)), None, "a socket that nobody holds");
+    let after = format!("{}{}", row(&v4, &to, 0, 0), row(&v4, &to, 1001, 42));
+    assert_eq!(found(&after), Some(Socket { uid: 1001, inode: 42 }), "the next of that name");
     assert_eq!(found(&format!("{}{}", row(&v4, &to, 1, 2), row(&v6, &to6, 3, 4))), None, "two that answer to the name");
+    assert_eq!(
+        found(&row(&v4, &to, 1, 2).repeat(2)),
+        Some(Socket { uid: 1, inode: 2 }),
+        "one in two pieces of a table"
+    );
 }
 
 #[test]
