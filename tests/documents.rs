@@ -155,6 +155,16 @@ fn waiting(world: &World, caller: &Caller<'_>, changes: Value) -> Value {
     file.body
 }
 
+/// A grant that olga approved here.
+fn approved(world: &World) -> String {
+    let file = waiting(world, &world.alice(), json!({}));
+    let id = file["id"].as_str().unwrap();
+    let body = json!({ "digest": file["digest"] });
+    let answer = world.olga().curl("POST", &format!("/v1/grants/{id}/approve"), Some(&body));
+    assert_eq!(answer.body["state"], "active", "{answer:?}");
+    id.to_owned()
+}
+
 fn import(caller: &Caller<'_>, document: &str) -> Answer {
     caller.curl("POST", "/v1/documents", Some(&json!({ "document": document })))
 }
@@ -197,11 +207,8 @@ fn fits_the_schema(claims: &str) {
 fn p12_what_was_approved_on_one_host_is_vended_on_the_one_that_its_document_names() {
     let mut world = world();
     let (scene, mut daemon) = other_host(&world);
-    let file = waiting(&world, &world.alice(), json!({}));
-    let id = file["id"].as_str().unwrap();
-    let body = json!({ "digest": file["digest"] });
-    let approved = world.olga().curl("POST", &format!("/v1/grants/{id}/approve"), Some(&body));
-    assert_eq!(approved.body["state"], "active", "{approved:?}");
+    let grant = approved(&world);
+    let id = grant.as_str();
     // Three tasks may use it, so it has to go to one host, and that host has to be another.
     let there = node(&scene.caller(User::Root));
     let here = node(&world.root());
@@ -256,11 +263,8 @@ fn p12_a_host_that_would_issue_something_else_takes_no_document() {
     let world = world();
     let (scene, mut daemon) = other_host(&world);
     let there = node(&scene.caller(User::Root));
-    let file = waiting(&world, &world.alice(), json!({}));
-    let id = file["id"].as_str().unwrap();
-    let body = json!({ "digest": file["digest"] });
-    let approved = world.olga().curl("POST", &format!("/v1/grants/{id}/approve"), Some(&body));
-    assert_eq!(approved.body["state"], "active", "{approved:?}");
+    let grant = approved(&world);
+    let id = grant.as_str();
     let exported = world.alice().grantctl(&["grant", "export", id, "--host", &there]);
     let document = exported.stdout.trim();
     let policy = scene.config().join("policy");
@@ -440,11 +444,8 @@ fn p12_what_a_document_counts_is_counted_where_it_is_vended() {
         change(policy, tiers, Some("high-issue"), "@max_uses(\"1\")", "@max_uses(\"9\")");
     });
     let there = node(&scene.caller(User::Root));
-    let file = waiting(&world, &world.alice(), json!({}));
-    let id = file["id"].as_str().unwrap();
-    let body = json!({ "digest": file["digest"] });
-    let approved = world.olga().curl("POST", &format!("/v1/grants/{id}/approve"), Some(&body));
-    assert_eq!(approved.body["state"], "active", "{approved:?}");
+    let grant = approved(&world);
+    let id = grant.as_str();
     let open = world.alice().curl("POST", &format!("/v1/grants/{id}/export"), Some(&json!({ "hosts": [] })));
     open.is_problem(400, "bad-request", &["exactly one other host"]);
     let exported = world.alice().grantctl(&["grant", "export", id, "--host", &there]);

@@ -179,6 +179,10 @@ impl Broker {
             Err(StoreError::Stale { .. }) => Ok(None),
             Err(StoreError::Guard(GuardFailure::ReviewOverdue)) => {
                 let overdue = self.overdue_of(&last.request.subject.name, now).await?;
+                if overdue.is_empty() {
+                    // Reviewed meanwhile.
+                    return Ok(None);
+                }
                 let refusal = became_overdue(&last, &overdue);
                 self.refused("approve.refused", caller, id, refusal, json!(decision)).await
             }
